@@ -1,0 +1,133 @@
+"""The artifact store: artifacts/<kind>/<slug>-<id>/ with a manifest; atomic, locked, verified.
+
+It does not know what is in the files. An artifact may grow (more debates, more personas): while it does, its
+manifest says so; when it is sealed, the manifest holds the sha256 of every file, checked at the next opening.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hustings.errors import ArtifactError, BusyError
+from hustings.identity import identity
+
+MANIFEST = "manifest.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put `text` into `path` so that readers see the old file or the whole new one.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: this file cannot be written ({error.strerror}); free the disk, change the folder's rights, "
+            "or choose another folder (artifacts=…)."
+        ) from error
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Artifact:
+    """One folder of the store, held by this process."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def id(self) -> str:
+        """The identity in the folder's name."""
+        return self.manifest["id"]
+
+    def grow(self) -> None:
+        """Say in the manifest that files are about to change."""
+        if self.manifest["state"] != "growing":
+            self._write({**self.manifest, "state": "growing", "files": {}})
+
+    def seal(self, **facts: Any) -> None:
+        """Write the sha256 of every file, and `facts`, into the manifest."""
+        files = {
+            path.name: sha256(path)
+            for path in sorted(self.folder.iterdir())
+            if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
+        }
+        self._write({**self.manifest, **facts, "state": "sealed", "files": files})
+
+    def _write(self, manifest: dict[str, Any]) -> None:
+        write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        self.manifest = manifest
+
+
+@contextmanager
+def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: bool) -> Iterator[Artifact]:
+    """The artifact of that substance, locked; a new one is made when there is none.
+
+    Args:
+        root: folder of the store.
+        kind: `personas`, `debates`, …
+        slug: readable part of the folder's name.
+        substance: what the identity is computed from; kept in the manifest.
+        wait: wait for another process that holds it; otherwise BusyError.
+
+    Raises:
+        BusyError: another process holds it.
+        ArtifactError: it cannot be written, or its files do not match its manifest.
+    """
+    name = identity(substance)
+    folder = root / kind / f"{slug}-{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
+        lock.acquire()
+    except Timeout as error:
+        raise BusyError(
+            f"{folder}: another process is writing these {kind}; wait for it to end, or end it, and run the same "
+            "command again: nothing is lost."
+        ) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"{folder}: the artifact store cannot be written ({error.strerror}); change the folder's rights, "
+            "or choose another folder (artifacts=…)."
+        ) from error
+    try:
+        yield Artifact(folder, _manifest(folder, kind, name, substance))
+    finally:
+        lock.release()
+
+
+def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> dict[str, Any]:
+    path = folder / MANIFEST
+    fresh = {"v": 1, "kind": kind, "id": name, "state": "growing", "files": {}, "of": substance}
+    if not path.exists():
+        return fresh
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        files: dict[str, str] = manifest["files"]
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: the manifest is damaged; delete {folder} to make its content again.") from error
+    for file, expected in files.items():
+        target = folder / file
+        if not target.exists() or sha256(target) != expected:
+            what = "is missing" if not target.exists() else "was changed after it was sealed"
+            raise ArtifactError(
+                f"{target}: this file {what}, so the manifest beside it does not match; restore the file, or delete "
+                f"{folder} to make its content again."
+            )
+    return manifest

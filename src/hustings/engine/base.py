@@ -1,0 +1,148 @@
+"""What every engine is: requests in, answers out, each as soon as it is there.
+
+An engine does not know what a debate is. It knows prompts, seeds and limits; who asked is carried along unread
+(the planted engine, which has no model, reads it).
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a text is drawn from the model."""
+
+    temperature: float
+    """0 takes the most probable token each time."""
+    max_tokens: int
+    """The longest answer, in tokens."""
+    ignore_end: bool = False
+    """Go on to `max_tokens` even when the model ends its turn (for benchmarks)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who asks, for errors, progress and the planted engine; never part of the prompt."""
+
+    debate: str
+    """`topic/composition/repetition`, or `personas/party/index`."""
+    agent: int
+    """Position of the agent in the debate, from 0."""
+    role: str
+    """Party of the agent, or `default`."""
+    iteration: int
+    """Replies that had been made before this request."""
+    purpose: Literal["reply", "survey", "persona"]
+    name: str
+    """Name of the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the model: a single user turn, put through the model's chat template by the engine."""
+
+    prompt: str
+    """The user's turn."""
+    seed: int
+    """Seed of this request alone, 0 … 2³²−1."""
+    sampling: Sampling
+    turn: Turn
+    start: str = ""
+    """Words that the answer begins with; they are part of the answer's text."""
+    options: tuple[str, ...] = ()
+    """When given, the answer is a Score of these strings and `sampling` only limits engines that have to generate."""
+
+    @property
+    def lane(self) -> tuple[str, int]:
+        """Requests of one lane begin alike; an engine with a prefix cache runs them one after the other."""
+        return self.turn.debate, self.turn.agent
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The text that answers a request."""
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    """Generated tokens."""
+    finish: Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What the model thinks of each option of a request."""
+
+    logprobs: tuple[float, ...] | None
+    """Natural log-probability that the answer is option i and no longer option; None if the engine cannot tell."""
+    text: str
+    """The most probable option, or the generated text when there are no log-probabilities."""
+    prompt_tokens: int
+    tokens: int
+    """Generated tokens."""
+
+
+Answer = Completion | Score
+
+
+class Engine(ABC):
+    """A language model, or a stand-in for one. Use it as a context manager: leaving it frees the weights."""
+
+    promise: str
+    """What the engine promises about repeating a run, one sentence for the manifest."""
+
+    @abstractmethod
+    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
+        """Answer the requests in `queue`, and those put there meanwhile, yielding each answer as it arrives.
+
+        The engine takes requests from the left of the queue when it has room for them, and stops when the
+        queue and its own work are both empty. Raises EngineError when a request cannot be answered.
+        """
+
+    def _list(self, requests: Sequence[Request]) -> list[Answer]:
+        places = {id(request): place for place, request in enumerate(requests)}
+        answers: list[Answer | None] = [None] * len(requests)
+        for request, answer in self.stream(deque(requests)):
+            answers[places[id(request)]] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def complete(self, requests: Sequence[Request]) -> list[Completion]:
+        """Answer requests without options, in their order."""
+        return [answer for answer in self._list(requests) if isinstance(answer, Completion)]
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        """Answer requests with options, in their order."""
+        return [answer for answer in self._list(requests) if isinstance(answer, Score)]
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def disjoint(logprobs: dict[tuple[int, ...], float], options: Iterable[tuple[int, ...]]) -> tuple[float, ...]:
+    """Log-probabilities of the options as whole answers, from those of their token sequences.
+
+    The tokens of "1" are also the beginning of "10"; the probability of "1" as a whole answer is what is left
+    when "10" is taken away. An option that is no beginning of another keeps its value.
+    """
+    import math
+
+    sequences = list(options)
+    result: list[float] = []
+    for option in sequences:
+        longer = [
+            logprobs[other]
+            for other in sequences
+            if len(other) > len(option) and other[: len(option)] == option
+        ]
+        left = 1.0 - sum(math.exp(other - logprobs[option]) for other in longer)
+        result.append(logprobs[option] + math.log(max(left, 1e-12)))
+    return tuple(result)

@@ -1,0 +1,238 @@
+"""OpenVINO GenAI on the CPU: continuous batching, a prefix cache, and GGUF files read as they are.
+
+It does not know how texts are compared; precision=exact keeps their numbers independent of the batch.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hustings.engine.base import Answer, Completion, Engine, Request, Score, disjoint
+from hustings.errors import EngineError, ModelError
+from hustings.settings import OpenvinoSettings
+
+_EXACT = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "KV_CACHE_PRECISION": "f32",
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+_COMPANY = 4
+"""At fewer rows than this, CPU kernels round differently; precision=exact keeps that many in a step."""
+_DRAWS = 24
+"""Draws of a nearly uniform choice that see each of ten digits; one that is missed is asked for by itself."""
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Job:
+    """A request on its way: its live generation handles, and for options the log-probabilities found so far."""
+
+    request: Request
+    prompt: Any
+    prompt_tokens: int
+    handles: list[Any]
+    missing: list[str] = field(default_factory=list[str])
+    found: dict[str, tuple[Tokens, float]] = field(default_factory=dict[str, tuple[Tokens, float]])
+
+
+class OpenvinoEngine(Engine):
+    """A GGUF model on the CPU.
+
+    Args:
+        gguf: the model file.
+        settings: precision, memory and threads.
+        context: longest prompt and answer together, tokens.
+
+    Raises:
+        ModelError: OpenVINO cannot read the file.
+    """
+
+    def __init__(self, gguf: Path, settings: OpenvinoSettings, context: int) -> None:
+        import openvino_genai as genai
+
+        self._genai = genai
+        self._exact = settings.precision == "exact"
+        self._concurrency = settings.concurrency
+        self._context = context
+        scheduler = genai.SchedulerConfig()
+        scheduler.cache_size = settings.cache_gb
+        scheduler.enable_prefix_caching = True
+        scheduler.max_num_seqs = max(256, settings.concurrency * 2)
+        scheduler.max_num_batched_tokens = 512
+        properties: dict[str, Any] = dict(_EXACT) if self._exact else {}
+        if settings.threads:
+            properties["INFERENCE_NUM_THREADS"] = settings.threads
+        try:
+            self._pipeline = genai.ContinuousBatchingPipeline(str(gguf), scheduler, settings.device, properties)
+        except RuntimeError as error:
+            raise ModelError(
+                f"{gguf}: OpenVINO could not read this model ({str(error).strip().splitlines()[-1]}). "
+                "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; for others set engine=transformers."
+            ) from error
+        self._tokenizer = self._pipeline.get_tokenizer()
+        self._end: set[int] = set(self._pipeline.get_config().stop_token_ids)
+        self._company: list[Any] = []
+        self._count = 0
+        self.promise = (
+            "exact: f32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
+            "order or after a resume"
+            if self._exact
+            else "fast: two uninterrupted runs on the same machine give the same log; "
+            "another batch size, order or a resume can change replies through rounding"
+        )
+
+    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
+        """Answer requests as they finish; those of one lane one after the other, so that they share their prefix."""
+        running: list[_Job] = []
+        parked: dict[tuple[str, int], deque[Request]] = {}
+        while queue or running:
+            while queue and len(running) < self._concurrency:
+                request = queue.popleft()
+                if request.lane in parked:
+                    parked[request.lane].append(request)
+                else:
+                    parked[request.lane] = deque()
+                    running.append(self._start(request))
+            self._keep_company(running)
+            self._pipeline.step()
+            still: list[_Job] = []
+            for job in running:
+                if not all(handle.get_status() != self._genai.GenerationStatus.RUNNING for handle in job.handles):
+                    still.append(job)
+                    continue
+                answer = self._answer(job)
+                if answer is None:
+                    still.append(job)
+                    continue
+                yield job.request, answer
+                waiting = parked.pop(job.request.lane)
+                if waiting:
+                    parked[job.request.lane] = waiting
+                    still.append(self._start(waiting.popleft()))
+            running = still
+        self._dismiss()
+
+    def _start(self, request: Request) -> _Job:
+        turn = [{"role": "user", "content": request.prompt}]
+        templated = bool(self._tokenizer.chat_template)
+        text = (
+            self._tokenizer.apply_chat_template(turn, add_generation_prompt=True)
+            if templated
+            else request.prompt + "\n\n"
+        )
+        prompt = self._tokenizer.encode(text + request.start, add_special_tokens=not templated).input_ids
+        length = int(prompt.shape[1])
+        if length + request.sampling.max_tokens > self._context:
+            raise EngineError(
+                f"{request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}: the prompt has "
+                f"{length} tokens and the answer up to {request.sampling.max_tokens}, more than the model's context of "
+                f"{self._context}; take fewer rounds or agents, a smaller sampling.max_tokens, or a model with a "
+                "longer context (model.context)."
+            )
+        job = _Job(request, prompt, length, [], list(request.options))
+        if not request.options:
+            job.handles.append(self._generate(prompt, self._sampled(request)))
+        else:
+            job.handles.append(self._generate(prompt, self._drawn(request.options)))
+        return job
+
+    def _generate(self, prompt: Any, config: Any) -> Any:
+        self._count += 1
+        return self._pipeline.add_request(self._count, prompt, config)
+
+    def _config(self, **values: Any) -> Any:
+        return self._genai.GenerationConfig(stop_token_ids=self._end, **values)
+
+    def _sampled(self, request: Request) -> Any:
+        sampling = request.sampling
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "rng_seed": request.seed}
+        return self._config(
+            max_new_tokens=sampling.max_tokens,
+            ignore_eos=sampling.ignore_end,
+            **(drawn if sampling.temperature > 0 else {}),
+        )
+
+    def _drawn(self, options: tuple[str, ...]) -> Any:
+        """One token from those that begin an option, many times over and all but uniformly.
+
+        Each draw comes with the token's log-probability in the model, so that one forward pass shows all
+        options of one token. (Beam search would do the same, but leaves the constraint aside.)
+        """
+        firsts = "|".join(sorted({re.escape(option[0]) for option in options}))
+        return self._config(
+            max_new_tokens=1,
+            do_sample=True,
+            temperature=1e4,
+            rng_seed=1,
+            num_return_sequences=_DRAWS,
+            logprobs=1,
+            structured_output_config=self._genai.StructuredOutputConfig(regex=f"({firsts})"),
+        )
+
+    def _forced(self, option: str) -> Any:
+        """The option and nothing else, with its tokens' log-probabilities."""
+        length = int(self._tokenizer.encode(option, add_special_tokens=False).input_ids.shape[1])
+        return self._config(
+            max_new_tokens=length,
+            logprobs=1,
+            structured_output_config=self._genai.StructuredOutputConfig(regex=re.escape(option)),
+        )
+
+    def _answer(self, job: _Job) -> Answer | None:
+        """The answer of a job whose handles have finished, or None when it has just been given more to do."""
+        outputs = [output for handle in job.handles for output in handle.read_all()]
+        if not job.request.options:
+            return self._completion(job, outputs[0])
+        for output in outputs:
+            tokens = tuple(token for token in output.generated_ids if token not in self._end)
+            text = self._tokenizer.decode(list(tokens)).strip()
+            if text in job.missing:
+                job.found[text] = tokens, sum(output.generated_log_probs[: len(tokens)])
+        forced = len(outputs) == len(job.missing) and len(job.handles) == len(outputs)
+        job.missing = [option for option in job.request.options if option not in job.found]
+        if job.missing:
+            if forced:
+                raise EngineError(
+                    f"{job.request.turn.debate}: the model's tokens cannot spell {', '.join(job.missing)}; "
+                    "set engine=transformers."
+                )
+            job.handles = [self._generate(job.prompt, self._forced(option)) for option in job.missing]
+            return None
+        sequences = [job.found[option][0] for option in job.request.options]
+        logprobs = disjoint({job.found[o][0]: job.found[o][1] for o in job.request.options}, sequences)
+        best = max(range(len(logprobs)), key=logprobs.__getitem__)
+        return Score(logprobs, job.request.options[best], job.prompt_tokens, 1)
+
+    def _completion(self, job: _Job, output: Any) -> Completion:
+        tokens: list[int] = list(output.generated_ids)
+        stopped = output.finish_reason == self._genai.GenerationFinishReason.STOP
+        if stopped and tokens and tokens[-1] in self._end:
+            tokens.pop()
+        text = job.request.start + self._tokenizer.decode(tokens)
+        return Completion(text, job.prompt_tokens, len(tokens), "stop" if stopped else "length")
+
+    def _keep_company(self, running: list[_Job]) -> None:
+        """With precision=exact, let idle generations fill a step that would have too few rows."""
+        if not self._exact:
+            return
+        running_status = self._genai.GenerationStatus.RUNNING
+        self._company = [handle for handle in self._company if handle.get_status() == running_status]
+        while len(running) + len(self._company) < _COMPANY:
+            prompt = self._tokenizer.encode(f"{len(self._company)}", add_special_tokens=False).input_ids
+            config = self._config(max_new_tokens=256, ignore_eos=True)
+            self._company.append(self._generate(prompt, config))
+
+    def _dismiss(self) -> None:
+        for handle in self._company:
+            handle.stop()
+        self._company = []
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+
+    def close(self) -> None:
+        """Free the weights and the cache."""
+        del self._pipeline, self._tokenizer

@@ -1,0 +1,45 @@
+"""Every error that Hustings raises on purpose; each message is one paragraph: what, where, what to do.
+
+HustingsError                exit code 2 unless noted
+├── SettingsError            a setting is unknown, of the wrong type, out of range, or impossible with another
+├── ModelError               weights are missing, truncated, or of an architecture that an engine lacks
+├── ArtifactError            files on disk do not match their manifest, or cannot be written
+│   └── BusyError            another process is writing the same artifact
+├── RecordError              an event log has a line that cannot be read
+├── PersonaError             the model could not write a usable persona
+└── EngineError              an engine could not answer a request
+"""
+
+
+class HustingsError(Exception):
+    """An error that the user can act on; shown as one paragraph, without a traceback."""
+
+    exit_code = 2
+
+
+class SettingsError(HustingsError):
+    """A setting is unknown, of the wrong type, out of range, or impossible with another."""
+
+
+class ModelError(HustingsError):
+    """Weights are missing, truncated, or of an architecture that the engine cannot run."""
+
+
+class ArtifactError(HustingsError):
+    """Files on disk do not match their manifest, or a folder cannot be written."""
+
+
+class BusyError(ArtifactError):
+    """Another process is writing the same artifact."""
+
+
+class RecordError(HustingsError):
+    """An event log holds a line that cannot be read."""
+
+
+class PersonaError(HustingsError):
+    """The model could not write a usable persona."""
+
+
+class EngineError(HustingsError):
+    """An engine could not answer a request."""

