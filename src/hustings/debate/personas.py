@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
 
 def flaw(story: str, name: str, names: Iterable[str]) -> str | None:
     """What makes a story unusable as `name`'s, in a few words; None when nothing does."""
-    if len(story.split()) < 15:
+    if len(story.split()) < 20:
         return "is empty or nearly so"
     if not re.search(rf"\b{re.escape(name)}\b", story):
         return "does not have the name"

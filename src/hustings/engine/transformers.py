@@ -1,0 +1,291 @@
+"""Hugging Face transformers in this process: any architecture, bitsandbytes quantization, CPU or one GPU.
+
+It does not know about debates or prefixes in common: requests are answered in batches, one after the other.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from hustings.engine.base import Answer, Completion, Engine, Request, Score, disjoint
+from hustings.errors import EngineError, ModelError
+from hustings.models import Weights, as_folder
+from hustings.progress import say
+from hustings.settings import TransformersSettings
+
+Tokens = tuple[int, ...]
+
+_PROMISES = {
+    "fast": "two uninterrupted runs on the same machine give the same log; "
+    "another batch size, order or a resume can change replies through rounding",
+    "exact": "float32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
+    "order or after a resume",
+    "8bit": "LLM.int8() looks at all rows of a batch together, so replies can change with the batch size, "
+    "the order or a resume",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A request with its prompt as tokens."""
+
+    request: Request
+    prompt: list[int]
+
+
+class TransformersEngine(Engine):
+    """A model in safetensors files, run by Hugging Face transformers.
+
+    Args:
+        weights: the model; a GGUF file is converted once.
+        settings: precision, quantization, device and batch size.
+        context: longest prompt and answer together, tokens.
+
+    Raises:
+        ModelError: transformers cannot load the model.
+        EngineError: the device is not there.
+    """
+
+    def __init__(self, weights: Weights, settings: TransformersSettings, context: int) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        self._torch: Any = torch
+        self._context = context
+        self._batch_size = settings.batch_size
+        if settings.device == "cuda" and not torch.cuda.is_available():
+            raise EngineError("engine.device=cuda: PyTorch finds no GPU here; set engine.device=auto or cpu.")
+        self._device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+        dtype = torch.bfloat16 if settings.precision == "fast" else torch.float32
+        folder = as_folder(weights, say)
+        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        disable_progress_bar()
+        try:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
+            self._model: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                device_map={"": self._device},
+                quantization_config=_quantization(settings.quantization, dtype),
+                use_safetensors=True,
+                **safe,
+            ).eval()
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            raise ModelError(
+                f"{folder}: transformers could not load this model ({str(error).strip().splitlines()[0]}). It loads "
+                "models that it has code for, from safetensors, and never code that comes with a model."
+            ) from error
+        self._end = self._end_tokens()
+        promise = "8bit" if settings.quantization == "8bit" else settings.precision
+        self.promise = f"{settings.precision}: {_PROMISES[promise]}"
+
+    def _end_tokens(self) -> set[int]:
+        named = self._model.generation_config.eos_token_id
+        ends = named if isinstance(named, list) else [named]
+        return {end for end in (*ends, self._tokenizer.eos_token_id) if end is not None}
+
+    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
+        """Answer all that is in the queue, in batches of similar length, and then what has been put there meanwhile."""
+        while queue:
+            rows = [self._row(queue.popleft()) for _ in range(len(queue))]
+            rows.sort(key=lambda row: (row.request.options, len(row.prompt)))
+            for options, alike in groupby(rows, key=lambda row: row.request.options):
+                group = list(alike)
+                for first in range(0, len(group), self._batch_size):
+                    batch = group[first : first + self._batch_size]
+                    answers = self._score(batch, options) if options else self._complete(batch)
+                    for row, answer in zip(batch, answers, strict=True):
+                        yield row.request, answer
+
+    def _row(self, request: Request) -> _Row:
+        templated = bool(self._tokenizer.chat_template)
+        text: str = (
+            self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": request.prompt}], add_generation_prompt=True, tokenize=False
+            )
+            if templated
+            else request.prompt + "\n\n"
+        )
+        # A template writes the token that begins a text by itself.
+        prompt: list[int] = self._tokenizer(text + request.start, add_special_tokens=not templated).input_ids
+        longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
+        if len(prompt) + longest > self._context:
+            turn = request.turn
+            raise EngineError(
+                f"{turn.debate}, agent {turn.agent}, iteration {turn.iteration}: the prompt has {len(prompt)} tokens "
+                f"and the answer up to {longest}, more than the model's context of {self._context}; take fewer rounds "
+                "or agents, a smaller sampling.max_tokens, or a model with a longer context (model.context)."
+            )
+        return _Row(request, prompt)
+
+    def _sequences(self, options: Sequence[str]) -> list[Tokens]:
+        return [tuple(self._tokenizer(option, add_special_tokens=False).input_ids) for option in options]
+
+    def _complete(self, batch: list[_Row]) -> list[Completion]:
+        """Draw a text for each row; a row that has ended leaves the batch."""
+        torch = self._torch
+        samplings = [row.request.sampling for row in batch]
+        longest = max(sampling.max_tokens for sampling in samplings)
+        draws = torch.stack([self._uniform(row.request.seed, longest) for row in batch]).to(self._device)
+        temperatures = torch.tensor([sampling.temperature for sampling in samplings], device=self._device)
+        written: list[list[int]] = [[] for _ in batch]
+        stopped = [False] * len(batch)
+        alive = list(range(len(batch)))
+        with torch.inference_mode():
+            state = _State(self._model, [row.prompt for row in batch], self._device)
+            for step in range(longest):
+                tokens = _draw(state.logits, temperatures[alive], draws[alive, step])
+                staying: list[int] = []
+                for place, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
+                    stopped[row] = token in self._end and not samplings[row].ignore_end
+                    if not stopped[row]:
+                        written[row].append(token)
+                        if len(written[row]) < samplings[row].max_tokens:
+                            staying.append(place)
+                if not staying:
+                    break
+                alive = [alive[place] for place in staying]
+                state.keep(staying)
+                state.feed(tokens[staying, None])
+        return [
+            Completion(
+                row.request.start + self._continuation(row.prompt, tokens),
+                len(row.prompt),
+                len(tokens),
+                "stop" if stop else "length",
+            )
+            for row, tokens, stop in zip(batch, written, stopped, strict=True)
+        ]
+
+    def _uniform(self, seed: int, count: int) -> Any:
+        """Numbers in [0, 1) that depend on the seed alone; drawn on the CPU, to be the same on every device."""
+        generator = self._torch.Generator().manual_seed(seed)
+        return self._torch.rand(count, generator=generator, dtype=self._torch.float64)
+
+    def _continuation(self, prompt: list[int], tokens: list[int]) -> str:
+        """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
+        before: str = self._tokenizer.decode(prompt[-1:], skip_special_tokens=True)
+        both: str = self._tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)
+        if both.startswith(before):
+            return both[len(before) :]
+        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+
+    def _score(self, batch: list[_Row], options: tuple[str, ...]) -> list[Score]:
+        """Log-probabilities of all options: one pass over the prompts, one more for each beginning."""
+        torch = self._torch
+        sequences = self._sequences(options)
+        prefixes = sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
+        after: dict[Tokens, Any] = {}
+        with torch.inference_mode():
+            state = _State(self._model, [row.prompt for row in batch], self._device, rewinds=True)
+            after[()] = state.logits.log_softmax(-1).cpu()
+            for prefix in prefixes[1:]:
+                state.feed(torch.tensor([prefix], device=self._device).expand(len(batch), -1))
+                after[prefix] = state.logits.log_softmax(-1).cpu()
+                state.rewind(len(prefix))
+        scores: list[Score] = []
+        for place, row in enumerate(batch):
+            whole = {
+                sequence: sum(float(after[sequence[:i]][place, token]) for i, token in enumerate(sequence))
+                for sequence in sequences
+            }
+            logprobs = disjoint(whole, sequences)
+            best = max(range(len(options)), key=logprobs.__getitem__)
+            scores.append(Score(logprobs, options[best], len(row.prompt), len(sequences[best])))
+        return scores
+
+    def close(self) -> None:
+        """Free the weights."""
+        del self._model
+        if self._device == "cuda":
+            self._torch.cuda.empty_cache()
+
+
+class _State:
+    """What a batch of prompts has led to: the key-value cache, and the logits of the next token.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: token ids of each row.
+        device: where the model is.
+        rewinds: tokens will be taken back.
+    """
+
+    def __init__(self, model: Any, prompts: list[list[int]], device: str, *, rewinds: bool = False) -> None:
+        import torch
+        from transformers import DynamicCache
+
+        self._torch: Any = torch
+        self._model = model
+        self._cache: Any = DynamicCache(config=model.config)
+        if rewinds:
+            self._cache.activate_past_recording()
+        width = max(map(len, prompts))
+        ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
+        lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=device)
+        self._mask: Any = torch.arange(width, device=device).expand(len(prompts), -1) >= width - lengths
+        self.logits: Any = self._next(ids)
+        """(rows, vocabulary), float32."""
+
+    def _next(self, ids: Any) -> Any:
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = self._model(
+            input_ids=ids,
+            attention_mask=self._mask.long(),
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return output.logits[:, -1].float()
+
+    def feed(self, ids: Any) -> None:
+        """Append tokens, (rows, count)."""
+        self._mask = self._torch.cat([self._mask, self._torch.ones_like(ids, dtype=self._torch.bool)], dim=-1)
+        self.logits = self._next(ids)
+
+    def rewind(self, count: int) -> None:
+        """Forget the last tokens."""
+        self._cache.crop(-count)
+        self._mask = self._mask[:, :-count]
+
+    def keep(self, places: list[int]) -> None:
+        """Go on with these rows alone."""
+        if len(places) < len(self._mask):
+            self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
+            self._mask = self._mask[places]
+
+
+def _draw(logits: Any, temperatures: Any, draws: Any) -> Any:
+    """The next token of each row: where its cumulative distribution passes the row's draw.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (rows,); 0 takes the most probable token.
+        draws: (rows,), uniform in [0, 1).
+    """
+    import torch
+
+    greedy = temperatures == 0
+    scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
+    heights = scaled.softmax(-1, dtype=torch.float64).cumsum(-1)
+    drawn = torch.searchsorted(heights, (draws * heights[:, -1])[:, None], right=True)[:, 0]
+    return logits.argmax(-1).where(greedy, drawn.clamp(max=logits.shape[-1] - 1))
+
+
+def _quantization(kind: str, dtype: Any) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    # It would say for every layer and token that LLM.int8() computes in float16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    match kind:
+        case "8bit":
+            return BitsAndBytesConfig(load_in_8bit=True)
+        case "4bit":
+            return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+        case _:
+            return None
