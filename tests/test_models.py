@@ -281,14 +281,12 @@ def test_an_interrupted_conversion_leaves_nothing_that_looks_whole(
     assert len(said) == 1
 
 
-@pytest.mark.parametrize(("kind", "digits"), [("llama", True), ("llama", False), ("qwen2", True), ("qwen3", True)])
-def test_an_exported_folder_says_the_same_in_openvino_and_survives_the_way_back(
-    tmp_path: Path, kind: str, digits: bool
-) -> None:
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
+def test_an_exported_folder_says_the_same_in_openvino_and_survives_the_way_back(tmp_path: Path, kind: str) -> None:
     import torch
     from safetensors.torch import load_file
 
-    folder = tiny_model(tmp_path / "tiny", kind=kind, digits=digits)
+    folder = tiny_model(tmp_path / "tiny", kind=kind)
     file = as_gguf(resolve(settings(source="local", path=str(folder))))
     assert greedy_openvino(file, 24) == greedy_transformers(folder, 24)
     back = as_folder(resolve(settings(source="gguf", path=str(file))))
@@ -299,11 +297,8 @@ def test_an_exported_folder_says_the_same_in_openvino_and_survives_the_way_back(
         assert torch.equal(after[name], expected), name
 
 
-def test_a_tokenizer_that_gguf_cannot_hold_is_refused(tmp_path: Path) -> None:
-    folder = tiny_model(tmp_path / "tiny")
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokenizer["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+def test_a_tokenizer_that_openvino_would_read_wrongly_is_refused(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "tiny", digits=False)
     with pytest.raises(ModelError, match=r"tokenizer.*engine=transformers"):
         export_gguf(folder, None, tmp_path / "out.gguf")
     assert not list(tmp_path.glob("*out.gguf*"))
@@ -323,11 +318,11 @@ def test_the_embedded_model_keeps_its_tokens_template_and_ends_when_converted(sm
 
 
 def test_the_embedded_model_exported_to_f16_says_the_same_in_openvino(
-    smollm2: tuple[Weights, Path], tmp_path: Path
+    smollm2: tuple[Weights, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, folder = smollm2
-    out = tmp_path / "smollm2.gguf"
-    export_gguf(folder, weights.gguf, out)
-    assert weights.gguf is not None
-    assert gguf_header(out).chat_template == gguf_header(weights.gguf).chat_template
-    assert greedy_openvino(out, 32) == greedy_transformers(folder, 32)
+    monkeypatch.setenv("HUSTINGS_CACHE", str(folder.parents[1]))
+    file = as_gguf(weights, faithful=True)
+    assert weights.gguf is not None and weights.gguf == as_gguf(weights) != file
+    assert gguf_header(file).chat_template == gguf_header(weights.gguf).chat_template
+    assert greedy_openvino(file, 32) == greedy_transformers(folder, 32)

@@ -125,7 +125,9 @@ def _download(repository: str, revision: str | None) -> Path:
 
 def _refuse_pickles(folder: Path) -> None:
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder}: this is no transformers model, as it has no config.json; set model.path or id.")
+        raise ModelError(
+            f"{folder}: this is no transformers model, as it has no config.json; set model.path or model.id."
+        )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
             f"{folder}: this model has no weights in safetensors files. Pickled .bin or .pt weights can run code "
@@ -517,9 +519,10 @@ def _convert(file: Path, folder: Path) -> None:
         )
     try:
         tensors = dict(_tensors(file, header))
-    except (KeyError, NotImplementedError) as error:
+        tokenizer = _tokenizer(file, header)
+    except (KeyError, ValueError, NotImplementedError) as error:
         raise ModelError(
-            f"{file}: this file has a tensor that cannot be converted ({_first_line(error)}); "
+            f"{file}: this file has a tensor or tokenizer that cannot be converted ({_first_line(error)}); "
             "take the original model with model=hf model.id=…"
         ) from error
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -527,7 +530,6 @@ def _convert(file: Path, folder: Path) -> None:
         header, tied="lm_head.weight" not in tensors, biased="model.layers.0.self_attn.q_proj.bias" in tensors
     )
     config.save_pretrained(folder)
-    tokenizer = _tokenizer(file, header)
     tokenizer.save_pretrained(folder)
 
 
@@ -755,8 +757,8 @@ def _tokenizer_metadata(folder: Path, config: Any) -> dict[str, GgufValue]:
     split = _split_name(described["pre_tokenizer"])
     if described["model"]["type"] != "BPE" or described["model"].get("byte_fallback") or split is None:
         raise ModelError(
-            f"{folder}: this kind of tokenizer cannot be written as GGUF, only the byte-level BPE of Llama 3, Qwen and "
-            "SmolLM; use engine=transformers."
+            f"{folder}: this kind of tokenizer cannot be written as GGUF so that OpenVINO reads it rightly, only the "
+            "byte-level BPE of Qwen and SmolLM; use engine=transformers."
         )
     tokens = [f"[PAD{place}]" for place in range(config.vocab_size)]
     kinds = [_UNUSED] * len(tokens)
@@ -793,6 +795,5 @@ def _split_name(pre_tokenizer: dict[str, Any] | None) -> str | None:
     if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
         return "smollm"
     if kinds == ["Split", "ByteLevel"]:
-        pattern: str = steps[0]["pattern"].get("Regex", "")
-        return {_QWEN_SPLIT: "qwen2", _QWEN_SPLIT.replace(r"\p{N}| ", r"\p{N}{1,3}| "): "llama-bpe"}.get(pattern)
+        return "qwen2" if steps[0]["pattern"].get("Regex") == _QWEN_SPLIT else None
     return None

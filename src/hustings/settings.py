@@ -215,11 +215,9 @@ class PromptSettings(Settings):
     scale: Literal["normal", "reversed"]
     """`reversed`: the model is asked with 0 and 10 swapped; recorded scores are always in the normal direction."""
     persona: Text
-    """Meta-prompt that asks for a life story."""
+    """Meta-prompt that asks for a life story that holds the party's positions."""
     persona_start: str
     """Words that the life story begins with."""
-    position: Text
-    """One sentence of the meta-prompt for each of the party's stances."""
     context: Text
     """What an agent knows: story, topic, conversation so far. It must only grow at its end."""
     line: Text

@@ -200,7 +200,7 @@ def _party(
         "engine": settings.engine.substance(),
         "country": settings.society.country,
         "party": settings.society.parties[party].substance(),
-        "prompt": [settings.prompt.persona, settings.prompt.persona_start, settings.prompt.position],
+        "prompt": [settings.prompt.persona, settings.prompt.persona_start],
         "personas": settings.personas.substance(),
         "seed": settings.seed,
     }

@@ -25,7 +25,7 @@ class Prompts:
         environment = Environment(undefined=StrictUndefined)
         self._settings = settings
         self._templates = {}
-        for field in ("persona", "persona_start", "position", "context", "line", "reply", "survey"):
+        for field in ("persona", "persona_start", "context", "line", "reply", "survey"):
             try:
                 self._templates[field] = environment.from_string(getattr(settings, field))
             except TemplateError as error:
@@ -34,7 +34,7 @@ class Prompts:
                     f"correct it in conf/prompt/{settings.name}.yaml."
                 ) from error
 
-    def _render(self, field: str, **values: str) -> str:
+    def _render(self, field: str, **values: str | list[str]) -> str:
         try:
             return self._templates[field].render(values)
         except TemplateError as error:
@@ -45,11 +45,9 @@ class Prompts:
 
     def persona(self, party: PartySettings, name: str, country: str) -> tuple[str, str]:
         """The meta-prompt for one persona's life story, and the words that the story begins with."""
-        positions = " ".join(
-            self._render("position", name=name, position=stance.position) for stance in party.stances.values()
-        )
-        prompt = self._render("persona", name=name, party=party.adjective, country=country, positions=positions)
-        return prompt, self._render("persona_start", name=name, party=party.adjective, country=country)
+        positions = [stance.position for stance in party.stances.values()]
+        values = {"name": name, "party": party.adjective, "country": country, "positions": positions}
+        return self._render("persona", **values), self._render("persona_start", **values)
 
     def line(self, agent: Agent, text: str) -> str:
         """A reply as it stands in the conversation."""
