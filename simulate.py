@@ -8,6 +8,7 @@ from hustings import cli
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="simulate")
 def main(config: DictConfig) -> None:
+    """The job."""
     cli.simulate(config)
 
 

@@ -7,7 +7,7 @@ manifest says so; when it is sealed, the manifest holds the sha256 of every file
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,19 +56,23 @@ class Artifact:
         """The identity in the folder's name."""
         return self.manifest["id"]
 
-    def grow(self) -> None:
-        """Say in the manifest that files are about to change."""
-        if self.manifest["state"] != "growing":
-            self._write({**self.manifest, "state": "growing", "files": {}})
+    @property
+    def growing(self) -> bool:
+        """Whether it is not sealed: being made, or left by a process that was killed."""
+        return self.manifest["state"] == "growing"
 
-    def seal(self, **facts: Any) -> None:
-        """Write the sha256 of every file, and `facts`, into the manifest."""
+    def grow(self, **facts: Any) -> None:
+        """Say in the manifest that files are about to change, and put `facts` there."""
+        self._write({**self.manifest, **facts, "state": "growing", "files": {}})
+
+    def seal(self) -> None:
+        """Write the sha256 of every file into the manifest."""
         files = {
             path.name: sha256(path)
             for path in sorted(self.folder.iterdir())
             if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
         }
-        self._write({**self.manifest, **facts, "state": "sealed", "files": files})
+        self._write({**self.manifest, "state": "sealed", "files": files})
 
     def _write(self, manifest: dict[str, Any]) -> None:
         write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
@@ -76,7 +80,7 @@ class Artifact:
 
 
 @contextmanager
-def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: bool) -> Iterator[Artifact]:
+def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: bool) -> Generator[Artifact]:
     """The artifact of that substance, locked; a new one is made when there is none.
 
     Args:

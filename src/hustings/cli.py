@@ -18,7 +18,7 @@ _TRACEBACK = "HYDRA_FULL_ERROR"
 
 def entry(main: Callable[[], Any]) -> None:
     """Run a Hydra entry point; known errors become one paragraph and an exit code."""
-    traceback_wanted = os.environ.setdefault(_TRACEBACK, "1") if _TRACEBACK in os.environ else None
+    traceback_wanted = os.environ.get(_TRACEBACK, "0") != "0"
     os.environ[_TRACEBACK] = "1"
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -46,35 +46,41 @@ def _fail(text: str, code: int) -> None:
 
 def explain(message: str) -> str:
     """One paragraph from Hydra's words about a config that cannot be composed, with the nearest right spelling."""
-    option = re.search(r"Could not find '(?P<group>.+)/(?P<option>[^/']+)'(?P<rest>.*)", message, re.DOTALL)
+    option = re.search(r"Could not find '(?P<group>.+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
         known = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
         group = option["group"]
-        return f"{group}={option['option']}: there is no such option{_nearest(option['option'], known)}."
+        return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], known)}"
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:
-        return f"{key['key']}: there is no such setting{_nearest(key['key'], list(_known()))}."
+        return f"{key['key']}: there is no such setting; {_nearest(key['key'], list(_known()))}"
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 
 def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6) or [
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.8) or [
         other for other in known if other.rpartition(".")[2] == word.rpartition(".")[2]
     ]
+    group = word.rpartition(".")[0]
+    siblings = [other for other in known if group and other.rpartition(".")[0] == group]
+    if siblings and not near:
+        return f"there is {', '.join(siblings)}."
     if near:
-        return f"; did you mean {near[0]}?" if len(known) > 30 else f"; did you mean {near[0]}? There is {', '.join(known)}"
-    return f"; there is {', '.join(known)}" if len(known) <= 30 else "; see --help for the settings"
+        return f"did you mean {near[0]}?" + (f" There is {', '.join(known)}." if len(known) <= 30 else "")
+    return f"there is {', '.join(known)}." if len(known) <= 30 else "see --help for the settings."
 
 
 def _known() -> Iterator[str]:
-    """Every config group and dotted key of the primary config."""
+    """Every config group, and every dotted key that the config has with the options of the command line."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
     GlobalHydra.instance().clear()
     folder = Path(sys.argv[0]).resolve().parent / "conf"
-    yield from (group.name for group in folder.iterdir() if group.is_dir())
+    groups = sorted(group.name for group in folder.iterdir() if group.is_dir())
+    yield from groups
+    options = [word for word in sys.argv[1:] if re.fullmatch(rf"(?:{'|'.join(groups)})=[\w.-]+", word)]
 
     def keys(config: Any, prefix: str) -> Iterator[str]:
         for name in config:
@@ -83,7 +89,7 @@ def _known() -> Iterator[str]:
                 yield from keys(config[name], f"{prefix}{name}.")
 
     with initialize_config_dir(str(folder), version_base="1.3"):
-        yield from keys(compose(Path(sys.argv[0]).stem), "")
+        yield from keys(compose(Path(sys.argv[0]).stem, options), "")
 
 
 def simulate(config: "DictConfig") -> None:
@@ -121,8 +127,11 @@ def simulate(config: "DictConfig") -> None:
 
 
 def _leave_nothing(folder: Path) -> None:
-    """Take away the folder that Hydra made for a run that never began."""
-    for empty in (folder, folder.parent):
+    """Take away the folders that Hydra made for a run that never began."""
+    here = Path.cwd()
+    for empty in (folder, *folder.parents):
+        if here not in empty.parents:
+            return
         try:
             empty.rmdir()
         except OSError:
@@ -136,7 +145,9 @@ def hustings() -> None:
     parser = argparse.ArgumentParser(prog="hustings", description="What needs no experiment config.")
     commands = parser.add_subparsers(dest="command", required=True)
     report = commands.add_parser("report", help="draw the figures of runs again, from disk and without a model")
-    report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run printed as its last line")
+    report.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run printed as its last line"
+    )
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
     fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
     arguments = parser.parse_args()

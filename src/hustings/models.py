@@ -515,7 +515,7 @@ def _convert(file: Path, folder: Path) -> None:
     if header.get("*.rope.scaling.type", "none") != "none" or any("rope_freqs" in t.name for t in header.tensors):
         raise ModelError(
             f"{file}: this file stretches positions (RoPE scaling) in a way that it does not fully describe; "
-            "take the original model with model=hf model.id=…"
+            "take the original model with model=hf model.id=…, or set engine=openvino engine.faithful=false."
         )
     try:
         tensors = dict(_tensors(file, header))
@@ -613,7 +613,7 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
     Raises:
         ModelError: GGUF, or we, cannot express this model; or the cache cannot be written.
     """
-    if weights.gguf is not None and not faithful:
+    if weights.gguf is not None and not (faithful and _quantized(weights.gguf)):
         return weights.gguf
 
     def export(part: Path) -> None:
@@ -623,6 +623,10 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
         _export(folder, weights.gguf, part)
 
     return _once(_cached(weights, ".gguf"), export)
+
+
+def _quantized(file: Path) -> bool:
+    return any(tensor.kind not in (_F32, _F16, _BF16) for tensor in gguf_header(file).tensors)
 
 
 def export_gguf(folder: Path, like: Path | None, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,7 +71,7 @@ class Progress:
 
 
 @contextmanager
-def showing(title: str, total: int, done: int, work: int) -> Iterator[Progress]:
+def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]:
     """A Progress on the screen for as long as the block lasts."""
     progress = Progress(title, total, done, work)
     if not sys.stderr.isatty():

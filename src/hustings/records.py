@@ -16,9 +16,21 @@ from hustings.errors import ArtifactError, RecordError
 if TYPE_CHECKING:
     import pandas as pd
 
-ATTITUDES = (
-    "topic,composition,repetition,agent,role,persona,iteration,score,expected,valid,model,adapter,seed".split(",")
-)
+ATTITUDES = [
+    "topic",
+    "composition",
+    "repetition",
+    "agent",
+    "role",
+    "persona",
+    "iteration",
+    "score",
+    "expected",
+    "valid",
+    "model",
+    "adapter",
+    "seed",
+]
 
 
 class _Record(BaseModel):
@@ -115,6 +127,21 @@ def read(path: Path) -> Iterator[Start | Survey | Reply | End]:
                 ) from error
 
 
+def drop_half_line(file: int) -> None:
+    """Cut an open file back to its last line end: what a kill or a full disk left half-written is gone."""
+    size = os.fstat(file).st_size
+    end = size
+    while end > 0:
+        start = max(0, end - 65536)
+        found = os.pread(file, end - start, start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        os.ftruncate(file, end)
+
+
 class Log:
     """An event log open for writing. Only one process may hold it: the artifact's lock sees to that."""
 
@@ -124,20 +151,7 @@ class Log:
         except OSError as error:
             raise ArtifactError(f"{path}: the event log cannot be opened ({error.strerror}).") from error
         self.path = path
-        self._drop_half_line()
-
-    def _drop_half_line(self) -> None:
-        size = os.fstat(self._file).st_size
-        end = size
-        while end > 0:
-            start = max(0, end - 65536)
-            found = os.pread(self._file, end - start, start).rfind(b"\n")
-            if found >= 0:
-                end = start + found + 1
-                break
-            end = start
-        if end < size:
-            os.ftruncate(self._file, end)
+        drop_half_line(self._file)
 
     def append(self, event: Start | Survey | Reply | End) -> None:
         """Write one line, at once."""

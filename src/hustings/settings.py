@@ -4,6 +4,8 @@ Classes have no defaults: those live in conf/. A field marked `knob` changes how
 computed, never what: it stays out of every identity.
 """
 
+import re
+from collections import Counter
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -83,6 +85,8 @@ class OpenvinoSettings(Settings):
     kind: Literal["openvino"]
     precision: Literal["fast", "exact"]
     """`fast`: the device's own precision; `exact`: f32 throughout, so that text does not depend on the batch."""
+    faithful: bool
+    """Read GGUF files as the F16 they stand for: OpenVINO's own reading of quantized files is off (see docs)."""
     device: str = knob()
     cache_gb: int = knob(ge=1)
     """Memory for the key-value cache."""
@@ -131,9 +135,7 @@ class PlantedSettings(Settings):
     """Debates played at the same time."""
 
 
-EngineSettings = Annotated[
-    OpenvinoSettings | TransformersSettings | PlantedSettings, Field(discriminator="kind")
-]
+EngineSettings = Annotated[OpenvinoSettings | TransformersSettings | PlantedSettings, Field(discriminator="kind")]
 
 
 class StanceSettings(Settings):
@@ -181,6 +183,17 @@ class SocietySettings(Settings):
     country: Text
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        lists = [*(party.names for party in self.parties.values()), self.default.names]
+        shared = sorted(name for name, count in Counter(name for names in lists for name in names).items() if count > 1)
+        if shared:
+            raise ValueError(
+                f"society.parties: in one debate every name must be somebody else's, and {', '.join(shared)} is in "
+                "two lists of names; change the files in conf/party or conf/society"
+            )
+        return self
 
 
 class TopicSettings(Settings):
@@ -344,10 +357,19 @@ def _paragraph(error: ValidationError) -> str:
                 sentences.append(f"{key}: this setting is missing; a config file must give it.")
             case "value_error":
                 sentences.append(f"{message}." if not message.endswith(".") else message)
+            case "union_tag_invalid":
+                tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+                sentences.append(f"{key}.kind={tag!r}: must be one of {known}.")
+            case "too_short" | "too_long":
+                few = problem["type"] == "too_short"
+                limit = problem["ctx"]["min_length" if few else "max_length"]
+                there = len(problem["input"])
+                sentences.append(f"{key}: there must be at {'least' if few else 'most'} {limit} of them, not {there}.")
             case _:
-                value = problem["input"]
-                sentences.append(f"{key}={value!r}: {message[0].lower()}{message[1:]}.")
+                value = "null" if problem["input"] is None else repr(problem["input"])
+                sentences.append(f"{key}={value}: {_SUBJECT.sub('must', message)}.")
     return " ".join(sentences)
 
 
+_SUBJECT = re.compile(r"^\w+ should")
 _TAGS = {"openvino", "transformers", "planted"}

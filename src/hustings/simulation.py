@@ -4,7 +4,7 @@ import dataclasses
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import DEFAULT, Persona, cast, seating
-from hustings.engine.base import Engine
+from hustings.engine.base import Answer, Engine
 from hustings.errors import SettingsError
 from hustings.identity import canonical, seed_of
 from hustings.progress import say, showing
@@ -93,9 +93,10 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                     _start(settings, key, seat, cast_of) if key in new else _first(logged[key])
                     for key, seat in missing.items()
                 ]
-                artifact.grow()
+                artifact.grow(model=weights.fingerprint, promise=lazy.get().promise, versions=_versions())
                 outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
-                artifact.seal(model=weights.fingerprint, promise=lazy.get().promise, versions=_versions())
+            if artifact.growing:
+                artifact.seal()
             return _report(settings, weights, artifact, set(seats), folder, command, outcome)
     finally:
         lazy.close()
@@ -173,7 +174,7 @@ def _personas(
 ) -> dict[str, dict[int, Persona]]:
     """The personas that sit in the debates: from the file, from the store, or written now."""
     if settings.personas.file:
-        return personas.load(Path(settings.personas.file))
+        return personas.load(Path(settings.personas.file), settings.society.parties)
     roles = (*settings.composition.roles, *settings.composition.observers)
     wanted: dict[str, set[int]] = {}
     for seat in seats.values():
@@ -206,6 +207,9 @@ def _party(
     }
     with held(store, "personas", f"{weights.name}-{party}", substance, wait=True) as artifact:
         path = artifact.folder / personas.FILE
+        if path.exists():
+            with path.open("rb+") as file:
+                records.drop_half_line(file.fileno())
         have = personas.load(path).get(party, {}) if path.exists() else {}
         missing = [index for index in indices if index not in have]
         if missing:
@@ -226,6 +230,7 @@ def _party(
 
                 wanted = [(party, index) for index in missing]
                 personas.write(live, wanted, settings.society, prompts, settings.personas, settings.seed, keep)
+        if artifact.growing:
             artifact.seal()
     return have
 
@@ -241,7 +246,9 @@ def _play(
 ) -> _Counts:
     speakers = len(settings.composition.roles)
     replies = 0 if settings.silent else protocol.iterations(settings.rounds, speakers)
-    answers = replies + len(protocol.surveys(settings.rounds, speakers)) * speakers + len(settings.composition.observers)
+    answers = (
+        replies + len(protocol.surveys(settings.rounds, speakers)) * speakers + len(settings.composition.observers)
+    )
     there = sum(
         isinstance(event, records.Reply | records.Survey) for start in starts for event in logged.get(start.debate, ())
     )
@@ -274,7 +281,7 @@ def _play(
                         pass
                 progress.show()
 
-            def told(answer: engine.base.Answer) -> None:
+            def told(answer: Answer) -> None:
                 progress.tokens += answer.tokens
                 progress.prompt_tokens += answer.prompt_tokens
 
@@ -327,7 +334,7 @@ def _report(
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def _replacing(path: Path) -> Generator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}")
     yield part
     part.replace(path)

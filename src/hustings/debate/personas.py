@@ -8,6 +8,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona
@@ -90,22 +91,30 @@ def write(
 
 
 def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int, Persona]]:
-    """Personas from JSON lines with `party`, `name` and `story`; their order is their index.
+    """Personas from JSON lines with `party`, `name` and `story`, by party and index.
+
+    Args:
+        parties: of the society, for a file that a user gives: other parties are refused, and the order of the lines
+            is the index. Without them, lines are those of `line` and hold their index.
 
     Raises:
         SettingsError: the file is missing, or a line is not a persona.
     """
     found: dict[str, dict[int, Persona]] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(f"personas.file={str(path)!r}: this file cannot be read ({error.strerror}).") from error
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"personas.file={str(path)!r}: this file cannot be read ({reason}).") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row: Mapping[str, str] = json.loads(line)
+            row: Mapping[str, Any] = json.loads(line)
             party, name, story = row["party"], row["name"], row["story"]
+            if not all(isinstance(text, str) and text.strip() for text in (party, name, story)):
+                raise TypeError("party, name and story are texts")
+            index = int(row["index"]) if parties is None else len(found.get(party, {}))
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(
                 f"personas.file={str(path)!r}, line {number}: not a persona; each line is a JSON object with "
@@ -116,7 +125,6 @@ def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int
                 f"personas.file={str(path)!r}, line {number}: there is no party {party!r}; "
                 f"the society has {', '.join(parties)}."
             )
-        index = int(row.get("index", len(found.get(party, {}))))
         found.setdefault(party, {})[index] = Persona(party, index, name, story)
     return found
 

@@ -85,7 +85,5 @@ def cast(
             agents.append(Agent(role=role, persona=DEFAULT, name=next(names), story=default.story, speaks=speaks))
         else:
             persona = personas[role][seat]
-            agents.append(
-                Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, speaks=speaks)
-            )
+            agents.append(Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, speaks=speaks))
     return tuple(agents)

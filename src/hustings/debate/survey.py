@@ -12,11 +12,16 @@ from hustings.engine.base import Score
 
 OPTIONS = tuple(str(number) for number in range(11))
 
-_QUOTED = re.compile(
-    r"(?:from|between)?\s*\b0\s*(?:\([^)]*\)\s*)?(?:to|and|through|[-–—])\s*10\b(?:\s*\([^)]*\))?", re.IGNORECASE
+_END = r"(?:\s*\([^)]*\))?"
+_SCALE = re.compile(
+    rf"\b[0-9]+{_END}\s*-?(?:to|through|[-–—])-?\s*[0-9]+\b{_END}|\bbetween\s+[0-9]+{_END}\s+and\s+[0-9]+\b{_END}",
+    re.IGNORECASE,
 )
-_OUT_OF_TEN = re.compile(r"(?<![\d./])(\d+)\s*(?:/|out of|of)\s*10\b(?![.\d])", re.IGNORECASE)
-_WHOLE = re.compile(r"(?<![\d.,/\w-])(\d+)(?!\d|[.,/]\d|\s*%|\w)")
+_SHARE = re.compile(
+    r"(?<![0-9.,/])[0-9.,]*[0-9](?:\s*(?:/|\b(?:out\s+)?of\b|\bin\b(?=\s*10))\s*[0-9]+)+", re.IGNORECASE
+)
+_OUT_OF_TEN = re.compile(r"(10|[0-9])\s*(?:/|out\s+of|of)\s*10", re.IGNORECASE)
+_WHOLE = re.compile(r"(?<![0-9.,/\w$£€−-])([0-9]+)(?![0-9]|[.,/][0-9]|\s*%|\s*percent|\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,14 @@ def read(answer: Score, scale: Literal["normal", "reversed"]) -> Reading:
 
 
 def parse(text: str) -> int | None:
-    """The first whole number in 0 … 10 that is not quoted from the question; None when there is none."""
-    bare = _QUOTED.sub(" ", text)
-    out_of_ten = _OUT_OF_TEN.search(bare)
-    if out_of_ten and int(out_of_ten[1]) <= 10:
-        return int(out_of_ten[1])
-    numbers = (int(found[1]) for found in _WHOLE.finditer(bare))
+    """The first whole number in 0 … 10 of an answer in words; None when there is none.
+
+    A scale or range ("0 to 10") is no answer, as it may be quoted from the question. "8/10" and "8 out of 10" are 8,
+    wherever they stand; other shares ("4 out of 5", "1 in 10") are no answers.
+    """
+    bare = _SCALE.sub(" ", text)
+    for share in _SHARE.finditer(bare):
+        if found := _OUT_OF_TEN.fullmatch(share[0]):
+            return int(found[1])
+    numbers = (int(found[1]) for found in _WHOLE.finditer(_SHARE.sub(" ", bare)))
     return next((number for number in numbers if number <= 10), None)

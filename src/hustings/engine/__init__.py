@@ -1,9 +1,8 @@
 """Language models behind one interface; `build` is the one factory."""
 
-from typing import assert_never
-
 from hustings.engine.base import Engine
 from hustings.models import Weights, as_gguf
+from hustings.progress import say
 from hustings.settings import (
     OpenvinoSettings,
     PlantedSettings,
@@ -22,7 +21,8 @@ def build(settings: SimulateSettings, weights: Weights) -> Engine:
         case OpenvinoSettings() as engine:
             from hustings.engine.openvino import OpenvinoEngine
 
-            return OpenvinoEngine(as_gguf(weights), engine, settings.model.context)
+            gguf = as_gguf(weights, say, faithful=engine.faithful)
+            return OpenvinoEngine(gguf, engine, settings.model.context)
         case TransformersSettings() as engine:
             from hustings.engine.transformers import TransformersEngine
 
@@ -31,5 +31,3 @@ def build(settings: SimulateSettings, weights: Weights) -> Engine:
             from hustings.engine.planted import PlantedEngine
 
             return PlantedEngine(engine, settings.society, settings.prompt.scale, settings.seed)
-        case never:
-            assert_never(never)

@@ -4,11 +4,14 @@ An engine does not know what a debate is. It knows prompts, seeds and limits; wh
 (the planted engine, which has no model, reads it).
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from hustings.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,8 @@ class Engine(ABC):
         """Answer requests with options, in their order."""
         return [answer for answer in self._list(requests) if isinstance(answer, Score)]
 
-    def close(self) -> None:
-        """Free what the engine holds."""
+    def close(self) -> None:  # noqa: B027
+        """Free what the engine holds; an engine that holds nothing has nothing to do."""
 
     def __enter__(self) -> "Engine":
         return self
@@ -127,22 +130,31 @@ class Engine(ABC):
         self.close()
 
 
+def check_length(request: Request, prompt: int, answer: int, context: int) -> None:
+    """Refuse a request that the model has no room for; `prompt`, `answer` and `context` in tokens.
+
+    Raises:
+        EngineError: it says how many tokens, and which debate.
+    """
+    if prompt + answer > context:
+        turn = request.turn
+        raise EngineError(
+            f"{turn.debate}, agent {turn.agent}, iteration {turn.iteration}: the prompt has {prompt} tokens and the "
+            f"answer up to {answer}, more than the model's context of {context}; take fewer rounds or agents, a "
+            "smaller sampling.max_tokens, or a model with a longer context (model.context)."
+        )
+
+
 def disjoint(logprobs: dict[tuple[int, ...], float], options: Iterable[tuple[int, ...]]) -> tuple[float, ...]:
     """Log-probabilities of the options as whole answers, from those of their token sequences.
 
     The tokens of "1" are also the beginning of "10"; the probability of "1" as a whole answer is what is left
     when "10" is taken away. An option that is no beginning of another keeps its value.
     """
-    import math
-
     sequences = list(options)
     result: list[float] = []
     for option in sequences:
-        longer = [
-            logprobs[other]
-            for other in sequences
-            if len(other) > len(option) and other[: len(option)] == option
-        ]
+        longer = [logprobs[other] for other in sequences if len(other) > len(option) and other[: len(option)] == option]
         left = 1.0 - sum(math.exp(other - logprobs[option]) for other in longer)
         result.append(logprobs[option] + math.log(max(left, 1e-12)))
     return tuple(result)

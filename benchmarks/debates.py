@@ -1,0 +1,170 @@
+"""Seconds a debate, three ways on the same weights and personas: `make bench`.
+
+40 three-way debates on one topic, 3 rounds, 64-token replies whose end is ignored, SmolLM2-135M on the CPU:
+(a) the paper's way: one `generate` call of transformers for each reply and survey, bfloat16, for 3 minutes;
+(b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), as a whole process;
+(c) `simulate.py`, as a whole process.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROUNDS, SPEAKERS, TOKENS = 3, 3, 64
+REPLIES = ROUNDS * SPEAKERS
+
+
+def personas(folder: Path, debates: int) -> Path:
+    """Stories of about 100 words, the same for all three ways."""
+    path = folder / "personas.jsonl"
+    rows = []
+    for party, view in (("republican", "not a problem at all"), ("democrat", "a very big problem")):
+        for index in range(debates):
+            name = f"{party[:3].capitalize()}{index}"
+            story = f"You are {name}, a committed {party} voter. You believe that racism is {view}. " + " ".join(
+                f"In year {year} of your working life you learnt something about your town, your family and the law."
+                for year in range(1 + index % 3, 6 + index % 3)
+            )
+            rows.append(json.dumps({"party": party, "name": name, "story": story}))
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def paper_way(path: Path, limit: float) -> dict[str, float]:
+    """(a): every reply and survey in a call of its own, with a fresh prompt and no cache between calls."""
+    import torch
+    import transformers
+
+    from hustings.models import as_folder, resolve
+    from hustings.settings import ModelSettings
+
+    transformers.logging.set_verbosity_error()
+    weights = resolve(ModelSettings(name="smollm2", source="embedded", path=None, id=None, revision=None, context=8192))
+    folder = as_folder(weights)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    half = len(rows) // 2
+
+    def ask(prompt: str, **config: object) -> str:
+        turn = [{"role": "user", "content": prompt}]
+        inputs = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        output = model.generate(**inputs, pad_token_id=tokenizer.eos_token_id, **config)
+        return tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+
+    began, done = time.monotonic(), 0
+    while done < half and time.monotonic() - began < limit:
+        agents = [rows[done], rows[half + done], {"name": "Dominik", "story": "You are an American."}]
+        lines: list[str] = []
+
+        def context(agent: dict[str, str], lines: list[str] = lines) -> str:
+            return (
+                f"{agent['story']}\n\nYour name is {agent['name']}.\n\nThe debate about racism so far:\n"
+                + "\n".join(lines)
+            )
+
+        for iteration in range(REPLIES + 1):
+            if iteration % SPEAKERS == 0:
+                for agent in agents:
+                    ask(f"{context(agent)}\n\n{SURVEY}", max_new_tokens=2, do_sample=False)
+            if iteration < REPLIES:
+                agent = agents[iteration % SPEAKERS]
+                reply = ask(
+                    f"{context(agent)}\n\n{INSTRUCTION.format(name=agent['name'])}",
+                    min_new_tokens=TOKENS,
+                    max_new_tokens=TOKENS,
+                    do_sample=True,
+                    temperature=1.0,
+                    top_k=0,
+                )
+                lines.append(f"{agent['name']}: {' '.join(reply.split())}")
+        done += 1
+    return {"debates": done, "seconds": time.monotonic() - began}
+
+
+SURVEY = (
+    "How big a problem do you think racism is in the country today? "
+    "Answer with one number from 0 (not a problem at all) to 10 (a very big problem)."
+)
+INSTRUCTION = (
+    "{name}, it is your turn to speak. Answer with your next reply in the debate, in fewer than 50 words, "
+    "and nothing else."
+)
+
+
+def process(command: list[str], debates: int, folder: Path) -> dict[str, float]:
+    """A whole process, from its start to its end."""
+    began = time.monotonic()
+    subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=os.environ)
+    return {"debates": debates, "seconds": time.monotonic() - began}
+
+
+def main() -> None:
+    """Run the three ways and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--debates", type=int, default=40)
+    parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of (b) and (c), in turn; the median counts")
+    parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
+    options = parser.parse_args()
+
+    from hustings.models import as_gguf, resolve
+    from hustings.settings import ModelSettings
+
+    weights = resolve(ModelSettings(name="smollm2", source="embedded", path=None, id=None, revision=None, context=8192))
+    gguf = as_gguf(weights, faithful=True)
+    runs: dict[str, list[dict[str, float]]] = {"a": [], "b": [], "c": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        stories = personas(folder, options.debates)
+        plain = [sys.executable, str(ROOT / "benchmarks/plain_openvino.py"), str(gguf), str(stories)]
+        for repeat in range(options.repeats):
+            ours = [
+                sys.executable,
+                str(ROOT / "simulate.py"),
+                "topic=racism",
+                f"repetitions={options.debates}",
+                f"personas.file={stories}",
+                f"sampling.max_tokens={TOKENS}",
+                "sampling.ignore_end=true",
+                f"artifacts={folder / f'artifacts{repeat}'}",
+            ]
+            runs["b"].append(process(plain, options.debates, folder))
+            print(f"(b) {runs['b'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+            runs["c"].append(process(ours, options.debates, folder))
+            print(f"(c) {runs['c'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+        runs["a"].append(paper_way(stories, options.paper_seconds))
+    result = {}
+    for way, title in (
+        ("a", "the paper's way: transformers, one call each"),
+        ("b", "plain lock-step loop on OpenVINO GenAI"),
+        ("c", "simulate.py"),
+    ):
+        each = sorted(run["seconds"] / run["debates"] for run in runs[way])
+        median = each[len(each) // 2]
+        result[way] = {
+            "way": title,
+            "seconds_a_debate": round(median, 3),
+            "all": [round(seconds, 3) for seconds in each],
+            "tokens_a_second": round(REPLIES * TOKENS / median, 1),
+        }
+    result["c_to_b"] = round(result["c"]["seconds_a_debate"] / result["b"]["seconds_a_debate"], 3)
+    result["a_to_c"] = round(result["a"]["seconds_a_debate"] / result["c"]["seconds_a_debate"], 2)
+    print("| way | seconds a debate | reply tokens a second |\n|---|---|---|")
+    for way in "abc":
+        row = result[way]
+        print(f"| ({way}) {row['way']} | {row['seconds_a_debate']:.2f} | {row['tokens_a_second']:.0f} |")
+    print(f"(c) takes {result['c_to_b']:.2f} × the time of (b); (a) takes {result['a_to_c']:.1f} × the time of (c)")
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What names an artifact: everything that changes the output, and nothing else."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from conftest import config, settings
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from hustings.identity import canonical, identity, seed_of
+from hustings.settings import KNOB, Settings, SimulateSettings, load
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), plain, max_size=6), st.randoms())
+def test_the_order_of_keys_does_not_matter(value: dict[str, Any], random: Any) -> None:
+    def shuffled(item: Any) -> Any:
+        if not isinstance(item, dict):
+            return [shuffled(part) for part in item] if isinstance(item, list) else item
+        keys = list(item)
+        random.shuffle(keys)
+        return {key: shuffled(item[key]) for key in keys}
+
+    assert identity(shuffled(value)) == identity(value)
+
+
+@given(plain, plain)
+def test_values_have_one_identity_exactly_when_their_json_is_one(one: Any, other: Any) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (canonical(one) == canonical(other)) == same
+    assert (identity(one) == identity(other)) == same
+
+
+@given(plain)
+def test_canonical_json_reads_back_as_the_value(value: Any) -> None:
+    assert json.loads(canonical(value)) == value
+
+
+def test_an_identity_is_the_same_in_another_process() -> None:
+    code = "from hustings.identity import identity, seed_of; print(identity({'a': [1, 'ü']}), seed_of(1, 'b'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [identity({"a": [1, "ü"]}), str(seed_of(1, "b"))]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_json_lacks_has_no_identity(value: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        identity({"x": value})
+
+
+parts = st.lists(st.integers() | st.text(alphabet="ab/0123", max_size=4), min_size=1, max_size=4)
+
+
+@given(parts, parts)
+def test_seeds_differ_when_their_parts_do_and_fit_32_bits(one: list[Any], other: list[Any]) -> None:
+    same = list(map(str, one)) == list(map(str, other))
+    assert (seed_of(*one) == seed_of(*other)) == same
+    assert 0 <= seed_of(*one) < 2**32
+
+
+def fields(of: BaseModel, path: str = "", knob: bool = False) -> Iterator[tuple[str, bool]]:
+    """Every dotted leaf of nested settings, and whether it or what it is in is a knob."""
+    for name, field in type(of).model_fields.items():
+        value = getattr(of, name)
+        is_knob = knob or bool(isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get(KNOB))
+        for key, item in value.items() if isinstance(value, Mapping) else [("", value)]:
+            place = f"{path}{name}.{key}".rstrip(".")
+            if isinstance(item, Settings):
+                yield from fields(item, f"{place}.", is_knob)
+            else:
+                yield place, is_knob
+
+
+OTHERS: dict[str, Any] = {
+    "source": "gguf",
+    "scale": "reversed",
+    "precision": "exact",
+    "quantization": "4bit",
+    "pole": lambda pole: "high" if pole == "low" else "low",
+    "colour": "#123456",
+    "roles": ["democrat", "default"],
+    "observers": ["democrat"],
+    "device": lambda _: "cpu",
+}
+
+
+def changed(plain: dict[str, Any], place: str) -> dict[str, Any]:
+    """The same plain settings with another value in one place."""
+    copy = json.loads(json.dumps(plain))
+    *folders, name = place.split(".")
+    inside = copy
+    for folder in folders:
+        inside = inside[folder]
+    old = inside[name]
+    match OTHERS.get(name, old):
+        case bool():
+            inside[name] = not old
+        case int() | float():
+            inside[name] = old + 1
+        case str() as new:
+            inside[name] = new if name in OTHERS else f"{old}x"
+        case None:
+            inside[name] = 2 if name == "threads" else "x"
+        case list() as new:
+            inside[name] = new if name in OTHERS else [*old, "Xavier"]
+        case new:
+            inside[name] = new(old)
+    return copy
+
+
+CHOICES = {
+    "planted": ("engine=planted", "topic=racism"),
+    "openvino": ("model=gguf", "model.path=a.gguf", "topic=racism"),
+    "transformers": ("model=mistral", "topic=racism"),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_setting_but_the_knobs_changes_the_substance(choice: str) -> None:
+    whole = OmegaConf.to_container(config(*CHOICES[choice]), resolve=True)
+    assert isinstance(whole, dict)
+    before = load(SimulateSettings, whole)
+    wrong: list[str] = []
+    for place, knob in fields(before):
+        if place.endswith("kind"):
+            continue
+        after = load(SimulateSettings, changed(whole, place))
+        assert after != before, place
+        if (identity(after.substance()) == identity(before.substance())) != knob:
+            wrong.append(place)
+    assert wrong == []
+
+
+def test_the_knobs_are_those_that_change_speed_or_place_only() -> None:
+    knobs = {
+        place for choice in CHOICES.values() for place, knob in fields(load(SimulateSettings, config(*choice))) if knob
+    }
+    assert knobs == {
+        "artifacts",
+        "repetitions",
+        "tracker.kind",
+        "engine.concurrency",
+        "engine.device",
+        "engine.cache_gb",
+        "engine.threads",
+        "engine.batch_size",
+    }
+
+
+def test_a_sealed_identity_does_not_move_between_versions() -> None:
+    assert settings("topic=racism").engine.substance() == {
+        "kind": "planted",
+        "alpha": 0.1,
+        "beta": 0.15,
+        "kappa": 0.05,
+        "bias": 6.5,
+        "noise": 0.4,
+        "start_low": 2.0,
+        "start_high": 8.5,
+        "start_spread": 0.8,
+    }
+    assert identity({"b": [1, 2.5, None, True], "a": "ü"}) == "5cffe7b22562"
