@@ -45,10 +45,9 @@ def settings(*overrides: str) -> SimulateSettings:
 class Recorder(Engine):
     """Another engine, with every request that it took and every answer that it gave."""
 
-    promise = "recorded"
-
     def __init__(self, inner: Engine) -> None:
         self.inner = inner
+        self.promise = inner.promise
         self.asked: list[Request] = []
         self.answered: list[Answer] = []
 

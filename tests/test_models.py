@@ -11,7 +11,8 @@ from tiny import tiny_model
 
 from hustings import models
 from hustings.errors import ModelError
-from hustings.models import Weights, as_folder, as_gguf, export_gguf, gguf_header, resolve
+from hustings.gguf import export_gguf, gguf_header
+from hustings.models import Weights, as_folder, as_gguf, resolve
 from hustings.settings import ModelSettings
 
 F32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}
@@ -128,8 +129,8 @@ def test_a_fingerprint_is_computed_once_and_again_when_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_gguf: Path
 ) -> None:
     computed: list[Path] = []
-    sha256 = models._sha256
-    monkeypatch.setattr(models, "_sha256", lambda path: computed.append(path) or sha256(path))
+    sha256 = models.sha256
+    monkeypatch.setattr(models, "sha256", lambda path: computed.append(path) or sha256(path))
     file = tmp_path / "model.gguf"
     file.write_bytes(tiny_gguf.read_bytes())
     first = resolve(settings(source="gguf", path=str(file)))
@@ -249,8 +250,8 @@ def test_a_path_to_nothing_is_a_model_error(tmp_path: Path, source: str) -> None
 def test_two_at_a_time_convert_a_file_once(tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = resolve(settings(source="gguf", path=str(tiny_gguf)))
     conversions: list[Path] = []
-    convert = models._convert
-    monkeypatch.setattr(models, "_convert", lambda file, part: conversions.append(part) or convert(file, part))
+    convert = models.convert
+    monkeypatch.setattr(models, "convert", lambda file, part: conversions.append(part) or convert(file, part))
     folders: list[Path] = []
     threads = [threading.Thread(target=lambda: folders.append(as_folder(weights))) for _ in range(2)]
     for thread in threads:
@@ -265,17 +266,17 @@ def test_an_interrupted_conversion_leaves_nothing_that_looks_whole(
     tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     weights = resolve(settings(source="gguf", path=str(tiny_gguf)))
-    convert = models._convert
+    convert = models.convert
 
     def interrupted(file: Path, part: Path) -> None:
         (part / "model.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "_convert", interrupted)
+    monkeypatch.setattr(models, "convert", interrupted)
     with pytest.raises(KeyboardInterrupt):
         as_folder(weights)
     assert not [path for path in (cache / "models").iterdir() if path.is_dir()]
-    monkeypatch.setattr(models, "_convert", convert)
+    monkeypatch.setattr(models, "convert", convert)
     said: list[str] = []
     assert (as_folder(weights, said.append) / "config.json").is_file()
     assert len(said) == 1

@@ -99,13 +99,15 @@ def test_personas_written_to_a_file_are_read_back(tmp_path: Path) -> None:
     assert personas.load(path) == {"democrat": {4: written[0], 0: written[1]}}
 
 
-def test_personas_without_an_index_are_numbered_by_party(tmp_path: Path) -> None:
+def test_personas_of_the_users_own_are_numbered_by_party_in_their_order(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     rows = [("republican", "A"), ("democrat", "B"), ("republican", "C")]
     path.write_text("\n\n".join(f'{{"party":"{party}","name":"{name}","story":"s"}}' for party, name in rows))
-    found = personas.load(path)
-    assert [persona.name for persona in found["republican"].values()] == ["A", "C"]
-    assert list(found["republican"]) == [0, 1]
+    found = personas.load(path, ["republican", "democrat"])
+    assert [(index, persona.id, persona.name) for index, persona in found["republican"].items()] == [
+        (0, "republican/00", "A"),
+        (1, "republican/01", "C"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,11 +127,13 @@ def test_a_line_that_is_no_persona_is_named(tmp_path: Path, line: str, said: str
         personas.load(path, ["democrat", "republican"])
 
 
-def test_a_line_cut_short_is_not_taken_for_a_damaged_file(tmp_path: Path) -> None:
+def test_a_store_s_personas_can_be_given_back_whatever_their_indices(tmp_path: Path) -> None:
     path = tmp_path / "personas.jsonl"
-    whole = personas.line(Persona("democrat", 0, "Ann", "You are Ann."))
-    path.write_text(whole + whole[:25])
-    assert list(personas.load(path)["democrat"]) == [0]
+    path.write_text("".join(personas.line(Persona("democrat", index, f"N{index}", "s")) for index in (17, 3)))
+    assert [persona.id for persona in personas.load(path, ["democrat"])["democrat"].values()] == [
+        "democrat/00",
+        "democrat/01",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ It does not know what is in the files. An artifact may grow (more debates, more 
 manifest says so; when it is sealed, the manifest holds the sha256 of every file, checked at the next opening.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Generator
@@ -15,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hustings.errors import ArtifactError, BusyError
-from hustings.identity import identity
+from hustings.identity import identity, sha256
 
 MANIFEST = "manifest.json"
 
@@ -36,12 +35,6 @@ def write_atomically(path: Path, text: str) -> None:
             f"{path}: this file cannot be written ({error.strerror}); free the disk, change the folder's rights, "
             "or choose another folder (artifacts=…)."
         ) from error
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Artifact:
@@ -123,8 +116,10 @@ def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> 
         return fresh
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files: dict[str, str] = manifest["files"]
-    except (ValueError, KeyError) as error:
+        files = dict(manifest["files"])
+        if manifest["id"] != name or manifest["state"] not in ("growing", "sealed"):
+            raise ValueError("it is another artifact's")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: the manifest is damaged; delete {folder} to make its content again.") from error
     for file, expected in files.items():
         target = folder / file

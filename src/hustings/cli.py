@@ -20,7 +20,7 @@ def entry(main: Callable[[], Any]) -> None:
     """Run a Hydra entry point; known errors become one paragraph and an exit code."""
     traceback_wanted = os.environ.get(_TRACEBACK, "0") != "0"
     os.environ[_TRACEBACK] = "1"
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     try:
@@ -29,6 +29,11 @@ def entry(main: Callable[[], Any]) -> None:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("Stopped. Nothing is lost: run the same command again and it goes on where it was.", 130)
+    except OverrideParseException as error:
+        reason = str(error).splitlines()[0]
+        _fail(
+            f"{error.override}: this setting cannot be read ({reason}); set it as name=value, in quotes if need be.", 2
+        )
     except (HydraException, OmegaConfBaseException) as error:
         if traceback_wanted:
             raise

@@ -43,3 +43,8 @@ class PersonaError(HustingsError):
 
 class EngineError(HustingsError):
     """An engine could not answer a request."""
+
+
+def first_line(error: Exception) -> str:
+    """What another library says of its error, in one line, to be quoted in a paragraph of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

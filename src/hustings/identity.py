@@ -5,6 +5,7 @@ It does not know which settings change the output: settings.py marks the others 
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 
@@ -22,3 +23,9 @@ def seed_of(*parts: str | int) -> int:
     """A seed in 0 … 2³²−1 from the parts, equal for equal parts (Source: design.md, rule 6)."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

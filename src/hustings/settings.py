@@ -328,7 +328,7 @@ def load(cls: type[S], config: Any) -> S:
         SettingsError: with every wrong key, its value and what is allowed, in one paragraph.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
     try:
         plain = (
@@ -336,9 +336,14 @@ def load(cls: type[S], config: Any) -> S:
             if OmegaConf.is_config(config)
             else config
         )
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
+    except MissingMandatoryValue as error:
+        key = error.full_key
         raise SettingsError(f"{key}: this setting has no value yet; set {key}=… on the command line.") from error
+    except OmegaConfBaseException as error:
+        raise SettingsError(
+            f"{error.full_key}: the reference in this setting cannot be followed ({str(error).splitlines()[0]}); "
+            "correct it."
+        ) from error
     try:
         return cls.model_validate(plain)
     except ValidationError as error:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from hustings import __version__, engine, models, records
-from hustings.artifacts import Artifact, held, sha256, write_atomically
+from hustings.artifacts import Artifact, held, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import DEFAULT, Persona, cast, seating
 from hustings.engine.base import Answer, Engine
 from hustings.errors import SettingsError
-from hustings.identity import canonical, seed_of
+from hustings.identity import canonical, seed_of, sha256
 from hustings.progress import say, showing
 from hustings.settings import SimulateSettings
 

@@ -145,8 +145,8 @@ class Debate:
 
 def clean(text: str, name: str, names: Iterable[str]) -> str:
     """A reply as the others hear it: without the speaker's own name, cut where somebody else begins to speak."""
-    own = re.compile(rf"^[\s*_\"'“]*{re.escape(name)}[*_]*\s*:[*_]*\s*")
-    reply = own.sub("", text)
+    own = re.compile(rf"^[\s*_]*(?P<quote>[\"“]?)[\s*_]*{re.escape(name)}[*_]*\s*:[*_]*\s*")
+    reply = own.sub(r"\g<quote>", text)
     speakers = "|".join(re.escape(other) for other in {*names, *_STRANGERS})
     other = re.search(rf"(?:^|\n)[\s*_]*(?:{speakers})[*_]*\s*(?:\([^)\n]*\))?\s*:", reply)
     if other:

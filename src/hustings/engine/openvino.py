@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
-from hustings.errors import EngineError, ModelError
+from hustings.errors import EngineError, ModelError, first_line
 from hustings.settings import OpenvinoSettings
 
 _EXACT = {
@@ -62,7 +62,7 @@ class OpenvinoEngine(Engine):
         scheduler.cache_size = settings.cache_gb
         scheduler.enable_prefix_caching = True
         scheduler.max_num_seqs = max(256, settings.concurrency * 2)
-        scheduler.max_num_batched_tokens = 512
+        scheduler.max_num_batched_tokens = 1024
         properties: dict[str, Any] = dict(_EXACT) if self._exact else {}
         if settings.threads:
             properties["INFERENCE_NUM_THREADS"] = settings.threads
@@ -70,7 +70,7 @@ class OpenvinoEngine(Engine):
             self._pipeline = genai.ContinuousBatchingPipeline(str(gguf), scheduler, settings.device, properties)
         except RuntimeError as error:
             raise ModelError(
-                f"{gguf}: OpenVINO could not read this model ({str(error).strip().splitlines()[-1]}). "
+                f"{gguf}: OpenVINO could not read this model ({first_line(error)}). "
                 "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; for others set engine=transformers."
             ) from error
         self._tokenizer = self._pipeline.get_tokenizer()

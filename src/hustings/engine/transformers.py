@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Any
 
 from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
-from hustings.errors import EngineError, ModelError
+from hustings.errors import EngineError, ModelError, first_line
 from hustings.models import Weights, as_folder
 from hustings.progress import say
 from hustings.settings import TransformersSettings
@@ -76,7 +76,7 @@ class TransformersEngine(Engine):
             ).eval()
         except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             raise ModelError(
-                f"{folder}: transformers could not load this model ({str(error).strip().splitlines()[0]}). It loads "
+                f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
                 "models that it has code for, from safetensors, and never code that comes with a model."
             ) from error
         self._end = self._end_tokens()

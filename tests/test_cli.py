@@ -1,0 +1,169 @@
+"""The entry points as they are typed: what they print, how they fail, what they leave behind."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import CONF, cli, log_of
+
+SMALL = ("engine=planted", "repetitions=1", "topic=racism")
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("repetitons=3",): ("repetitons: there is no such setting; did you mean repetitions?",),
+    ("sampling.temprature=1",): ("sampling.temprature: there is no such setting", "sampling.temperature?"),
+    ("engine=planted", "engine.threads=3"): ("engine.threads: there is no such setting; there is", "engine.alpha"),
+    ("foo=1",): ("foo: there is no such setting; see --help",),
+    ("+foo=1",): ("foo: there is no such setting",),
+    ("toppic=racism",): ("toppic: there is no such setting; did you mean topic?",),
+    ("topic=racsm",): ("topic=racsm: there is no such option; did you mean racism?", "climate_change"),
+    ("model=",): ("model=: there is no such option; there is", "smollm2"),
+    ("repetitions=many",): ("repetitions='many': must be a valid integer",),
+    ("repetitions=0",): ("repetitions=0: must be greater than or equal to 1",),
+    ("rounds=-1",): ("rounds=-1: must be greater than or equal to 1",),
+    ("engine=planted", "repetitions=41"): ("repetitions=41: party republican has 40 personas", "at most 40"),
+    ("engine=planted", "composition.roles=[democrat,green]"): ("no party 'green'", "republican, democrat, default"),
+    ("model=gguf", "model.path=nowhere.gguf"): ("nowhere.gguf", "No such file", "model.path"),
+    ("model=gguf",): ("model.path: this setting has no value yet",),
+    ("engine=planted", "artifacts=file"): ("file/debates", "cannot be written", "artifacts=…"),
+    ("engine=planted", "artifacts=/proc/no"): ("/proc/no", "cannot be written"),
+    ("engine=planted", "hydra.run.dir=file"): ("file: ", "choose a folder that can be written"),
+    ("engine=planted", "personas.file=no.jsonl"): ("personas.file='no.jsonl': this file cannot be read",),
+    ("engine=planted", "personas.file=file"): ("personas.file='file'", "there is no persona of democrat, republican"),
+    ("engine=planted", "prompt.reply='{{ name'"): ("prompt.reply: this Jinja template does not compile",),
+    ("engine=planted", "topic=[racism"): ("topic=[racism: this setting cannot be read (",),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSED.items(), ids=[" ".join(words) for words in REFUSED])
+def test_bad_input_is_one_paragraph_and_leaves_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("")
+    began = time.monotonic()
+    done = cli(tmp_path, *arguments)
+    seconds = time.monotonic() - began
+    assert done.returncode == 2
+    assert [words for words in said if words not in done.stderr] == []
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n")
+    assert "Traceback" not in done.stderr
+    assert "HYDRA_FULL_ERROR" not in done.stderr
+    assert done.stdout == ""
+    assert left(tmp_path) == ["file"]
+    assert seconds < 2
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which simulate.py has been run once."""
+    folder = tmp_path_factory.mktemp("run")
+    done = cli(folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stdout)
+    return folder
+
+
+def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run: Path) -> None:
+    first, last = (run / "said").read_text().splitlines()
+    assert first.startswith("1 debates played in ")
+    assert "9 replies" in first
+    assert "0 invalid survey answers" in first
+    folder = run / last.removeprefix("run: ")
+    assert left(folder) == [
+        "attitudes.csv",
+        "events.jsonl",
+        "figures",
+        "figures/curves.csv",
+        "figures/curves.png",
+        "figures/curves.svg",
+        "manifest.json",
+    ]
+    assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
+
+
+def test_the_manifest_of_a_run_says_how_to_make_it_again(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["command"] == ["simulate.py", *SMALL]
+    assert manifest["settings"]["repetitions"] == 1
+    assert manifest["debates"] in log_of(run / "artifacts").parent.name
+    assert {"hustings", "hydra-core"} <= set(manifest["versions"])
+
+
+def test_a_finished_command_run_again_plays_nothing(run: Path) -> None:
+    before = log_of(run / "artifacts").read_bytes()
+    done = cli(run, *SMALL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("all 1 debates were there; 0 invalid survey answers\nrun: outputs/")
+    assert log_of(run / "artifacts").read_bytes() == before
+
+
+def test_a_log_that_does_not_match_its_manifest_is_refused(tmp_path: Path) -> None:
+    assert cli(tmp_path, *SMALL).returncode == 0
+    log = log_of(tmp_path / "artifacts")
+    log.write_text(log.read_text().replace("years", "weeks"))
+    before = left(tmp_path)
+    done = cli(tmp_path, *SMALL)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert f"{log.relative_to(tmp_path)}: this file was changed after it was sealed" in done.stderr
+    assert left(tmp_path) == before
+
+
+def test_help_shows_every_group_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = cli(tmp_path, "--help")
+    seconds = time.monotonic() - began
+    assert done.returncode == 0
+    shown = {line.partition(":")[0] for line in done.stdout.splitlines()}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"party"} <= shown
+    assert left(tmp_path) == []
+    assert seconds < 2
+
+
+def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    figures = folder / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    for path in figures.iterdir():
+        path.unlink()
+    done = hustings("report", str(folder))
+    assert (done.returncode, done.stdout) == (0, f"{figures / 'curves.png'}\n")
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+
+
+def test_a_report_of_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    done = hustings("report", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"{tmp_path}: this is not a run's folder" in done.stderr
+
+
+def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topic(tmp_path: Path) -> None:
+    done = cli(tmp_path, "experiment=uk_echo", "engine=planted", "topic=wealth_tax", "repetitions=1", "rounds=1")
+    assert done.returncode == 0, done.stderr
+    runs = [tmp_path / line.removeprefix("run: ") for line in done.stdout.splitlines() if line.startswith("run: ")]
+    assert [run.name for run in runs] == ["0", "1", "2"]
+    for run, kind in zip(runs, ("uk_mixed", "uk_echo_labour", "uk_echo_conservative"), strict=True):
+        first = json.loads((run / "events.jsonl").read_text().splitlines()[0])
+        assert first["debate"] == f"wealth_tax/{kind}/0000"
+        assert [agent["speaks"] for agent in first["agents"]] == [True] * 4 + [False]
+
+
+def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: Path) -> None:
+    done = cli(tmp_path, "-m", "engine=planted", "topic=racism", "repetitions=41,1")
+    assert done.returncode == 2
+    assert "repetitions=41: party republican has 40 personas" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("run: ")][0].endswith("/1")

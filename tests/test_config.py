@@ -1,0 +1,107 @@
+"""Every config that ships composes and validates."""
+
+import itertools
+
+import pytest
+from conftest import CONF, config
+from omegaconf import OmegaConf
+
+from hustings.settings import SimulateSettings, load
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+NEEDS = {"gguf": ["model.path=a.gguf"], "hf": ["model.id=a/b"]}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "model", "engine"),
+    list(itertools.product(options("experiment"), options("model"), options("engine"))),
+)
+def test_every_experiment_runs_on_every_model_and_engine(experiment: str, model: str, engine: str) -> None:
+    made = load(
+        SimulateSettings,
+        config(f"experiment={experiment}", f"model={model}", f"engine={engine}", *NEEDS.get(model, [])),
+    )
+    assert (made.model.name, made.engine.kind) == (model, engine.removesuffix("_8bit"))
+
+
+def test_every_topic_composition_prompt_and_society_is_valid_somewhere() -> None:
+    for group in ("topic", "composition", "prompt", "society", "party", "tracker"):
+        for option in options(group):
+            british = option in ("uk", "wealth_tax", "immigration_cap", "conservative", "labour") or option[:2] == "uk"
+            words = [f"{group}={option}"] if group != "party" else []
+            if british:
+                words += [
+                    word for word in ("society=uk", "topic=uk", "composition=uk_mixed") if f"{group}=" not in word
+                ]
+            assert load(SimulateSettings, config("engine=planted", *words)).seed == 1
+
+
+@pytest.mark.parametrize("model", options("model"))
+def test_every_model_names_its_natural_engine(model: str) -> None:
+    natural = {"smollm2": "openvino", "gguf": "openvino"}
+    made = load(SimulateSettings, config(f"model={model}", *NEEDS.get(model, [])))
+    assert made.engine.kind == natural.get(model, "transformers")
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_option_of_a_group_stands_on_the_command_line_over_its_experiment(experiment: str) -> None:
+    british = experiment.startswith("uk")
+    topic = "wealth_tax" if british else "racism"
+    composition = "uk_echo_labour" if british else "echo_dem_pair"
+    made = load(
+        SimulateSettings,
+        config(f"experiment={experiment}", f"topic={topic}", f"composition={composition}", "repetitions=3", "rounds=2"),
+    )
+    assert (list(made.topics), made.composition.name, made.repetitions, made.rounds) == ([topic], composition, 3, 2)
+
+
+SHOWN = {
+    "quickstart": (4, 3, ("republican", "democrat", "default"), ()),
+    "figure3": (40, 5, ("republican", "democrat", "default"), ()),
+    "figure4": (40, 5, ("republican", "democrat"), ("default",)),
+    "figure5": (40, 3, ("republican", "republican", "default"), ()),
+    "figure8": (40, 5, ("republican", "republican"), ("default",)),
+    "figure9": (40, 3, ("democrat", "democrat", "default"), ()),
+    "uk_echo": (40, 3, ("labour", "conservative", "labour", "conservative"), ("default",)),
+}
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_an_experiment_is_the_debates_of_the_protocol(experiment: str) -> None:
+    made = load(SimulateSettings, config(f"experiment={experiment}"))
+    repetitions, rounds, roles, observers = SHOWN[experiment]
+    assert (made.repetitions, made.rounds) == (repetitions, rounds)
+    assert (made.composition.roles, made.composition.observers) == (roles, observers)
+
+
+@pytest.mark.parametrize("composition", ["uk_mixed", "uk_echo_labour", "uk_echo_conservative"])
+def test_british_groups_seat_four_speakers(composition: str) -> None:
+    made = load(SimulateSettings, config("experiment=uk_echo", f"composition={composition}"))
+    assert len(made.composition.roles) == 4
+    assert list(made.topics) == ["immigration_cap", "wealth_tax"]
+
+
+@pytest.mark.parametrize("folder", ["composition", "model", "prompt", "society"])
+def test_a_named_config_is_named_like_its_file(folder: str) -> None:
+    names = {path.stem: OmegaConf.load(path).name for path in (CONF / folder).glob("*.yaml")}
+    assert names == {stem: stem for stem in names}
+
+
+def test_all_is_the_four_topics_of_the_paper() -> None:
+    made = load(SimulateSettings, config("topic=all"))
+    assert list(made.topics) == ["climate_change", "gun_violence", "illegal_immigration", "racism"]
+
+
+def test_a_party_stands_at_the_pole_that_its_position_says() -> None:
+    for society in options("society"):
+        words = ["topic=uk", "composition=uk_mixed"] if society == "uk" else []
+        made = load(SimulateSettings, config(f"society={society}", *words))
+        for party in made.society.parties.values():
+            for topic, stance in party.stances.items():
+                of = made.topics[topic]
+                assert stance.position.endswith(of.low if stance.pole == "low" else of.high)
+                assert of.label in stance.position
