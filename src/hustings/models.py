@@ -278,13 +278,13 @@ def as_folder(weights: Weights, say: Say | None = None) -> Path:
         raise ModelError(f"{weights.name}: there are no weights on disk for this model; choose one with model=…")
     file = weights.gguf
 
-    def convert(part: Path) -> None:
+    def build(part: Path) -> None:
         if say:
             say(f"{weights.name}: converting {file.name} for transformers, this once")
         part.mkdir()
         convert(file, part)
 
-    return _once(_cached(weights), convert)
+    return _once(_cached(weights), build)
 
 
 def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False) -> Path:
