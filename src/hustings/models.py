@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hustings.errors import ModelError, first_line
-from hustings.gguf import export_gguf, gguf_header, quantized
+from hustings.gguf import convert, export_gguf, gguf_header, quantized
 from hustings.identity import sha256
 from hustings.settings import ModelSettings
 
