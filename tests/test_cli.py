@@ -166,4 +166,4 @@ def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: P
     assert done.returncode == 2
     assert "repetitions=41: party republican has 40 personas" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [line for line in done.stdout.splitlines() if line.startswith("run: ")][0].endswith("/1")
+    assert [line[-2:] for line in done.stdout.splitlines() if line.startswith("run: ")] == ["/1"]

@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -71,20 +72,27 @@ def resolve(settings: ModelSettings) -> Weights:
     """
     match settings.source:
         case "embedded":
-            return Weights(settings.name, EMBEDDED_SHA256, _embedded(), None)
+            return Weights(_name(settings), EMBEDDED_SHA256, _embedded(), None)
         case "hub":
             folder = _download(settings.id or "", settings.revision)
-            return Weights(settings.name, folder.name, None, folder)
+            return Weights(_name(settings), folder.name, None, folder)
         case "local":
             folder = Path(settings.path or "").expanduser()
             if not folder.is_dir():
                 raise ModelError(f"{folder}: there is no such folder; set model.path, or use model=gguf for one file.")
             _refuse_pickles(folder)
-            return Weights(settings.name, _folder_fingerprint(folder), None, folder)
+            return Weights(_name(settings), _folder_fingerprint(folder), None, folder)
         case "gguf":
             file = Path(settings.path or "").expanduser()
             gguf_header(file)
-            return Weights(settings.name, _file_fingerprint(file), file, None)
+            return Weights(_name(settings), _file_fingerprint(file), file, None)
+
+
+def _name(settings: ModelSettings) -> str:
+    """The given name, or one from the file, folder or id."""
+    where = Path(settings.path or settings.id or EMBEDDED_PACKAGE)
+    given = where.stem if settings.source == "gguf" else where.name
+    return settings.name or re.sub(r"[^a-z0-9_.-]+", "-", given.lower()).strip("-.") or "model"
 
 
 def _embedded() -> Path:
@@ -256,7 +264,7 @@ def _remove(path: Path) -> None:
 
 
 def _cached(weights: Weights, suffix: str = "") -> Path:
-    return cache_folder() / "models" / f"{weights.name}-{weights.fingerprint[:12]}{suffix}"
+    return cache_folder() / "models" / f"{weights.fingerprint[:16]}{suffix}"
 
 
 def as_folder(weights: Weights, say: Say | None = None) -> Path:

