@@ -23,7 +23,7 @@ from hustings.artifacts import held
 from hustings.errors import BusyError, RecordError
 from hustings.records import End, Reply, Start, Survey
 
-LONG = ("engine=planted", "repetitions=40", "topic=all", "composition=rep_dem_default", "rounds=8")
+LONG = ("engine=planted", "repetitions=40", "topic=all", "composition=rep_dem_default", "rounds=6")
 
 
 def lines_of(log: Path) -> list[str]:

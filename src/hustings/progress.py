@@ -52,7 +52,8 @@ class Progress:
         parts = [f"{self.title} {self.done}/{self.total}"]
         if self.replies:
             parts.append(f"{self.replies / seconds:.1f} replies/s")
-        parts.append(f"{self.tokens / seconds:.0f} tokens/s")
+        if self.tokens:
+            parts.append(f"{self.tokens / seconds:.0f} tokens/s")
         if self.invalid:
             parts.append(f"{self.invalid} invalid answers")
         if 0 < self.answers <= self.work:
