@@ -109,12 +109,15 @@ def test_every_setting_but_the_knobs_changes_the_substance(choice: str) -> None:
     assert same == {place for place, knob in fields(before) if knob}
 
 
-def test_the_knobs_are_those_that_change_speed_or_place_only() -> None:
+def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
     knobs = {
         place for choice in CHOICES.values() for place, knob in fields(load(SimulateSettings, config(*choice))) if knob
     }
-    assert knobs == {
+    shown = {place for place in knobs if place.endswith((".label", ".colour"))}
+    assert all(place.startswith(("society.parties.", "society.default.")) for place in shown)
+    assert knobs - shown == {
         "artifacts",
+        "composition.rounds",
         "repetitions",
         "tracker.kind",
         "engine.concurrency",

@@ -150,9 +150,9 @@ class StanceSettings(Settings):
 class PartySettings(Settings):
     """A political party as its voters are described to the model."""
 
-    label: Text
+    label: Text = knob()
     adjective: Text
-    colour: Colour
+    colour: Colour = knob()
     names: tuple[Text, ...] = Field(min_length=1, strict=False)
     """First names of its personas: as many as there can be personas."""
     stances: dict[Name, StanceSettings]
@@ -168,10 +168,10 @@ class PartySettings(Settings):
 class DefaultAgentSettings(Settings):
     """The agent without a party, which shows the model's own bias."""
 
-    label: Text
+    label: Text = knob()
     story: Text
     """All that this agent is told about itself."""
-    colour: Colour
+    colour: Colour = knob()
     names: tuple[Text, ...] = Field(min_length=1, strict=False)
     """Neutral names for debates: as many as a debate can have such agents."""
 
@@ -217,8 +217,8 @@ class CompositionSettings(Settings):
     """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
     observers: tuple[Name, ...] = Field(strict=False)
     """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
-    rounds: int = Field(ge=1)
-    """Rounds that the paper plays with this composition."""
+    rounds: int = knob(ge=1)
+    """Rounds that the paper plays with this composition; the run's own `rounds` counts."""
 
 
 class PromptSettings(Settings):

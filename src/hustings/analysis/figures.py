@@ -54,7 +54,7 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
     topics = list(dict.fromkeys(curve["topic"]))
     columns = 1 if len(topics) == 1 else 2
     rows = -(-len(topics) // columns)
-    figure.set_size_inches(5.4 * columns, 3.7 * rows + 0.9)
+    figure.set_size_inches(5.4 * columns if columns > 1 else 7.5, 3.7 * rows + 0.9)
     last = int(curve["iteration"].max())
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=True)
     for place, panel in enumerate(axes.flat):
@@ -63,7 +63,8 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
             continue
         _panel(panel, curve[curve["topic"] == topics[place]], topics[place], look, last)
         if place % columns == 0:
-            panel.set_ylabel("Attitude (0 – 10)")
+            low, high = look.ends[topics[place]]
+            panel.set_ylabel(f"Attitude\n0 = {low}, 10 = {high}", fontsize=9)
         if place + columns >= len(topics):
             panel.set_xlabel("Iteration (replies made)")
             panel.tick_params(labelbottom=True)
@@ -78,17 +79,17 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
 
 
 def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, last: int) -> None:
-    for place, role in enumerate(look.labels):
+    roles = [role for role in look.labels if (curve["role"] == role).any()]
+    step = last / 100
+    for place, role in enumerate(roles):
         line: Any = curve[curve["role"] == role]
-        if line.empty:
-            continue
         colour = look.colours[role]
         if last > 0 and int(line["iteration"].max()) == 0:
             label = f"{look.labels[role]} before the debate"
             panel.axhline(float(line["mean"].iloc[0]), color=colour, linestyle=(0, (5, 3)), linewidth=1.8, label=label)
             continue
         panel.errorbar(
-            line["iteration"],
+            line["iteration"] + step * (place - (len(roles) - 1) / 2),
             line["mean"],
             yerr=line["se"].fillna(0.0),
             color=colour,
@@ -102,21 +103,8 @@ def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, last: int
     panel.set_title(title[0].upper() + title[1:])
     panel.set_ylim(-0.4, 10.4)
     panel.set_yticks(range(0, 11, 2))
-    low, high = look.ends[topic]
     panel.set_xticks(sorted({int(i) for i in curve["iteration"]}) or [0])
     panel.grid(axis="y", color="#dddddd", linewidth=0.7)
-    for height, text in ((0, low), (10, high)):
-        panel.annotate(
-            text,
-            (1, height),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3 if height else -3),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if height == 0 else "top",
-            fontsize=8,
-            color="#666666",
-        )
 
 
 def _figure() -> "Figure":

@@ -86,4 +86,11 @@ def cast(
         else:
             persona = personas[role][seat]
             agents.append(Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, speaks=speaks))
+    names_taken = [agent.name for agent in agents]
+    twice = next((name for name in names_taken if names_taken.count(name) > 1), None)
+    if twice:
+        raise SettingsError(
+            f"composition={composition.name}: two agents of one debate would be called {twice}, and could not be told "
+            "apart; give the personas of personas.file other names."
+        )
     return tuple(agents)
