@@ -124,15 +124,16 @@ class TransformersEngine(Engine):
         torch = self._torch
         samplings = [row.request.sampling for row in batch]
         longest = max(sampling.max_tokens for sampling in samplings)
-        draws = torch.stack([self._uniform(row.request.seed, longest) for row in batch]).to(self._device)
+        generators = [torch.Generator(self._device).manual_seed(row.request.seed) for row in batch]
         temperatures = torch.tensor([sampling.temperature for sampling in samplings], device=self._device)
         written: list[list[int]] = [[] for _ in batch]
         stopped = [False] * len(batch)
         alive = list(range(len(batch)))
         with torch.inference_mode():
             state = _State(self._model, [row.prompt for row in batch], self._device)
-            for step in range(longest):
-                tokens = _draw(state.logits, temperatures[alive], draws[alive, step])
+            for _ in range(longest):
+                noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
+                tokens = _draw(state.logits, temperatures[alive], noise)
                 staying: list[int] = []
                 for place, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
                     stopped[row] = token in self._end and not samplings[row].ignore_end
@@ -155,10 +156,10 @@ class TransformersEngine(Engine):
             for row, tokens, stop in zip(batch, written, stopped, strict=True)
         ]
 
-    def _uniform(self, seed: int, count: int) -> Any:
-        """Numbers in [0, 1) that depend on the seed alone; drawn on the CPU, to be the same on every device."""
-        generator = self._torch.Generator().manual_seed(seed)
-        return self._torch.rand(count, generator=generator, dtype=self._torch.float64)
+    def _noise(self, generators: list[Any], size: int) -> Any:
+        """Exponential noise, (rows, size): each row's is a function of its own seed and step alone."""
+        torch = self._torch
+        return torch.stack([torch.empty(size, device=self._device).exponential_(generator=g) for g in generators])
 
     def _continuation(self, prompt: list[int], tokens: list[int]) -> str:
         """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
@@ -254,21 +255,22 @@ class _State:
             self._mask = self._mask[places]
 
 
-def _draw(logits: Any, temperatures: Any, draws: Any) -> Any:
-    """The next token of each row: where its cumulative distribution passes the row's draw.
+def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
+    """The next token of each row, as the winner of a race: the smallest of noise / probability.
+
+    Rounding of the logits changes the winner only when two tokens arrive at all but the same time. (Looking a
+    uniform number up in the cumulative distribution would draw from the same distribution, but there a shift of
+    10⁻⁶ changes the token whenever one of the many improbable tokens is drawn.)
 
     Args:
         logits: (rows, vocabulary).
         temperatures: (rows,); 0 takes the most probable token.
-        draws: (rows,), uniform in [0, 1).
+        noise: (rows, vocabulary), exponentially distributed.
     """
-    import torch
-
     greedy = temperatures == 0
     scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
-    heights = scaled.softmax(-1, dtype=torch.float64).cumsum(-1)
-    drawn = torch.searchsorted(heights, (draws * heights[:, -1])[:, None], right=True)[:, 0]
-    return logits.argmax(-1).where(greedy, drawn.clamp(max=logits.shape[-1] - 1))
+    race = scaled.log_softmax(-1) - noise.log()
+    return logits.argmax(-1).where(greedy, race.argmax(-1))
 
 
 def _quantization(kind: str, dtype: Any) -> Any:
