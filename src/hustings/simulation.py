@@ -53,8 +53,10 @@ class _Lazy:
     def get(self) -> Engine:
         if self._engine is None:
             began = time.monotonic()
+            say(f"loading {self._name} …")
             self._engine = self._build()
-            say(f"{self._name} loaded in {time.monotonic() - began:.1f} s")
+            if time.monotonic() - began > 1:
+                say(f"{self._name} loaded in {time.monotonic() - began:.1f} s")
         return self._engine
 
     def close(self) -> None:
