@@ -1,5 +1,6 @@
 """The entry points as they are typed: what they print, how they fail, what they leave behind."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -140,7 +141,8 @@ def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
     for path in figures.iterdir():
         path.unlink()
     done = hustings("report", str(folder))
-    assert (done.returncode, done.stdout) == (0, f"{figures / 'curves.png'}\n")
+    assert done.returncode == 0, done.stderr
+    assert str(figures / "curves.png") in done.stdout.splitlines()
     assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
 
 
@@ -167,3 +169,15 @@ def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: P
     assert "repetitions=41: party republican has 40 personas" in done.stderr
     assert "Traceback" not in done.stderr
     assert [line[-2:] for line in done.stdout.splitlines() if line.startswith("run: ")] == ["/1"]
+
+
+def test_a_report_writes_every_statistic_with_a_sentence(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    told = hustings("report", str(folder))
+    assert told.returncode == 0, told.stderr
+    with (folder / "statistics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"convergence", "echo", "crossing", "alpha", "beta", "kappa"} <= {row["statistic"] for row in rows}
+    assert all(row["sentence"] for row in rows)
+    moved = next(row for row in rows if (row["statistic"], row["role"]) == ("convergence", "republican"))
+    assert moved["sentence"] in told.stdout

@@ -147,10 +147,14 @@ def hustings() -> None:
     """The `hustings` command."""
     import argparse
 
+    report_help = "Draws the figures of each run again, tests what is in them, and writes statistics.csv beside them."
     parser = argparse.ArgumentParser(prog="hustings", description="What needs no experiment config.")
     commands = parser.add_subparsers(dest="command", required=True)
-    report = commands.add_parser("report", help="draw the figures of runs again, from disk and without a model")
-    report.add_argument(
+    reporting = commands.add_parser(
+        "report", help="figures and statistics of runs, from disk and without a model", description=report_help
+    )
+    reporting.add_argument("--outcome", choices=["score", "expected"], default="score", help="what is analysed")
+    reporting.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run printed as its last line"
     )
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
@@ -158,11 +162,13 @@ def hustings() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
-            from hustings.report import draw
+            from hustings import report
 
             for run in arguments.runs:
-                for figure in draw(run):
-                    print(figure)
+                figures = report.draw(run)
+                table = report.test(run, arguments.outcome)
+                shown = table[table["statistic"].isin(("convergence", "echo", "crossing", "beta", "alpha", "kappa"))]
+                print(*shown["sentence"], *figures, run / "statistics.csv", sep="\n")
         else:
             from hustings.models import fetch_embedded
 
