@@ -151,20 +151,24 @@ class OpenvinoEngine(Engine):
         )
 
     def _drawn(self, options: tuple[str, ...]) -> Any:
-        """One token from those that begin an option, many times over and all but uniformly.
+        """An option, many times over and all but uniformly; each draw comes with its tokens' log-probabilities.
 
-        Each draw comes with the token's log-probability in the model, so that one forward pass shows all
-        options of one token. (Beam search would do the same, but leaves the constraint aside.)
+        One forward pass shows all options of one token. One that begins another ("1" and "10") is seen on the way to
+        the longer one; the others end at once, as their tokens are made to end an answer. (Beam search would do the
+        same, but leaves the constraint aside.)
         """
-        firsts = "|".join(sorted({re.escape(option[0]) for option in options}))
-        return self._config(
-            max_new_tokens=1,
+        ends = [option for option in options if not any(o != option and o.startswith(option) for o in options)]
+        tokens = [self._tokenizer.encode(option, add_special_tokens=False).input_ids.data[0] for option in ends]
+        regex = "|".join(map(re.escape, ends))
+        return self._genai.GenerationConfig(
+            max_new_tokens=max(map(len, tokens)),
             do_sample=True,
             temperature=1e4,
             rng_seed=1,
             num_return_sequences=_DRAWS,
             logprobs=1,
-            structured_output_config=self._genai.StructuredOutputConfig(regex=f"({firsts})"),
+            stop_token_ids=self._end | {int(option[0]) for option in tokens if len(option) == 1},
+            structured_output_config=self._genai.StructuredOutputConfig(regex=f"({regex})"),
         )
 
     def _forced(self, option: str) -> Any:
@@ -183,9 +187,10 @@ class OpenvinoEngine(Engine):
             return self._completion(job, outputs[0])
         for output in outputs:
             tokens = tuple(token for token in output.generated_ids if token not in self._end)
-            text = self._tokenizer.decode(list(tokens)).strip()
-            if text in job.missing:
-                job.found[text] = tokens, sum(output.generated_log_probs[: len(tokens)])
+            for length in range(1, len(tokens) + 1):
+                text = self._tokenizer.decode(list(tokens[:length])).strip()
+                if text in job.missing:
+                    job.found[text] = tokens[:length], sum(output.generated_log_probs[:length])
         forced = len(outputs) == len(job.missing) and len(job.handles) == len(outputs)
         job.missing = [option for option in job.request.options if option not in job.found]
         if job.missing:
