@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hustings.errors import HustingsError, SettingsError
+from hustings.errors import HustingsError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -175,6 +175,3 @@ def hustings() -> None:
             print(fetch_embedded())
     except HustingsError as error:
         _fail(str(error), error.exit_code)
-
-
-__all__ = ["SettingsError", "entry", "explain", "hustings", "simulate"]

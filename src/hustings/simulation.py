@@ -4,8 +4,7 @@ import dataclasses
 import os
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -305,8 +304,9 @@ def _report(
     from hustings import report
 
     folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / EVENTS) as link:
-        link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
+    link = folder / f".{EVENTS}.{os.getpid()}"
+    link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
+    link.replace(folder / EVENTS)
     events = (event for event in records.read(artifact.folder / EVENTS) if event.debate in keys)
     table = records.attitudes(events, weights.name, "", settings.seed)
     manifest = {
@@ -333,13 +333,6 @@ def _report(
         counts.tokens,
         int((~table["valid"].astype(bool)).sum()),
     )
-
-
-@contextmanager
-def _replacing(path: Path) -> Generator[Path]:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    yield part
-    part.replace(path)
 
 
 def _versions() -> dict[str, str]:

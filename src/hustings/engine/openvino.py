@@ -101,7 +101,7 @@ class OpenvinoEngine(Engine):
             self._pipeline.step()
             still: list[_Job] = []
             for job in running:
-                if not all(handle.get_status() != self._genai.GenerationStatus.RUNNING for handle in job.handles):
+                if any(handle.get_status() == self._genai.GenerationStatus.RUNNING for handle in job.handles):
                     still.append(job)
                     continue
                 answer = self._answer(job)
@@ -127,12 +127,8 @@ class OpenvinoEngine(Engine):
         prompt = self._tokenizer.encode(text + request.start, add_special_tokens=not templated).input_ids
         length = int(prompt.shape[1])
         check_length(request, length, request.sampling.max_tokens, self._context)
-        job = _Job(request, prompt, length, [], list(request.options))
-        if not request.options:
-            job.handles.append(self._generate(prompt, self._sampled(request)))
-        else:
-            job.handles.append(self._generate(prompt, self._drawn(request.options)))
-        return job
+        config = self._drawn(request.options) if request.options else self._sampled(request)
+        return _Job(request, prompt, length, [self._generate(prompt, config)], list(request.options))
 
     def _generate(self, prompt: Any, config: Any) -> Any:
         self._count += 1
