@@ -39,7 +39,8 @@ def test_a_prompt_has_story_topic_and_conversation_in_this_order_and_the_instruc
     of = settings(f"prompt={prompt}", "topic=racism")
     made = Prompts(of.prompt)
     lines = [made.line(ANN, "Good evening."), made.line(ANN.model_copy(update={"name": "Bob"}), "Hello.")]
-    text = made.reply(ANN, of.topics["racism"], lines)
+    text, start = made.reply(ANN, of.topics["racism"], lines)
+    assert start == "Ann:"
     assert text.startswith("You are Ann.\nYou vote.\n\nYour name is Ann.")
     assert text.index("about racism") < text.index("Ann: Good evening.\nBob: Hello.\n\nAnn, it is your turn to speak.")
     assert text.endswith("and nothing else.")
@@ -48,7 +49,7 @@ def test_a_prompt_has_story_topic_and_conversation_in_this_order_and_the_instruc
 def test_a_conversation_prompt_never_says_debate() -> None:
     of = settings("prompt=conversation", "topic=racism")
     made = Prompts(of.prompt)
-    text = made.reply(ANN, of.topics["racism"], []) + made.survey(ANN, of.topics["racism"], [])
+    text = made.reply(ANN, of.topics["racism"], [])[0] + made.survey(ANN, of.topics["racism"], [])
     assert "conversation" in text
     assert "debate" not in text
 
@@ -85,4 +86,4 @@ def test_text_in_a_reply_is_never_taken_for_a_template() -> None:
     made = Prompts(of.prompt)
     line = made.line(ANN, "{{ story }} {% raw %} <b>&</b>")
     assert line == "Ann: {{ story }} {% raw %} <b>&</b>"
-    assert line in made.reply(ANN, of.topics["racism"], [line])
+    assert line in made.reply(ANN, of.topics["racism"], [line])[0]

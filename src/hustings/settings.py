@@ -237,6 +237,8 @@ class PromptSettings(Settings):
     """One reply in the conversation."""
     reply: Text
     """Instruction that asks for the next reply."""
+    reply_start: str
+    """Words that a reply begins with, where the engine can put them into the model's mouth."""
     survey: Text
     """Instruction that asks for a number."""
 

@@ -106,11 +106,11 @@ class Debate:
     def _reply(self, iteration: int, place: int) -> Request:
         agent = self.agents[place]
         rules = self._rules
-        prompt = rules.prompts.reply(agent, self._topic, self._lines)
+        prompt, start = rules.prompts.reply(agent, self._topic, self._lines)
         sampling = Sampling(rules.sampling.temperature, rules.sampling.max_tokens, rules.sampling.ignore_end)
         turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
-        return Request(prompt, seed, sampling, turn)
+        return Request(prompt, seed, sampling, turn, start)
 
     def read(self, request: Request, answer: Answer) -> Survey | Reply | None:
         """The event that an answer makes, or None when the reply is empty and another try is left."""

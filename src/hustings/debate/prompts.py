@@ -25,7 +25,7 @@ class Prompts:
         environment = Environment(undefined=StrictUndefined)
         self._settings = settings
         self._templates = {}
-        for field in ("persona", "persona_start", "context", "line", "reply", "survey"):
+        for field in ("persona", "persona_start", "context", "line", "reply", "reply_start", "survey"):
             try:
                 self._templates[field] = environment.from_string(getattr(settings, field))
             except TemplateError as error:
@@ -53,9 +53,9 @@ class Prompts:
         """A reply as it stands in the conversation."""
         return self._render("line", name=agent.name, text=text)
 
-    def reply(self, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> str:
-        """The prompt for the agent's next reply after `lines`."""
-        return self._prompt("reply", agent, topic, lines)
+    def reply(self, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> tuple[str, str]:
+        """The prompt for the agent's next reply after `lines`, and the words that the reply begins with."""
+        return self._prompt("reply", agent, topic, lines), self._render("reply_start", name=agent.name)
 
     def survey(self, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> str:
         """The prompt for the agent's attitude after `lines`."""
