@@ -214,7 +214,7 @@ def _report(folders: list[Path], outcome: Literal["score", "expected"] | None, s
         return
     run = report.read(runs[0], outcome)
     run.settings["analysis"]["spaghetti"] |= spaghetti
-    tests = report.write(run, run.folder / report.STATISTICS, run.folder / "figures")
+    tests = report.again(run)
     print(*tests.loc[tests["statistic"].isin(("convergence", "alpha", "beta", "kappa")), "sentence"], sep="\n")
     _show(report.screen(tests))
     print(f"run: {os.path.relpath(run.folder)}")

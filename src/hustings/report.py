@@ -112,6 +112,16 @@ def read(folder: Path, outcome: Literal["score", "expected"] | None = None) -> R
     return run
 
 
+def again(run: Run) -> "pd.DataFrame":
+    """Test and draw a run anew in its own folder, whose manifest then says what is analysed.
+
+    Returns:
+        The statistics, columns of analysis.statistics.COLUMNS.
+    """
+    write_atomically(run.folder / "manifest.json", canonical(run.manifest) + "\n")
+    return write(run, run.folder / STATISTICS, run.folder / "figures")
+
+
 def write(run: Run, statistics: Path, figures: Path) -> "pd.DataFrame":
     """Test what is in a run and draw it.
 
@@ -168,8 +178,6 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    import pandas as pd
-
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     settings = {key: value for key, value in manifest["settings"].items() if key not in ("artifacts", "tracker")}
     substance = {"made": [_MADE, __version__], "attitudes": sha256(folder / "attitudes.csv"), "settings": settings}
@@ -181,7 +189,13 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
         (folder / "figures").mkdir(exist_ok=True)
         for file in made.manifest["files"]:
             shutil.copy(made.folder / file, folder / (STATISTICS if file == STATISTICS else f"figures/{file}"))
-    return pd.read_csv(folder / STATISTICS, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
+    return _statistics(folder / STATISTICS)
+
+
+def _statistics(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
 
 
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
@@ -214,7 +228,7 @@ def compare(folders: Sequence[Path], target: Path, outcome: Literal["score", "ex
     runs = [read(folder, outcome) for folder in folders]
     names = _names(runs)
     target.mkdir(parents=True, exist_ok=True)
-    tests = [_tests(run) for run in runs]
+    tests = [_tests(run, outcome) for run in runs]
     poles: dict[tuple[str, str], Literal["low", "high"]] = {}
     for run in runs:
         poles |= run.poles
@@ -244,8 +258,10 @@ def compare(folders: Sequence[Path], target: Path, outcome: Literal["score", "ex
     return joint
 
 
-def _tests(run: Run) -> "pd.DataFrame":
-    """The statistics of a run: those in its folder if they are of the wanted outcome, else made now."""
+def _tests(run: Run, outcome: str | None) -> "pd.DataFrame":
+    """The statistics of a run: those in its folder, or made now for another outcome."""
+    if outcome is None and (run.folder / STATISTICS).exists():
+        return _statistics(run.folder / STATISTICS)
     from hustings.analysis.statistics import statistics
 
     look = run.look()
