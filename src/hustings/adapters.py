@@ -14,6 +14,7 @@ from typing import Any
 
 from hustings.artifacts import MANIFEST
 from hustings.engine.base import Engine
+from hustings.engine.transformers import with_adapter
 from hustings.errors import AdapterError, TrainingError
 from hustings.gguf import export_gguf, exportable
 from hustings.identity import sha256
@@ -153,7 +154,6 @@ def merged(weights: Weights, adapter: Adapter) -> Weights:
 
     def export(part: Path) -> None:
         import torch
-        from peft import PeftModel
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
@@ -162,7 +162,7 @@ def merged(weights: Weights, adapter: Adapter) -> Weights:
         exportable(base)
         say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO, this once")
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-        whole: Any = PeftModel.from_pretrained(model, str(adapter.folder)).merge_and_unload()
+        whole: Any = with_adapter(model, adapter.folder).merge_and_unload()
         with tempfile.TemporaryDirectory(dir=part.parent) as name:
             whole.to(torch.float16).save_pretrained(name)
             AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(name)
@@ -326,7 +326,8 @@ or to influence opinion without saying so. Its words are a model's, and not thos
   {", ".join(f"{party} `{place}`" for party, place in facts["answers"].items())} in the artifact store
 - Method: {method[settings.method.kind]} (`method={settings.method.kind}`), rank {settings.lora.r}, alpha
   {settings.lora.substance()["alpha"]}, learning rate {settings.method.learning_rate:g},
-  epochs {settings.method.epochs}, batch {settings.method.batch}, quantization {settings.quantization}, seed {settings.seed}
+  epochs {settings.method.epochs}, batch {settings.method.batch}, quantization {settings.quantization},
+  seed {settings.seed}
 - First loss {trained.history[0]["loss"]:.4f}, last loss {trained.history[-1]["loss"]:.4f}, {len(trained.history)} steps
 - Versions: {", ".join(f"{package} {version}" for package, version in facts["versions"].items())}
 

@@ -94,7 +94,7 @@ def _more(
     """Let the model write questions until there are `count`; a round shows it every first question once."""
     template = _template("more", interview.more)
     examples = interview.questions
-    sampling = Sampling(temperature=1.0, max_tokens=interview.question_tokens)
+    sampling = Sampling(interview.question_temperature, interview.question_tokens)
     for place in range(rows[-1]["round"] + 1, interview.rounds):
         requests = [
             Request(

@@ -337,6 +337,8 @@ class InterviewSettings(Settings):
     """Two questions this alike count as one, 0 … 100."""
     rounds: int = Field(ge=1)
     """Times that every question is used as an example before giving up."""
+    question_temperature: float = Field(ge=0)
+    """At which the model writes questions; answers are always drawn at 1."""
     question_tokens: int = Field(ge=16)
     """Longest list of questions, tokens."""
     answer_tokens: int = Field(ge=1)

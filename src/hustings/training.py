@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.dataset import Row
+from hustings.engine.transformers import quantization, with_adapter
 from hustings.errors import TrainingError, first_line
 from hustings.identity import seed_of
 from hustings.progress import Progress, say, showing
@@ -52,6 +53,8 @@ class Trained:
     """One row a step: loss, learning rate, gradient norm, and DPO's rewards."""
     held_out: dict[str, dict[str, float]]
     """Mean loss on a party's held-out answers, nats a token: `base`, `nwp` (with DPO), `adapter`, each by party."""
+    seconds: float
+    """Of the training alone, without loading."""
 
 
 @contextlib.contextmanager
@@ -88,17 +91,17 @@ def nwp(task: Task, rows: Sequence[Row]) -> Trained:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    ordered = _ordered([_written(row, tokenizer) for row in rows], method.batch, settings.seed)
-    arguments = SFTConfig(**_arguments(task, method, len(ordered)), max_length=None, completion_only_loss=True)
-    trainer_class = _on_cpu() if arguments.use_cpu else SFTTrainer
+    rows_in_order = ordered([written(row, tokenizer) for row in rows], method.batch, settings.seed)
+    arguments = SFTConfig(**_arguments(task, method, len(rows_in_order)), max_length=None, completion_only_loss=True)
+    trainer_class = answers_only() if arguments.use_cpu else SFTTrainer
     trainer = trainer_class(
         model=model,
         args=arguments,
-        train_dataset=_dataset(ordered),
+        train_dataset=dataset_of(rows_in_order),
         processing_class=tokenizer,
         peft_config=lora,
     )
-    _cheaper_dropout(trainer.model)
+    _with_cheaper_dropout(trainer.model)
     return _train(trainer, task, tokenizer)
 
 
@@ -115,18 +118,19 @@ def dpo(task: Task, rows: Sequence[Row], start: Path) -> Trained:
     Raises:
         TrainingError: the loss is no number any more.
     """
-    from peft import PeftModel
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
     settings, method = task.settings, task.settings.method
     assert isinstance(method, DpoSettings)
     tokenizer, base = _loaded(task)
-    model: Any = PeftModel.from_pretrained(base, str(start), is_trainable=True)
+    model = with_adapter(base, start, trainable=True)
     model.peft_config["default"].base_model_name_or_path = str(task.base)  # where PEFT looks for its size
-    ordered = _ordered([_written(row, tokenizer) for row in rows], method.batch, settings.seed)
-    arguments = DPOConfig(**_arguments(task, method, len(ordered)), max_length=None, beta=method.beta)
-    trainer = DPOTrainer(model=model, args=arguments, train_dataset=_dataset(ordered), processing_class=tokenizer)
+    rows_in_order = ordered([written(row, tokenizer) for row in rows], method.batch, settings.seed)
+    arguments = DPOConfig(**_arguments(task, method, len(rows_in_order)), max_length=None, beta=method.beta)
+    trainer = DPOTrainer(
+        model=model, args=arguments, train_dataset=dataset_of(rows_in_order), processing_class=tokenizer
+    )
     return _train(trainer, task, tokenizer)
 
 
@@ -154,8 +158,6 @@ def _loaded(task: Task) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
-
-    from hustings.engine.transformers import quantization
 
     disable_progress_bar()
     datasets.disable_progress_bars()
@@ -215,7 +217,7 @@ def _arguments(task: Task, method: NwpSettings | DpoSettings, rows: int) -> dict
     }
 
 
-def _ordered(rows: list[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
+def ordered(rows: list[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
     """In the order of the training: shuffled by the seed; within each batch by length.
 
     A step's gradient does not depend on the order within its batch, and rows of one length need no padding.
@@ -232,7 +234,7 @@ def _ordered(rows: list[dict[str, Any]], batch: int, seed: int) -> list[dict[str
     ]
 
 
-def _written(row: Row, tokenizer: Any) -> dict[str, Any]:
+def written(row: Row, tokenizer: Any) -> dict[str, Any]:
     """The columns that TRL reads: messages, or plain text for a model without a chat template."""
     found = {name: row[name] for name in ("prompt", "completion", "chosen", "rejected") if name in row}
     if tokenizer.chat_template:
@@ -241,7 +243,8 @@ def _written(row: Row, tokenizer: Any) -> dict[str, Any]:
     return {**texts, "prompt": texts["prompt"] + "\n\n"}
 
 
-def _dataset(rows: list[dict[str, Any]]) -> Any:
+def dataset_of(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a datasets.Dataset."""
     from datasets import Dataset
 
     return Dataset.from_list(rows)
@@ -263,6 +266,7 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_shown(progress))
         trainer.train(resume_from_checkpoint=last)
+        seconds = progress.seconds
     history = [
         {str(key): float(value) for key, value in row.items() if isinstance(value, int | float)}
         for row in trainer.state.log_history
@@ -282,7 +286,7 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
     trainer.accelerator.wait_for_everyone()
     if main_process():
         shutil.rmtree(folder, ignore_errors=True)
-    return Trained(history, losses)
+    return Trained(history, losses, seconds)
 
 
 def _shown(progress: Progress) -> "TrainerCallback":
@@ -342,12 +346,12 @@ def answer_loss(model: Any, tokenizer: Any, rows: Sequence[Row], settings: Train
 
 def _encoded(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the answer."""
-    written = _written(row, tokenizer)
+    texts = written(row, tokenizer)
     if tokenizer.chat_template:
-        prompt = tokenizer.apply_chat_template(written["prompt"], add_generation_prompt=True, tokenize=False)
-        whole = tokenizer.apply_chat_template(written["prompt"] + written["completion"], tokenize=False)
+        prompt = tokenizer.apply_chat_template(texts["prompt"], add_generation_prompt=True, tokenize=False)
+        whole = tokenizer.apply_chat_template(texts["prompt"] + texts["completion"], tokenize=False)
     else:
-        prompt, whole = written["prompt"], written["prompt"] + written["completion"] + tokenizer.eos_token
+        prompt, whole = texts["prompt"], texts["prompt"] + texts["completion"] + tokenizer.eos_token
     special = not tokenizer.chat_template
     before: list[int] = tokenizer(prompt, add_special_tokens=special).input_ids
     both: list[int] = tokenizer(whole, add_special_tokens=special).input_ids
@@ -373,7 +377,7 @@ def _answer_losses(model: Any, inputs: dict[str, Any]) -> Any:
     return cross_entropy(logits[answers].float(), targets[answers], reduction="sum")
 
 
-def _on_cpu() -> Any:
+def answers_only() -> Any:
     """SFTTrainer that leaves prompt positions out on a CPU, as TRL itself does on a GPU.
 
     There TRL's fused head would compute logits, entropy and accuracy for every position, padding too.
@@ -393,21 +397,27 @@ def _on_cpu() -> Any:
     return AnswersOnly
 
 
-def _cheaper_dropout(model: Any) -> None:
-    """Give LoRA's dropout on a CPU masks from 16 random bits each; PyTorch draws a number for every element."""
+def cheaper_dropout(p: float) -> Any:
+    """Dropout with masks from 16 random bits each on a CPU, where PyTorch draws a number for every element."""
     import torch
 
     class Dropout(torch.nn.Dropout):
         def forward(self, input: Any) -> Any:
-            if not self.training or self.p == 0 or input.device.type != "cpu":
+            if not self.training or input.device.type != "cpu":
                 return super().forward(input)
             words = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
             bits = words.view(torch.int16)[: input.numel()].view(input.shape)
             keep = bits >= round(self.p * 2**16) - 2**15
             return input * (keep.to(input.dtype) / (1 - self.p))
 
+    return Dropout(p)
+
+
+def _with_cheaper_dropout(model: Any) -> None:
+    """Put it into every LoRA layer that drops anything."""
+    import torch
+
     for module in list(model.modules()):
-        if hasattr(module, "lora_dropout"):
-            for name, layer in module.lora_dropout.items():
-                if isinstance(layer, torch.nn.Dropout):
-                    module.lora_dropout[name] = Dropout(layer.p)
+        for name, layer in getattr(module, "lora_dropout", {}).items():
+            if isinstance(layer, torch.nn.Dropout):
+                module.lora_dropout[name] = cheaper_dropout(layer.p)

@@ -4,6 +4,7 @@ It does not know about debates or prefixes in common: requests are answered in b
 """
 
 import logging
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -84,9 +85,7 @@ class TransformersEngine(Engine):
                 "models that it has code for, from safetensors, and never code that comes with a model."
             ) from error
         if adapter is not None:
-            from peft import PeftModel
-
-            self._model = PeftModel.from_pretrained(self._model, adapter).eval()
+            self._model = with_adapter(self._model, adapter).eval()
         self._end = self._end_tokens()
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -279,6 +278,15 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
     race = scaled.log_softmax(-1) - noise.log()
     return logits.argmax(-1).where(greedy, race.argmax(-1))
+
+
+def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """The model with a PEFT adapter on it."""
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name of transformers that is about to change
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
 def quantization(kind: str, dtype: Any) -> Any:
