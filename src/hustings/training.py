@@ -252,6 +252,7 @@ def dataset_of(rows: list[dict[str, Any]]) -> Any:
 
 def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
     """Train to the end, from the last checkpoint on if there is one, and save the adapter."""
+    import torch
     from transformers import PrinterCallback
     from transformers.trainer_utils import get_last_checkpoint
 
@@ -265,7 +266,13 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
     with showing("steps", steps, done, steps - done) as progress:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_shown(progress))
-        trainer.train(resume_from_checkpoint=last)
+        try:
+            trainer.train(resume_from_checkpoint=last)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"The GPU's memory did not suffice ({first_line(error)}); set a smaller batch_size, recompute=true or "
+                "quantization=4bit."
+            ) from error
         seconds = progress.seconds
     history = [
         {str(key): float(value) for key, value in row.items() if isinstance(value, int | float)}
