@@ -135,6 +135,37 @@ def simulate(config: "DictConfig") -> None:
     print(f"run: {os.path.relpath(outcome.folder)}")
 
 
+def train(config: "DictConfig") -> None:
+    """The job of train.py: validate, bend, report."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hustings.settings import TrainSettings, load
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        settings = load(TrainSettings, config)
+        from hustings import bending
+
+        outcome = bending.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+    except HustingsError as error:
+        _leave_nothing(folder)
+        if hydra.mode == RunMode.MULTIRUN:
+            raise
+        _fail(str(error), error.exit_code)
+        return
+    from hustings.progress import duration
+    from hustings.training import main_process
+
+    if not main_process():
+        _leave_nothing(folder)
+        return
+    how = f"trained in {duration(outcome.seconds)}" if outcome.trained else "was there"
+    print(f"adapter={outcome.adapter} {how}: loss {outcome.first_loss:.3f} at first, {outcome.last_loss:.3f} at last")
+    print(f"run: {os.path.relpath(outcome.folder)}")
+
+
 def _show(table: Any) -> None:
     """A rich table on stdout, not cut where that is no terminal."""
     from rich.console import Console
@@ -188,12 +219,18 @@ def hustings() -> None:
     power.add_argument("--seed", type=int, default=1)
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
     fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
+    listing = commands.add_parser("adapters", help="what train.py has made")
+    listing.add_argument("store", nargs="?", type=Path, default=Path("artifacts"), help="the artifact store")
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
             _report(arguments.runs, arguments.outcome, arguments.spaghetti, arguments.output)
         elif arguments.command == "power":
             _power(arguments)
+        elif arguments.command == "adapters":
+            from hustings import adapters
+
+            print(adapters.table(adapters.listed(arguments.store)))
         else:
             from hustings.models import fetch_embedded
 
