@@ -75,13 +75,14 @@ class Run:
         shown = {**society["parties"], "default": society["default"]}
         silent = ", silent control;" if self.settings["silent"] else ";"
         expected = " expected scores," if self.outcome == "expected" else ""
+        model = self.manifest["model"]["name"]
         adapter = f" with {self.manifest['adapter']['name']}" if self.manifest["adapter"] else ""
         return Look(
             labels={role: one["label"] for role, one in shown.items()},
             colours={role: one["colour"] for role, one in shown.items()},
             topics={key: topic["label"] for key, topic in self.settings["topics"].items()},
             ends={key: (topic["low"], topic["high"]) for key, topic in self.settings["topics"].items()},
-            caption=f"{self.manifest['model']['name']}{adapter}, {self.settings['composition']['name']}{silent}{expected}",
+            caption=f"{model}{adapter}, {self.settings['composition']['name']}{silent}{expected}",
         )
 
 
