@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 import shutil
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,17 +298,18 @@ _SEED = re.compile(r"_s\d+$")
 
 def _over_seeds(mean: "pd.DataFrame", each: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
     """Differences of the mean over trainings, with what they were in each: SD over trainings beside the interval."""
+    import pandas as pd
+
     keys = ["statistic", "topic", "role"]
-    estimates = [table.set_index(keys)["estimate"] for table in each]
-    spread = [[float(estimate[key]) for estimate in estimates] for key in mean[keys].itertuples(index=False, name=None)]
-    sd = [statistics.stdev(values) for values in spread]
+    trainings = pd.concat([table.set_index(keys)["estimate"] for table in each], axis=1)
+    trainings = trainings.loc[list(mean[keys].itertuples(index=False, name=None))]
     said = [
         f"{sentence[:-1]}; over {len(each)} trainings it was {', '.join(f'{value:+.1f}' for value in values)} points."
         if all(value == value for value in values)
         else sentence
-        for sentence, values in zip(mean["sentence"], spread, strict=True)
+        for sentence, values in zip(mean["sentence"], trainings.to_numpy(float).tolist(), strict=True)
     ]
-    return mean.assign(sentence=said, sd_over_trainings=sd)
+    return mean.assign(sentence=said, sd_over_trainings=trainings.std(axis=1, skipna=False).to_numpy())
 
 
 def _tests(run: Run, outcome: str | None) -> "pd.DataFrame":
