@@ -162,13 +162,18 @@ def hustings() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
-            from hustings import report
+            from hustings import page, report
 
             for run in arguments.runs:
                 figures = report.draw(run)
                 table = report.test(run, arguments.outcome)
                 shown = table[table["statistic"].isin(("convergence", "echo", "crossing", "beta", "alpha", "kappa"))]
-                print(*shown["sentence"], *figures, run / "statistics.csv", sep="\n")
+                print(
+                    *shown["sentence"], *figures, run / "statistics.csv", page.write([run], run / page.NAME), sep="\n"
+                )
+            if len(arguments.runs) > 1:
+                together = Path(os.path.commonpath([run.resolve() for run in arguments.runs]))
+                print(os.path.relpath(page.write(arguments.runs, together / page.NAME)))
         else:
             from hustings.models import fetch_embedded
 

@@ -301,7 +301,7 @@ def _report(
     command: list[str],
     counts: _Counts,
 ) -> Outcome:
-    from hustings import report
+    from hustings import page, report
 
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / f".{EVENTS}.{os.getpid()}"
@@ -324,6 +324,7 @@ def _report(
     write_atomically(folder / ATTITUDES, table.to_csv(index=False))
     write_atomically(folder / "manifest.json", canonical(manifest) + "\n")
     report.draw(folder)
+    page.write([folder], folder / page.NAME)
     return Outcome(
         folder,
         len(keys),
