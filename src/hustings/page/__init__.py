@@ -61,7 +61,7 @@ def _label(runs: Sequence[Run]) -> list[str]:
     Returns:
         The dotted keys of those settings.
     """
-    keys = dict.fromkeys(key for each in runs for key in each.settings)
+    keys = dict.fromkeys(key for each in runs for key in each.settings if key != "artifacts")
     differing = [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
     naming = [key for key in differing if key.endswith(".name")] + [key for key in differing if "." not in key]
     for each in runs:
