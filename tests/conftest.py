@@ -156,6 +156,17 @@ def cli(cwd: Path, *arguments: str, script: str = "simulate.py") -> "subprocess.
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The `hustings` command run to its end."""
+    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def left(folder: Path) -> list[str]:
+    """All that is in a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished planted run: `run` and `artifacts` are in it. Only to be read."""

@@ -2,19 +2,13 @@
 
 import csv
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import CONF, cli, log_of
+from conftest import CONF, cli, hustings, left, log_of
 
 SMALL = ("engine=planted", "repetitions=1", "topic=racism")
-
-
-def left(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -86,6 +80,7 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "figures/curves.png",
         "figures/curves.svg",
         "manifest.json",
+        "report.html",
     ]
     assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
 
@@ -127,11 +122,6 @@ def test_help_shows_every_group_at_once(tmp_path: Path) -> None:
     assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"party"} <= shown
     assert left(tmp_path) == []
     assert seconds < 2
-
-
-def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:

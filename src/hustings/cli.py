@@ -108,10 +108,12 @@ def simulate(config: "DictConfig") -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = load(SimulateSettings, config)
-        from hustings import simulation
+        from hustings import simulation, tracking
 
         command = [Path(sys.argv[0]).name, *hydra.overrides.task]
-        outcome = simulation.run(settings, folder, command)
+        with tracking.tracked(settings, "simulate", hydra.runtime.choices.get("experiment")) as track:
+            outcome = simulation.run(settings, folder, command)
+            track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
         if hydra.mode == RunMode.MULTIRUN:
@@ -157,6 +159,10 @@ def hustings() -> None:
     reporting.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run printed as its last line"
     )
+    comparing = commands.add_parser("wandb-report", help="a Weights & Biases Report that compares tracked runs")
+    comparing.add_argument("--entity", help="user or team; the runs' own unless told otherwise")
+    comparing.add_argument("--spec", type=Path, metavar="FILE", help="write the Report's JSON there and send nothing")
+    comparing.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder made with tracker=wandb")
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
     fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
     arguments = parser.parse_args()
@@ -174,6 +180,10 @@ def hustings() -> None:
             if len(arguments.runs) > 1:
                 together = Path(os.path.commonpath([run.resolve() for run in arguments.runs]))
                 print(os.path.relpath(page.write(arguments.runs, together / page.NAME)))
+        elif arguments.command == "wandb-report":
+            from hustings import tracking
+
+            print(tracking.send(tracking.report(arguments.runs, arguments.entity), arguments.spec))
         else:
             from hustings.models import fetch_embedded
 

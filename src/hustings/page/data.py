@@ -99,7 +99,10 @@ def run(folder: Path, share: int) -> Run:
         id=str(manifest["debates"]),
         folder=folder.resolve().name,
         manifest=manifest,
-        settings=flat(settings),
+        settings={
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in flat(settings).items()
+        },
         sentence=sentence(manifest, log.counts),
         counts=log.counts,
         statistics=_statistics(folder / "statistics.csv"),
@@ -140,14 +143,14 @@ def _keys(attitudes: "pd.DataFrame") -> list[str]:
     return [f"{topic}/{composition}/{int(n):04d}" for topic, composition, n in debates.itertuples(index=False)]
 
 
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Settings by dotted key; values as text."""
-    rows: dict[str, str] = {}
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key."""
+    rows: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, dict):
             rows |= flat(value, f"{prefix}{key}.")
         else:
-            rows[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            rows[f"{prefix}{key}"] = value
     return rows
 
 
