@@ -15,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from hustings import page, records, simulation
+from hustings import page, records, report, simulation
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona, cast, seating
@@ -172,6 +172,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished planted run: `run` and `artifacts` are in it. Only to be read."""
     folder = tmp_path_factory.mktemp("finished")
     simulate(folder, "repetitions=6", "topic=racism")
+    report.finish(folder / "run", folder / "artifacts")
+    page.write([folder / "run"], folder / "run" / page.NAME)
     return folder
 
 

@@ -67,7 +67,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run: Path) -> None:
-    first, last = (run / "said").read_text().splitlines()
+    first, *table, last = (run / "said").read_text().splitlines()
+    assert any(line.split()[:2] == ["racism", "republican"] and "not estimable" in line for line in table)
     assert first.startswith("1 debates played in ")
     assert "9 replies" in first
     assert "0 invalid survey answers" in first
@@ -79,8 +80,12 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "figures/curves.csv",
         "figures/curves.png",
         "figures/curves.svg",
+        "figures/gaps.csv",
+        "figures/gaps.png",
+        "figures/gaps.svg",
         "manifest.json",
         "report.html",
+        "statistics.csv",
     ]
     assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
 
@@ -98,7 +103,7 @@ def test_a_finished_command_run_again_plays_nothing(run: Path) -> None:
     before = log_of(run / "artifacts").read_bytes()
     done = cli(run, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("all 1 debates were there; 0 invalid survey answers\nrun: outputs/")
+    assert done.stdout.startswith("all 1 debates were there; 0 invalid survey answers\n")
     assert log_of(run / "artifacts").read_bytes() == before
 
 
@@ -132,7 +137,7 @@ def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
         path.unlink()
     done = hustings("report", str(folder))
     assert done.returncode == 0, done.stderr
-    assert str(figures / "curves.png") in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].endswith(folder.name)
     assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
 
 
@@ -146,7 +151,12 @@ def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topi
     done = cli(tmp_path, "experiment=uk_echo", "engine=planted", "topic=wealth_tax", "repetitions=1", "rounds=1")
     assert done.returncode == 0, done.stderr
     runs = [tmp_path / line.removeprefix("run: ") for line in done.stdout.splitlines() if line.startswith("run: ")]
+    *runs, sweep = runs
     assert [run.name for run in runs] == ["0", "1", "2"]
+    assert sweep == runs[0].parent
+    assert {"attitudes.csv", "statistics.csv", "comparison.csv", "manifest.json", "report.html"} <= {
+        it.name for it in sweep.iterdir()
+    }
     for run, kind in zip(runs, ("uk_mixed", "uk_echo_labour", "uk_echo_conservative"), strict=True):
         first = json.loads((run / "events.jsonl").read_text().splitlines()[0])
         assert first["debate"] == f"wealth_tax/{kind}/0000"
@@ -171,3 +181,59 @@ def test_a_report_writes_every_statistic_with_a_sentence(run: Path) -> None:
     assert all(row["sentence"] for row in rows)
     moved = next(row for row in rows if (row["statistic"], row["role"]) == ("convergence", "republican"))
     assert moved["sentence"] in told.stdout
+
+
+def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
+    small = ["engine=planted", "topic=racism", "repetitions=6", "rounds=2"]
+    done = cli(tmp_path, "-m", *small, "engine.bias=3.0,8.0")
+    assert (done.returncode, done.stderr) == (0, "loading planted on planted …\n" * 2)
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (sweep / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["run"], row["baseline"]) for row in rows} == {("bias 8.0", "bias 3.0")}
+    (end,) = (row for row in rows if (row["statistic"], row["role"]) == ("end", "republican"))
+    with (sweep / "attitudes.csv").open() as file:
+        last = [row for row in csv.DictReader(file) if (row["role"], row["iteration"]) == ("republican", "6")]
+    means = {run: [int(row["score"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
+    assert float(end["estimate"]) == pytest.approx((sum(means["bias 8.0"]) - sum(means["bias 3.0"])) / 6)
+    assert end["sentence"].startswith("Republican agents ended ")
+    assert "higher on racism in bias 8.0 than in bias 3.0 (n = 6 pairs of debates" in end["sentence"]
+    told = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
+    assert told.returncode == 0, told.stderr
+    assert end["sentence"] in told.stdout
+    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("topic,")
+
+
+def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:
+    three = "topic=racism,climate_change,gun_violence"
+    done = cli(tmp_path, "-m", "engine=planted", "repetitions=2", "rounds=1", three)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (sweep / "attitudes.csv").open() as file:
+        assert {row["run"] for row in csv.DictReader(file)} == {"topic racism", "topic climate change",
+                                                               "topic gun violence"}  # fmt: skip
+
+
+def test_expected_scores_and_single_debates_are_drawn_on_request(tmp_path: Path) -> None:
+    wanted = ["analysis.outcome=expected", "analysis.spaghetti=true"]
+    done = cli(tmp_path, "engine=planted", "topic=racism", "repetitions=3", "rounds=1", *wanted)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (folder / "figures" / "curves.csv").open() as file:
+        means = [float(row["mean"]) for row in csv.DictReader(file)]
+    assert any(mean * 3 != round(mean * 3) for mean in means)
+
+
+def test_power_grows_with_the_number_of_repetitions() -> None:
+    told = hustings("power", "--points", "1", "--noise", "1.0")
+    assert told.returncode == 0, told.stderr
+    shares = [float(line.split()[2]) for line in told.stdout.splitlines()[:-1]]
+    assert shares == sorted(shares)
+    assert told.stdout.splitlines()[-1].endswith("repetitions are enough.")
+
+
+def test_impossible_power_is_refused() -> None:
+    told = hustings("power", "--points", "5")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"

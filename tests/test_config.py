@@ -65,6 +65,7 @@ SHOWN = {
     "figure3": (40, 5, ("republican", "democrat", "default"), ()),
     "figure4": (40, 5, ("republican", "democrat"), ("default",)),
     "figure5": (40, 3, ("republican", "republican", "default"), ()),
+    "figure7": (40, 3, ("republican", "democrat", "default"), ()),
     "figure8": (40, 5, ("republican", "republican"), ("default",)),
     "figure9": (40, 3, ("democrat", "democrat", "default"), ()),
     "uk_echo": (40, 3, ("labour", "conservative", "labour", "conservative"), ("default",)),

@@ -103,7 +103,7 @@ def test_several_runs_stand_in_one_page_named_by_what_differs(tmp_path: Path) ->
     for seed in (1, 2):
         simulate(tmp_path / str(seed), "repetitions=1", "topic=racism", f"seed={seed}")
     runs = data_of(made(tmp_path, tmp_path / "1" / "run", tmp_path / "2" / "run"))
-    assert [run["label"] for run in runs] == ["seed=1", "seed=2"]
+    assert [run["label"] for run in runs] == ["seed 1", "seed 2"]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

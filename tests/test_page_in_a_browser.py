@@ -8,7 +8,7 @@ import pytest
 from conftest import CHROMIUM, large, simulate
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from hustings import page, records
+from hustings import page, records, report
 
 pytestmark = pytest.mark.browser
 HOSTILE = [
@@ -52,9 +52,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "events.jsonl").write_text("".join(event.model_dump_json() + "\n" for event in events), encoding="utf-8")
     table = records.attitudes(events, "planted", "", 1)
     table.to_csv(run / "attitudes.csv", index=False)
-    from hustings import report
-
-    report.test(run, "score")
+    report.write(report.read(run), run / report.STATISTICS, run / "figures")
     page.write([run], run / page.NAME)
     return run
 
@@ -235,9 +233,9 @@ def test_several_runs_are_compared(browser: Browser, run: Path, tmp_path: Path) 
     watched = Watched(browser, both)
     shown = watched.open()
     assert shown.locator("#runs tbody tr").count() == 2
-    racism = shown.locator(".panel", has_text="Racism").locator(".curve")
+    racism = shown.locator(".panel[aria-label=racism] .curve")
     assert racism.count() == 6
-    shown.locator("fieldset", has_text="Runs").get_by_label("seed=2").uncheck()
+    shown.locator("fieldset", has_text="Runs").get_by_label("seed 2").uncheck()
     assert racism.count() == 3
     shown.locator("#reader-run").select_option("1")
     assert shown.locator("#reader-debate option").count() == 3

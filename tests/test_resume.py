@@ -59,7 +59,7 @@ def test_a_run_that_is_killed_twenty_times_ends_as_if_it_never_was(tmp_path: Pat
     assert set(lines) == set(expected)
     assert len(lines) == len(expected)
     assert sum('"kind":"end"' in line for line in lines) == 160
-    assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 3
+    assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 4
     seals = [made | {"files": None} for made in manifests(broken / "artifacts")]
     assert seals == [made | {"files": None} for made in manifests(whole / "artifacts")]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import cli, hustings, left, settings, simulate
+from conftest import cli, hustings, left, settings
 
-from hustings import records, simulation, tracking
+from hustings import records, report, simulation, tracking
 from hustings.analysis.curves import curve
 from hustings.errors import SettingsError
 
@@ -62,6 +62,7 @@ def follow(folder: Path, *overrides: str) -> Path:
     of = settings(f"artifacts={folder / 'artifacts'}", f"tracker.folder={folder}", *WANDB, *overrides)
     with tracking.tracked(of, "simulate", None) as track:
         simulation.run(of, folder / "run", ["simulate.py", *overrides])
+        report.finish(folder / "run", folder / "artifacts")
         track(folder / "run")
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     return path
@@ -105,12 +106,14 @@ def test_tables_and_pictures_are_there(tracked: tuple[Path, list[Any]]) -> None:
     folder, _ = tracked
     (media,) = folder.glob("wandb/offline-run-*/files/media")
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in (media / "table").glob("*.json")}
-    assert set(tables) == {"attitudes", "transcripts"}
+    assert set(tables) == {"attitudes", "transcripts", "statistics"}
+    assert "sentence" in tables["statistics"]["columns"]
     texts = [it.text for it in records.read(folder / "run" / "events.jsonl") if isinstance(it, records.Reply)]
     column = tables["transcripts"]["columns"].index("text")
     assert [row[column] for row in tables["transcripts"]["data"]] == texts
     assert len(tables["attitudes"]["data"]) == 5 * 2 * 3 * 4
-    assert [path.suffix for path in media.glob("images/figures/*")] == [".png"]
+    pictures = {path.stem.split("_")[0] for path in media.glob("images/figures/*.png")}
+    assert {"curves", "forest", "gaps"} <= pictures
 
 
 def test_personas_are_the_input_and_debates_the_output(tracked: tuple[Path, list[Any]]) -> None:
@@ -129,6 +132,9 @@ def test_the_summary_counts_and_the_run_ends_well(tracked: tuple[Path, list[Any]
         if it.HasField("summary"):
             summary |= items(it.summary.update)
     assert (summary["debates"], summary["invalid"]) == (10, 0)
+    statistics = pd.read_csv(tracked[0] / "run" / "statistics.csv").set_index(["statistic", "topic", "role"])
+    moved = statistics.loc[("convergence", "racism", "democrat"), "estimate"]
+    assert summary["convergence/racism/democrat"] == pytest.approx(moved)
     assert [it.exit.exit_code for it in tracked[1] if it.HasField("exit")] == [0]
 
 
@@ -143,15 +149,6 @@ def test_a_crashed_run_is_marked_failed_and_goes_on_under_its_id(tmp_path: Path)
     resumed = records_of(follow(tmp_path / "again", "repetitions=1"))
     ids = {it.run.run_id for it in (*failed, *resumed) if it.HasField("run")}
     assert ids == {tracking.id_of(of.model_dump(mode="json"))}
-
-
-def test_statistics_become_a_table_and_summary(tmp_path: Path) -> None:
-    simulate(tmp_path, "repetitions=2", "topic=racism", *WANDB, f"tracker.folder={tmp_path}")
-    (tmp_path / "run" / "statistics.csv").write_text(
-        "statistic,topic,role,n,estimate\nconvergence,racism,democrat,2,1.5\nalpha,,,2,\nbeta,,,2,0.25\n"
-    )
-    summary = tracking._estimates(pd.read_csv(tmp_path / "run" / "statistics.csv"))
-    assert summary == {"convergence/racism/democrat": 1.5, "beta": 0.25}
 
 
 def test_without_a_tracker_nothing_is_written_and_wandb_is_not_imported(tmp_path: Path) -> None:

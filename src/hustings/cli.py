@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hustings.errors import HustingsError
 
@@ -108,11 +108,13 @@ def simulate(config: "DictConfig") -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = load(SimulateSettings, config)
-        from hustings import simulation, tracking
+        from hustings import page, report, simulation, tracking
 
         command = [Path(sys.argv[0]).name, *hydra.overrides.task]
         with tracking.tracked(settings, "simulate", hydra.runtime.choices.get("experiment")) as track:
             outcome = simulation.run(settings, folder, command)
+            tests = report.finish(folder, Path(settings.artifacts))
+            page.write([folder], folder / page.NAME)
             track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
@@ -130,7 +132,16 @@ def simulate(config: "DictConfig") -> None:
         )
     else:
         print(f"all {outcome.debates} debates were there; {outcome.invalid} invalid survey answers")
+    _show(report.sketch(report.read(outcome.folder)))
+    _show(report.screen(tests))
     print(f"run: {os.path.relpath(outcome.folder)}")
+
+
+def _show(table: Any) -> None:
+    """A rich table on stdout, not cut where that is no terminal."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _leave_nothing(folder: Path) -> None:
@@ -149,16 +160,34 @@ def hustings() -> None:
     """The `hustings` command."""
     import argparse
 
-    report_help = "Draws the figures of each run again, tests what is in them, and writes statistics.csv beside them."
     parser = argparse.ArgumentParser(prog="hustings", description="What needs no experiment config.")
     commands = parser.add_subparsers(dest="command", required=True)
-    reporting = commands.add_parser(
-        "report", help="figures and statistics of runs, from disk and without a model", description=report_help
+    reporting = commands.add_parser("report", help="figures and statistics of runs, from disk and without a model")
+    reporting.description = (
+        "Of one run: draws its figures and tests what is in it, again. Of several, or of a sweep's folder: puts them "
+        "together, and tests how each differs from the first."
     )
-    reporting.add_argument("--outcome", choices=["score", "expected"], default="score", help="what is analysed")
+    reporting.add_argument("--outcome", choices=["score", "expected"], help="what is analysed; else what the run says")
+    reporting.add_argument("--spaghetti", action="store_true", help="every debate as a faint line behind the mean")
     reporting.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run printed as its last line"
+        "--output", type=Path, default=Path("comparison"), help="folder for several runs together (comparison)"
     )
+    reporting.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run or sweep printed as its last line"
+    )
+    power = commands.add_parser("power", help="how many repetitions show a movement of so many points")
+    power.description = "Plants studies with a known movement to the Default and counts how many would be found."
+    for option, value, what in (
+        ("points", 1.0, "convergence to be seen, points"),
+        ("noise", 1.0, "standard deviation of each round's noise, points"),
+        ("spread", 0.8, "standard deviation of first attitudes over personas, points"),
+        ("distance", 4.5, "of the party's first attitude from the Default's, points"),
+        ("power", 0.8, "wanted probability of finding it"),
+        ("level", 0.05, "of the one-sided test; divide it by the number of tests for Holm's worst case"),
+    ):
+        power.add_argument(f"--{option}", type=float, default=value, help=f"{what} ({value})")
+    power.add_argument("--rounds", type=int, default=3, help="rounds of a debate (3)")
+    power.add_argument("--seed", type=int, default=1)
     comparing = commands.add_parser("wandb-report", help="a Weights & Biases Report that compares tracked runs")
     comparing.add_argument("--entity", help="user or team; the runs' own unless told otherwise")
     comparing.add_argument("--spec", type=Path, metavar="FILE", help="write the Report's JSON there and send nothing")
@@ -168,18 +197,9 @@ def hustings() -> None:
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
-            from hustings import page, report
-
-            for run in arguments.runs:
-                figures = report.draw(run)
-                table = report.test(run, arguments.outcome)
-                shown = table[table["statistic"].isin(("convergence", "echo", "crossing", "beta", "alpha", "kappa"))]
-                print(
-                    *shown["sentence"], *figures, run / "statistics.csv", page.write([run], run / page.NAME), sep="\n"
-                )
-            if len(arguments.runs) > 1:
-                together = Path(os.path.commonpath([run.resolve() for run in arguments.runs]))
-                print(os.path.relpath(page.write(arguments.runs, together / page.NAME)))
+            _report(arguments.runs, arguments.outcome, arguments.spaghetti, arguments.output)
+        elif arguments.command == "power":
+            _power(arguments)
         elif arguments.command == "wandb-report":
             from hustings import tracking
 
@@ -190,3 +210,39 @@ def hustings() -> None:
             print(fetch_embedded())
     except HustingsError as error:
         _fail(str(error), error.exit_code)
+
+
+def _report(folders: list[Path], outcome: Literal["score", "expected"] | None, spaghetti: bool, output: Path) -> None:
+    from hustings import page, report
+
+    runs = [run for folder in folders for run in (report.jobs(folder) or [folder])]
+    if len(runs) > 1:
+        target = folders[0] if len(folders) == 1 else output
+        table = report.compare(runs, target, outcome)
+        page.write(runs, target / page.NAME)
+        print(*table["sentence"], sep="\n")
+        print(f"run: {os.path.relpath(target)}")
+        return
+    run = report.read(runs[0], outcome)
+    run.settings["analysis"]["spaghetti"] |= spaghetti
+    tests = report.write(run, run.folder / report.STATISTICS, run.folder / "figures")
+    page.write([run.folder], run.folder / page.NAME)
+    print(*tests.loc[tests["statistic"].isin(("convergence", "alpha", "beta", "kappa")), "sentence"], sep="\n")
+    _show(report.sketch(run))
+    _show(report.screen(tests))
+    print(f"run: {os.path.relpath(run.folder)}")
+
+
+def _power(arguments: Any) -> None:
+    from hustings.analysis.power import power
+
+    options = {key: getattr(arguments, key) for key in ("points", "noise", "spread", "distance", "level")}
+    table = power(**options, rounds=arguments.rounds, seed=arguments.seed)
+    for row in table.to_dict("records"):
+        print(f"{row['repetitions']:5d} repetitions: {100 * row['power']:5.1f} % of studies find it")
+    enough = table[table["power"] >= arguments.power]
+    print(
+        f"{int(enough['repetitions'].iloc[0])} repetitions are enough."
+        if len(enough)
+        else f"More than {int(table['repetitions'].max())} repetitions are needed."
+    )

@@ -176,6 +176,14 @@ class DefaultAgentSettings(Settings):
     """Neutral names for debates: as many as a debate can have such agents."""
 
 
+class HumansSettings(Settings):
+    """What a poll found among people, to set beside the agents."""
+
+    source: Text
+    share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=100)]]]
+    """Percent of a party's people who call a topic a very big problem, by party and topic."""
+
+
 class SocietySettings(Settings):
     """A country, its parties and its default agent."""
 
@@ -183,6 +191,7 @@ class SocietySettings(Settings):
     country: Text
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
+    humans: HumansSettings | None = knob()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -264,6 +273,15 @@ class SamplingSettings(Settings):
     """Tries for a reply that is not empty."""
 
 
+class AnalysisSettings(Settings):
+    """What figures and statistics are made of; the record is the same whatever is chosen."""
+
+    outcome: Literal["score", "expected"]
+    """The survey's whole number, or the mean over the options' probabilities where the engine tells them."""
+    spaghetti: bool
+    """Draw every debate as a faint line behind the mean."""
+
+
 class NoTrackerSettings(Settings):
     """Nothing is sent or written for a tracker."""
 
@@ -301,6 +319,7 @@ class SimulateSettings(Settings):
     personas: PersonaSettings
     sampling: SamplingSettings
     tracker: TrackerSettings = knob()
+    analysis: AnalysisSettings = knob()
     seed: int = Field(ge=0)
     repetitions: int = knob(ge=1)
     """Debates on each topic; raising it extends what exists."""

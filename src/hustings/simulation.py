@@ -98,7 +98,7 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                 outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
             if artifact.growing:
                 artifact.seal()
-            return _report(settings, weights, artifact, set(seats), folder, command, outcome)
+            return _tables(settings, weights, artifact, set(seats), folder, command, outcome)
     finally:
         lazy.close()
 
@@ -292,7 +292,7 @@ def _play(
         log.close()
 
 
-def _report(
+def _tables(
     settings: SimulateSettings,
     weights: models.Weights,
     artifact: Artifact,
@@ -301,8 +301,6 @@ def _report(
     command: list[str],
     counts: _Counts,
 ) -> Outcome:
-    from hustings import page, report
-
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / f".{EVENTS}.{os.getpid()}"
     link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
@@ -323,8 +321,6 @@ def _report(
     }
     write_atomically(folder / ATTITUDES, table.to_csv(index=False))
     write_atomically(folder / "manifest.json", canonical(manifest) + "\n")
-    report.draw(folder)
-    page.write([folder], folder / page.NAME)
     return Outcome(
         folder,
         len(keys),

@@ -16,13 +16,14 @@ from hustings.errors import SettingsError, first_line
 from hustings.identity import canonical, identity
 from hustings.page import data
 from hustings.progress import say
+from hustings.report import flatten
 from hustings.settings import SimulateSettings, WandbSettings
 
 if TYPE_CHECKING:
     import wandb
     from wandb_workspaces.reports.v2 import interface as v2
 
-_OURS = {"tracker", "artifacts"}
+_OURS = {"tracker", "artifacts", "analysis"}
 _SPOKEN = ["debate", "topic", "iteration", "agent", "role", "persona", "name", "text", "tokens", "finish"]
 
 
@@ -76,14 +77,14 @@ def _begin(tracker: WandbSettings, plain: dict[str, Any], job: str, group: str |
             project=tracker.project,
             entity=tracker.entity,
             mode=tracker.mode,
-            dir=tracker.folder,
+            dir=Path(tracker.folder).resolve(),
             id=id_of(plain),
             resume="allow",
             name=f"{model}-{composition}-{plain['seed']}",
             group=tracker.group or group,
             job_type=job,
             tags=[model, composition, *plain["topics"], *tracker.tags],
-            config=data.flat({key: value for key, value in plain.items() if key not in _OURS}),
+            config=flatten({key: value for key, value in plain.items() if key not in _OURS}),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
         )
     except wandb.Error as error:
@@ -153,10 +154,10 @@ def _transcripts(folder: Path) -> Any:
 
 def _estimates(statistics: Any) -> dict[str, float]:
     """Estimates for the summary, by `statistic/topic/role`."""
-    there = statistics.dropna(subset=["estimate"]).fillna("")
+    names = ("statistic", "topic", "role")
     return {
-        "/".join(part for part in (row["statistic"], row["topic"], row["role"]) if part): float(row["estimate"])
-        for row in there.to_dict("records")
+        "/".join(row[name] for name in names if isinstance(row[name], str)): float(row["estimate"])
+        for row in statistics.dropna(subset=["estimate"]).to_dict("records")
     }
 
 
@@ -197,14 +198,14 @@ def report(folders: Sequence[Path], entity: str | None) -> "v2.Report":
     from wandb_workspaces.reports.v2 import interface as v2
 
     runs = [data.run(folder, len(folders)) for folder in folders]
-    trackers = [each.manifest["settings"]["tracker"] for each in runs]
+    trackers = [each.source.manifest["settings"]["tracker"] for each in runs]
     for folder, tracker in zip(folders, trackers, strict=True):
         if tracker["kind"] != "wandb":
             raise SettingsError(f"{folder}: this run was not tracked; run its command again with tracker=wandb.")
     projects = sorted({tracker["project"] for tracker in trackers})
     if len(projects) > 1:
         raise SettingsError(f"tracker.project: these runs are in several projects ({', '.join(projects)}); give one's.")
-    ids = ", ".join(f"'{id_of(each.manifest['settings'])}'" for each in runs)
+    ids = ", ".join(f"'{id_of(each.source.manifest['settings'])}'" for each in runs)
     blocks: list[Any] = [v2.H1("Attitude curves"), _grid(runs, f"ID in [{ids}]")]
     for each in runs:
         blocks += [v2.H1(each.sentence), *_words(each)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hustings.analysis.convergence import (
     DEFAULT,
-    RESAMPLES,
+    INTERVAL,
     Floats,
     at_zero,
     bootstrap,
@@ -31,7 +31,7 @@ from hustings.analysis.curves import Outcome
 
 ALL = ""
 """The topic of a row that is about all topics together."""
-LARGEST = 1_000
+LARGEST = 400
 """Debates that a mixed model is fitted to; of more, as many are drawn."""
 
 _PULLS = ("beta", "alpha", "kappa")
@@ -151,8 +151,7 @@ def _normal(zz: Floats, zy: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 def _fit(parts: list[_Moments], topic: str, seed: int, why: str = "") -> list[Any]:
     """Rows of α, β and κ over the given topics."""
-    method = f"least squares; 95 % percentile cluster bootstrap over debates ({RESAMPLES:,}); two-sided sign flips"
-    method += " of debates' effective scores"
+    method = f"least squares; {INTERVAL}; two-sided sign flips of debates' effective scores"
     if topic == ALL:
         method += "; debates of one repetition are drawn and flipped together"
     parts = [part for part in parts if part.debates.any()]
@@ -171,7 +170,7 @@ def _fit(parts: list[_Moments], topic: str, seed: int, why: str = "") -> list[An
         return [row(pull, topic, "", n, method, why) for pull in sorted(_PULLS)]
     rows: list[Any] = []
     for place, pull in sorted(enumerate(_PULLS), key=lambda it: it[1]):
-        low, high = interval(samples[:, place])
+        low, high = interval(samples[:, place], int(used.sum()))
         scores = _scores(xx, xy, place)[used]
         p = sign_flip(scores, generator(seed, "scores", topic, pull), "two-sided")
         numbers = {"estimate": float(estimate[place]), "ci_low": low, "ci_high": high, "p": p}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hustings.analysis.convergence import (
     DEFAULT,
-    RESAMPLES,
+    INTERVAL,
     Floats,
     Poles,
     bootstrap,
@@ -125,7 +125,7 @@ def bias_and_diversity(attitudes: pd.DataFrame, outcome: Outcome, seed: int) -> 
     """
     table = tidy(attitudes, outcome)
     last = last_iteration(table)
-    method = f"over agents at the last iteration; 95 % percentile bootstrap over debates ({RESAMPLES:,})"
+    method = f"over agents at the last iteration; {INTERVAL}"
     rows: list[Any] = []
     for topic in sorted({*table["topic"]}):
         final = table[(table["topic"] == topic) & (table["iteration"] == last)].dropna(subset=["value"])
@@ -142,7 +142,7 @@ def bias_and_diversity(attitudes: pd.DataFrame, outcome: Outcome, seed: int) -> 
         ).astype(float)
         samples = bootstrap(generator(seed, "final", topic), n, _mean_and_sd(moments))
         mean, sd = _mean_and_sd(moments)(np.ones((1, n)))[0]
-        (low, high), (least, most) = interval(samples[:, 0]), interval(samples[:, 1])
+        (low, high), (least, most) = interval(samples[:, 0], n), interval(samples[:, 1], n)
         shifted = {"estimate": float(mean) + centre, "ci_low": low + centre, "ci_high": high + centre}
         rows.append(row("bias", topic, "", n, method, few(n), **shifted))
         rows.append(row("diversity", topic, "", n, method, few(n), estimate=float(sd), ci_low=least, ci_high=most))
@@ -188,7 +188,7 @@ def invalid(attitudes: pd.DataFrame, poles: Poles, seed: int) -> pd.DataFrame:
         ValueError: the table mixes runs.
     """
     table = tidy(attitudes, "score")
-    method = f"share of survey answers; 95 % percentile bootstrap over debates ({RESAMPLES:,})"
+    method = f"share of survey answers; {INTERVAL}"
     rows: list[Any] = []
     for topic, roles in cells(table, poles).items():
         for role in [*roles, DEFAULT] if (table["role"] == DEFAULT).any() else roles:
@@ -202,7 +202,7 @@ def invalid(attitudes: pd.DataFrame, poles: Poles, seed: int) -> pd.DataFrame:
             numbers = {"estimate": float(wrong.sum() / asked.sum())}
             if np.ptp(wrong / asked) > 0:
                 samples = bootstrap(generator(seed, "invalid", topic), n, _share(wrong, asked))
-                numbers["ci_low"], numbers["ci_high"] = interval(samples)
+                numbers["ci_low"], numbers["ci_high"] = interval(samples, n)
             remark = few(n) if "ci_low" in numbers else ""
             rows.append(row("invalid", topic, role, n, method, remark, **numbers))
     return tests(rows)
@@ -231,7 +231,7 @@ def sentence(test: Mapping[Any, Any], labels: Mapping[str, str], last: int) -> s
         return f"{about[0].upper()}{about[1:]} on {topic} is not estimable: {remark}."
     low, high = float(test["ci_low"]), float(test["ci_high"])
     counted = f"n = {n:,} debate{'s' if n != 1 else ''}"
-    sure = ", ".join([counted, *_effect(test), *_p(test)])
+    sure = ", ".join([counted, *_effect(test), *p_in_words(test)])
     match name:
         case "convergence" | "echo":
             way, back = ("towards", "away from")
@@ -265,7 +265,8 @@ def _effect(test: Mapping[Any, Any]) -> list[str]:
     return [] if np.isnan(size) else [f"d = {_number(abs(size), 1)}"]
 
 
-def _p(test: Mapping[Any, Any]) -> list[str]:
+def p_in_words(test: Mapping[Any, Any]) -> list[str]:
+    """'p = 0.012 after Holm', or nothing where there is no test."""
     adjusted = not np.isnan(test["p_holm"])
     p = float(test["p_holm"] if adjusted else test["p"])
     if np.isnan(p):
@@ -276,9 +277,12 @@ def _p(test: Mapping[Any, Any]) -> list[str]:
 
 def _moved(estimate: float, low: float, high: float, way: str, back: str) -> str:
     """'2.1 points [1.4, 2.8] towards'; what is below 0 is turned round."""
-    if estimate < 0:
-        estimate, low, high, way = -estimate, -high, -low, back
-    return f"{_span(estimate, low, high)} {way}"
+    return f"{in_words(estimate, low, high)} {back if estimate < 0 else way}"
+
+
+def in_words(estimate: float, low: float, high: float) -> str:
+    """The size of a difference, without its sign: '2.1 points [1.4, 2.8]'."""
+    return _span(-estimate, -high, -low) if estimate < 0 else _span(estimate, low, high)
 
 
 def _span(estimate: float, low: float, high: float, unit: str = " points") -> str:

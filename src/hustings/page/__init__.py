@@ -13,8 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hustings import report
 from hustings.artifacts import write_atomically
-from hustings.page.data import Run, run
+from hustings.page import data
+from hustings.page.data import Run
 
 NAME = "report.html"
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -26,7 +28,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
 
     Args:
         folders: of runs, as a run printed them.
-        target: the HTML file.
+        target: the HTML file; of several runs, also where their comparison lies.
 
     Returns:
         The target.
@@ -36,8 +38,10 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     """
     from jinja2 import Environment, StrictUndefined
 
-    runs = [run(folder, len(folders)) for folder in folders]
-    differing = _label(runs)
+    runs = [data.run(folder, len(folders)) for folder in folders]
+    for each, name in zip(runs, _names(runs), strict=True):
+        each.label = name
+    together = target.parent if len(runs) > 1 else None
     own = files(__name__)
     scripts = [own.joinpath(path).read_text("utf-8") for path in ("vendor/d3-7.9.0.min.js", "page.js")]
     style = own.joinpath("page.css").read_text("utf-8")
@@ -46,8 +50,10 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     )
     html = environment.from_string(own.joinpath("page.html").read_text("utf-8")).render(
         runs=runs,
-        differing=differing,
-        data=_embedded([{**each.script, "label": each.label} for each in runs]),
+        differing=_differing(runs),
+        comparison=data.statistics(together / report.COMPARISON) if together else [],
+        figures=list(data.figures(together / "figures")) if together else [],
+        embedded=_embedded([{**each.script, "label": each.label} for each in runs]),
         scripts=[{"text": text, "hash": _hash(text)} for text in scripts],
         style={"text": style, "hash": _hash(style)},
     )
@@ -55,24 +61,16 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     return target
 
 
-def _label(runs: Sequence[Run]) -> list[str]:
-    """Name each run by the settings that not all of them share.
+def _names(runs: Sequence[Run]) -> list[str]:
+    if len(runs) > 1:
+        return report.tell_apart([each.source for each in runs])
+    return [f"{each.settings['composition.name']} on {each.source.manifest['model']['name']}" for each in runs]
 
-    Returns:
-        The dotted keys of those settings.
-    """
-    keys = dict.fromkeys(key for each in runs for key in each.settings if key != "artifacts")
-    differing = [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
-    naming = [key for key in differing if key.endswith(".name")] + [key for key in differing if "." not in key]
-    for each in runs:
-        words = [each.settings[key] if key.endswith(".name") else f"{key}={each.settings[key]}" for key in naming]
-        each.label = ", ".join(words) or each.settings["composition.name"] + " on " + each.manifest["model"]["name"]
-    taken: set[str] = set()
-    for each in runs:
-        if each.label in taken or sum(other.label == each.label for other in runs) > 1:
-            each.label = f"{each.label} ({each.folder})"
-        taken.add(each.label)
-    return differing
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """The dotted keys of the settings that not all runs share."""
+    keys = dict.fromkeys(key for each in runs for key in each.settings if key not in ("artifacts", "tracker.folder"))
+    return [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
 
 
 def _embedded(value: Any) -> str:

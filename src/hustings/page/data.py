@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hustings import records
-from hustings.errors import RecordError
+from hustings import records, report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +30,7 @@ PICTURE = 600_000
 """Bytes of the largest picture that is carried along."""
 ROWS = 200
 """Rows shown of a table that is not known here."""
-_KNOWN = {"attitudes.csv", "statistics.csv"}
+_KNOWN = {"attitudes.csv", "statistics.csv", "comparison.csv"}
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -50,8 +49,7 @@ class Run:
     """One run, as the templates and the script want it."""
 
     id: str
-    folder: str
-    manifest: dict[str, Any]
+    source: report.Run
     settings: dict[str, str]
     """Flat, dotted key → value."""
     sentence: str
@@ -77,37 +75,27 @@ def run(folder: Path, share: int) -> Run:
     Raises:
         RecordError: the folder is no run, or its log has a line that is no event.
     """
-    import pandas as pd
-
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        attitudes = pd.read_csv(folder / "attitudes.csv", dtype={"adapter": str})
-        settings = manifest["settings"]
-        looks = _roles(settings)
-        topics = {
-            key: {name: topic[name] for name in ("label", "low", "high")} for key, topic in settings["topics"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"{folder}: this is not a run's folder (manifest.json or attitudes.csv is missing or damaged); give the "
-            "folder that a run printed as its last line."
-        ) from error
+    source = report.read(folder)
+    manifest, attitudes, settings = source.manifest, source.attitudes, source.settings
+    looks = _roles(settings)
+    topics = {
+        key: {name: topic[name] for name in ("label", "low", "high")} for key, topic in settings["topics"].items()
+    }
     keys = _keys(attitudes)
     log = transcripts(records.read(folder / "events.jsonl"), set(keys), TRANSCRIPTS // share)
     log.counts["debates"] = len(keys)
     return Run(
         id=str(manifest["debates"]),
-        folder=folder.resolve().name,
-        manifest=manifest,
+        source=source,
         settings={
             key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in flat(settings).items()
+            for key, value in report.flatten(settings).items()
         },
         sentence=sentence(manifest, log.counts),
         counts=log.counts,
-        statistics=_statistics(folder / "statistics.csv"),
-        tables=[_table(path) for path in sorted(folder.glob("*.csv")) if path.name not in _KNOWN],
-        figures=list(_figures(folder / "figures")),
+        statistics=statistics(folder / "statistics.csv"),
+        tables=tables(folder),
+        figures=list(figures(folder / "figures")) if share == 1 else [],
         invalid=_invalid(attitudes, topics, looks),
         command=shlex.join(["python", *manifest.get("command", ())]),
         script={
@@ -141,17 +129,6 @@ def _keys(attitudes: "pd.DataFrame") -> list[str]:
     """Keys of the run's debates; the log may hold more, of a longer run of the same settings."""
     debates = attitudes[["topic", "composition", "repetition"]].drop_duplicates()
     return [f"{topic}/{composition}/{int(n):04d}" for topic, composition, n in debates.itertuples(index=False)]
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted key."""
-    rows: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            rows |= flat(value, f"{prefix}{key}.")
-        else:
-            rows[f"{prefix}{key}"] = value
-    return rows
 
 
 def sentence(manifest: Mapping[str, Any], counts: Mapping[str, int]) -> str:
@@ -291,8 +268,8 @@ def _invalid(attitudes: "pd.DataFrame", topics: Mapping[str, Any], looks: Mappin
     return rows
 
 
-def _statistics(path: Path) -> list[dict[str, Any]]:
-    """Rows of statistics.csv, numbers as text of at most three significant digits; empty when there is none yet."""
+def statistics(path: Path) -> list[dict[str, Any]]:
+    """Rows of statistics.csv or comparison.csv, numbers as text; none when there is no file."""
     if not path.exists():
         return []
     import pandas as pd
@@ -302,6 +279,11 @@ def _statistics(path: Path) -> list[dict[str, Any]]:
         digits = "{:,.0f}" if column == "n" else "{:.3g}"
         table[column] = [None if value != value else digits.format(value) for value in table[column]]
     return [{str(key): _text(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def tables(folder: Path) -> list[dict[str, Any]]:
+    """The tables of a folder that are not shown elsewhere: losses, benchmarks."""
+    return [_table(path) for path in sorted(folder.glob("*.csv")) if path.name not in _KNOWN]
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -317,7 +299,7 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def _figures(folder: Path) -> Iterator[dict[str, str]]:
+def figures(folder: Path) -> Iterator[dict[str, str]]:
     """The run's pictures as data URIs, but for the curves, which the page draws itself."""
     for path in sorted(folder.glob("*.png")):
         if path.stem != "curves" and path.stat().st_size <= PICTURE:

@@ -1,0 +1,23 @@
+"""What Hydra calls when a sweep ends; the rest of the library does not know of it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class SweepEnd(Callback):
+    """Gives a sweep's folder the tables and figures of all its jobs together."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare the jobs that have ended well with the first of them."""
+        from hustings import page, report
+
+        folder = Path(config.hydra.sweep.dir)
+        runs = report.jobs(folder)
+        if len(runs) > 1:
+            report.compare(runs, folder)
+            page.write(runs, folder / page.NAME)
+            print(f"run: {os.path.relpath(folder)}")

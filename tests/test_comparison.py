@@ -1,0 +1,115 @@
+"""Two planted runs beside each other: against scipy, under symmetries, and where nothing can be told."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from test_statistics import LABELS, POLES, planted
+
+from hustings.analysis.comparison import compare
+from hustings.analysis.curves import curve, gaps
+from hustings.analysis.power import power
+
+RUNS = {**LABELS, "baseline": "before", "other": "after"}
+
+
+def beside(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return compare(one, two, POLES, RUNS, "expected", 1)
+
+
+def of(table: pd.DataFrame, statistic: str, role: str) -> Any:
+    return table[(table["statistic"] == statistic) & (table["role"] == role)].iloc[0]
+
+
+def last(table: pd.DataFrame, role: str) -> Any:
+    mine = table[(table["role"] == role) & (table["iteration"] == 9)]
+    return mine.set_index("repetition")["expected"].sort_index().to_numpy(float)
+
+
+def test_paired_differences_agree_with_scipy() -> None:
+    one, two = planted(seed=1), planted(seed=2, pulls=(0.1, 0.3, 0.0))
+    mine = of(beside(one, two), "end", "democrat")
+    changes = last(two, "democrat") - last(one, "democrat")
+    assert (mine["n"], mine["estimate"]) == (40, pytest.approx(changes.mean()))
+    test = stats.permutation_test((changes,), np.mean, permutation_type="samples", n_resamples=9_999, rng=1)
+    assert mine["p"] == pytest.approx(test.pvalue, abs=0.01)
+    level = 1 - 2 * stats.norm.cdf(-((40 / 39) ** 0.5) * stats.t.ppf(0.975, 39))
+    theirs = stats.bootstrap((changes,), np.mean, confidence_level=level, method="percentile", rng=1)
+    between = theirs.confidence_interval
+    assert (mine["ci_low"], mine["ci_high"]) == pytest.approx((between.low, between.high), abs=0.02)
+
+
+def test_runs_without_a_shared_persona_are_independent_samples() -> None:
+    one, two = planted(seed=1), planted(debates=25, seed=2, pulls=(0.1, 0.25, 0.05)).assign(persona="other")
+    mine = of(beside(one, two), "end", "republican")
+    assert mine["method"].startswith("independent debates")
+    assert mine["n"] == 65
+    a, b = last(one, "republican"), last(two, "republican")
+    test = stats.ttest_ind(b, a)
+    assert mine["estimate"] == pytest.approx(b.mean() - a.mean())
+    assert mine["p"] == pytest.approx(test.pvalue, abs=0.02)
+    between = test.confidence_interval()
+    assert (mine["ci_low"], mine["ci_high"]) == pytest.approx((between.low, between.high), abs=0.03)
+
+
+def test_the_other_way_round_is_the_mirror_image() -> None:
+    one, two = planted(seed=1), planted(seed=2)
+    there, back = beside(one, two), beside(two, one)
+    for column in ("estimate", "effect_size"):
+        assert there[column].to_numpy() == pytest.approx(-back[column].to_numpy(), nan_ok=True)
+    assert there["ci_low"].to_numpy() == pytest.approx(-back["ci_high"].to_numpy(), abs=0.02, nan_ok=True)
+
+
+def test_a_run_against_itself_is_said_to_differ_in_nothing() -> None:
+    table = beside(planted(), planted())
+    assert table["estimate"].isna().all()
+    assert table["sentence"].str.contains("not estimable: every pair of debates gave the same").all()
+
+
+@pytest.mark.parametrize("kind", ["one", "invalid", "no democrat", "only iteration 0", "empty"])
+def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
+    bad = planted(debates=6)
+    match kind:
+        case "one":
+            bad = bad[bad["repetition"] == 0]
+        case "invalid":
+            bad = bad.assign(expected=np.nan, score=pd.NA, valid=False)
+        case "no democrat":
+            bad = bad[bad["role"] != "democrat"]
+        case "only iteration 0":
+            bad = bad[bad["iteration"] == 0]
+        case _:
+            bad = bad.iloc[:0]
+    table = beside(planted(debates=6, seed=3), bad)
+    table["sentence"] = table["sentence"].astype(str)
+    said = table["sentence"].str.contains("not estimable: ")
+    assert (table["estimate"].isna() == said).all()
+    assert not table["sentence"].str.contains(r"\bnan\b|None|<NA>|\binf\b", case=False).any()
+
+
+def test_gaps_are_those_of_the_curve() -> None:
+    means = curve(planted(), "expected").set_index(["role", "iteration"])["mean"]
+    humans = {"democrat": {"racism": 55.0}, "republican": {"racism": 14.0}}
+    (row,) = gaps(curve(planted(), "expected"), {"racism": "democrat"}, {"racism": "republican"}, humans).to_dict(
+        "records"
+    )
+    assert row["humans"] == 41.0
+    assert row["start"] == pytest.approx(10 * (means["democrat", 0] - means["republican", 0]))
+    assert row["end"] == pytest.approx(10 * (means["democrat", 9] - means["republican", 9]))
+
+
+def test_power_without_an_effect_is_the_level_of_the_test() -> None:
+    table = power(points=0.0, noise=0.5, spread=0.5, distance=4.5, level=0.05, rounds=3, seed=1)
+    assert table["power"].iloc[-1] == pytest.approx(0.05, abs=0.015)
+
+
+def test_power_agrees_with_the_t_test_of_theory() -> None:
+    table = power(points=1.0, noise=1.0, spread=0.0, distance=4.5, level=0.05, rounds=1, seed=1)
+    shift = 1.0 * 20**0.5
+    theory = stats.nct.sf(stats.t.ppf(0.95, 19), 19, shift)
+    assert table.set_index("repetitions")["power"][20] == pytest.approx(theory, abs=0.03)
