@@ -142,7 +142,7 @@
     const lines = series(topic);
     state.lines = lines;
     state.iterations = [...new Set(lines.flatMap((line) => line.points.map((it) => it[0])))].sort(d3.ascending);
-    const width = Math.max(260, chart.clientWidth || 480), height = Math.round(Math.min(320, 170 + width * 0.25));
+    const width = Math.max(260, chart.clientWidth || 480), height = Math.round(Math.min(400, 170 + width * 0.22));
     const narrow = width < 470, inner = { left: 34, right: width - 12, top: 14, bottom: height - (narrow ? 54 : 38) };
     const last = Math.max(1, state.iterations.at(-1) ?? 1);
     const x = d3.scaleLinear([0, last], [inner.left + 8, inner.right - 8]);
