@@ -1,6 +1,8 @@
 """What tests share: settings composed in-process from conf/, engines that write down what they are asked, the CLI."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import deque
@@ -13,7 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from hustings import report, simulation
+from hustings import page, records, report, simulation
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona, cast, seating
@@ -25,6 +27,7 @@ from hustings.settings import PlantedSettings, SimulateSettings, load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 Event = Start | Survey | Reply | End
 
 hypothesis.settings.register_profile("hustings", deadline=None, derandomize=True, database=None)
@@ -153,10 +156,85 @@ def cli(cwd: Path, *arguments: str, script: str = "simulate.py") -> "subprocess.
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """The `hustings` command run to its end."""
+    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def left(folder: Path) -> list[str]:
+    """All that is in a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished planted run: `run` and `artifacts` are in it. Only to be read."""
     folder = tmp_path_factory.mktemp("finished")
     simulate(folder, "repetitions=6", "topic=racism")
     report.finish(folder / "run", folder / "artifacts")
+    page.write([folder / "run"], folder / "run" / page.NAME)
     return folder
+
+
+def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Iterator[Event]:
+    """Debates of five rounds of three, with replies of 300 characters."""
+    story = "You are somebody, and life taught you this. " * 15
+    roles = ("republican", "democrat", "default")
+    for number in range(debates):
+        key = f"{topic}/rep_dem_default/{number:04d}"
+        agents = tuple(records.Agent(role=role, persona=f"{role}/{number % 40:02d}", name=f"{role}-{number % 40}",
+                                     story=f"{number % 40} {role} {story}") for role in roles)  # fmt: skip
+        yield records.Start(debate=key, agents=agents, first=0)
+        for iteration in range(16):
+            if iteration:
+                yield records.Reply(debate=key, iteration=iteration, agent=iteration % 3, text=f"{number} {words}",
+                                    tokens=60, finish="stop")  # fmt: skip
+            if iteration % 3 == 0:
+                for agent in range(3):
+                    yield records.Survey(debate=key, iteration=iteration, agent=agent, score=(number + agent) % 11,
+                                         expected=5.25, valid=True, raw="5")  # fmt: skip
+        yield records.End(debate=key)
+
+
+def large(folder: Path, finished: Path, debates: int) -> Path:
+    """A run of many debates on four topics, written as a log; planted replies are shorter than a model's."""
+    run = folder / "run"
+    (run / "figures").mkdir(parents=True)
+    manifest = json.loads((finished / "run" / "manifest.json").read_text())
+    topics = ("climate_change", "gun_violence", "illegal_immigration", "racism")
+    manifest["settings"]["topics"] = {
+        topic: {**manifest["settings"]["topics"]["racism"], "label": topic.replace("_", " ")} for topic in topics
+    }
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    with (run / "events.jsonl").open("w") as file:
+        file.writelines(event.model_dump_json() + "\n" for topic in topics for event in log(debates // 4, topic))
+    table = records.attitudes(records.read(run / "events.jsonl"), "planted", "", 1)
+    table.to_csv(run / "attitudes.csv", index=False)
+    return run
+
+
+@pytest.fixture(scope="session")
+def ten_thousand(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run of 10,000 debates."""
+    folder = tmp_path_factory.mktemp("large")
+    return page.write([large(folder, finished, 10_000)], folder / page.NAME)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a Chromium the browser tests cannot run; the summary says so."""
+    if CHROMIUM is None:
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason="there is no Chromium"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was not tested here, in the last lines that anybody reads."""
+    missed = [it for it in terminalreporter.stats.get("skipped", []) if "no Chromium" in str(it.longrepr)]
+    if missed:
+        terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.write_line(
+            f"{len(missed)} tests of report.html in a browser: there is no Chromium on this machine; "
+            "apt-get install chromium, and run them again with: pytest -m browser"
+        )

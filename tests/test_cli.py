@@ -2,19 +2,13 @@
 
 import csv
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import CONF, cli, log_of
+from conftest import CONF, cli, hustings, left, log_of
 
 SMALL = ("engine=planted", "repetitions=1", "topic=racism")
-
-
-def left(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -90,6 +84,7 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "figures/gaps.png",
         "figures/gaps.svg",
         "manifest.json",
+        "report.html",
         "statistics.csv",
     ]
     assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
@@ -134,11 +129,6 @@ def test_help_shows_every_group_at_once(tmp_path: Path) -> None:
     assert seconds < 2
 
 
-def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
     folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
     figures = folder / "figures"
@@ -164,7 +154,9 @@ def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topi
     *runs, sweep = runs
     assert [run.name for run in runs] == ["0", "1", "2"]
     assert sweep == runs[0].parent
-    assert {"attitudes.csv", "statistics.csv", "comparison.csv", "manifest.json"} <= {it.name for it in sweep.iterdir()}
+    assert {"attitudes.csv", "statistics.csv", "comparison.csv", "manifest.json", "report.html"} <= {
+        it.name for it in sweep.iterdir()
+    }
     for run, kind in zip(runs, ("uk_mixed", "uk_echo_labour", "uk_echo_conservative"), strict=True):
         first = json.loads((run / "events.jsonl").read_text().splitlines()[0])
         assert first["debate"] == f"wealth_tax/{kind}/0000"

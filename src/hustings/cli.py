@@ -108,13 +108,14 @@ def simulate(config: "DictConfig") -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = load(SimulateSettings, config)
-        from hustings import simulation
+        from hustings import page, report, simulation, tracking
 
         command = [Path(sys.argv[0]).name, *hydra.overrides.task]
-        outcome = simulation.run(settings, folder, command)
-        from hustings import report
-
-        tests = report.finish(folder, Path(settings.artifacts))
+        with tracking.tracked(settings, "simulate", hydra.runtime.choices.get("experiment")) as track:
+            outcome = simulation.run(settings, folder, command)
+            tests = report.finish(folder, Path(settings.artifacts))
+            page.write([folder], folder / page.NAME)
+            track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
         if hydra.mode == RunMode.MULTIRUN:
@@ -131,6 +132,7 @@ def simulate(config: "DictConfig") -> None:
         )
     else:
         print(f"all {outcome.debates} debates were there; {outcome.invalid} invalid survey answers")
+    _show(report.sketch(report.read(outcome.folder)))
     _show(report.screen(tests))
     print(f"run: {os.path.relpath(outcome.folder)}")
 
@@ -217,6 +219,10 @@ def hustings() -> None:
         power.add_argument(f"--{option}", type=float, default=value, help=f"{what} ({value})")
     power.add_argument("--rounds", type=int, default=3, help="rounds of a debate (3)")
     power.add_argument("--seed", type=int, default=1)
+    comparing = commands.add_parser("wandb-report", help="a Weights & Biases Report that compares tracked runs")
+    comparing.add_argument("--entity", help="user or team; the runs' own unless told otherwise")
+    comparing.add_argument("--spec", type=Path, metavar="FILE", help="write the Report's JSON there and send nothing")
+    comparing.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder made with tracker=wandb")
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
     fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
     listing = commands.add_parser("adapters", help="what train.py has made")
@@ -231,6 +237,10 @@ def hustings() -> None:
             from hustings import adapters
 
             print(adapters.table(adapters.listed(arguments.store)))
+        elif arguments.command == "wandb-report":
+            from hustings import tracking
+
+            print(tracking.send(tracking.report(arguments.runs, arguments.entity), arguments.spec))
         else:
             from hustings.models import fetch_embedded
 
@@ -240,19 +250,22 @@ def hustings() -> None:
 
 
 def _report(folders: list[Path], outcome: Literal["score", "expected"] | None, spaghetti: bool, output: Path) -> None:
-    from hustings import report
+    from hustings import page, report
 
     runs = [run for folder in folders for run in (report.jobs(folder) or [folder])]
     if len(runs) > 1:
         target = folders[0] if len(folders) == 1 else output
         table = report.compare(runs, target, outcome)
+        page.write(runs, target / page.NAME)
         print(*table["sentence"], sep="\n")
         print(f"run: {os.path.relpath(target)}")
         return
     run = report.read(runs[0], outcome)
     run.settings["analysis"]["spaghetti"] |= spaghetti
     tests = report.again(run)
+    page.write([run.folder], run.folder / page.NAME)
     print(*tests.loc[tests["statistic"].isin(("convergence", "alpha", "beta", "kappa")), "sentence"], sep="\n")
+    _show(report.sketch(run))
     _show(report.screen(tests))
     print(f"run: {os.path.relpath(run.folder)}")
 

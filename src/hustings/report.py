@@ -232,7 +232,7 @@ def compare(folders: Sequence[Path], target: Path, outcome: Literal["score", "ex
     from hustings.analysis.comparison import compare as beside
 
     runs = [read(folder, outcome) for folder in folders]
-    names = _names(runs)
+    names = tell_apart(runs)
     target.mkdir(parents=True, exist_ok=True)
     tests = [_tests(run, outcome) for run in runs]
     poles: dict[tuple[str, str], Literal["low", "high"]] = {}
@@ -322,11 +322,11 @@ def _tests(run: Run, outcome: str | None) -> "pd.DataFrame":
     return statistics(run.attitudes, run.poles, {**look.labels, **look.topics}, run.outcome, run.settings["seed"])
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def tell_apart(runs: Sequence[Run]) -> list[str]:
     """What tells each run from the others: the settings in which they differ, or else the folders' names."""
     named = [
         {
-            **_flat(run.settings),
+            **flatten(run.settings),
             "model.name": run.manifest["model"]["name"],
             "topic": ", ".join(topic["label"] for topic in run.settings["topics"].values()),
         }
@@ -346,10 +346,11 @@ def _names(runs: Sequence[Run]) -> list[str]:
 _ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
@@ -394,6 +395,41 @@ def _together(
     convergence = tests[tests["statistic"] == "convergence"]
     if convergence["estimate"].notna().any():
         figures.forest(convergence.sort_values(["topic", "role"], kind="stable"), look, folder, "forest")
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def sketch(run: Run) -> Any:
+    """The attitude curves of a run, small: one line a topic, one bar an iteration, from 0 (▁) to 10 (█).
+
+    Returns:
+        A rich renderable.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from hustings.analysis.curves import curve
+
+    look, points = run.look(), curve(run.attitudes, run.outcome)
+    roles = [role for role in look.labels if (points["role"] == role).any()]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("attitude, 0 … 10")
+    for role in roles:
+        table.add_column(Text(look.labels[role], style=look.colours[role]), no_wrap=True)
+    for topic, mine in points.groupby("topic", sort=True):
+        cells = [[float(mean) for mean in mine.loc[mine["role"] == role, "mean"]] for role in roles]
+        table.add_row(look.topics[str(topic)], *map(_sketched, cells))
+    return table
+
+
+def _sketched(means: Sequence[float]) -> str:
+    """'▃▄▅▆ 3.1 → 5.2'."""
+    if not means:
+        return "–"
+    bars = "".join(_BARS[min(7, int(mean / 10 * 8))] for mean in means)
+    return f"{bars} {means[0]:.1f}" + (f" → {means[-1]:.1f}" if len(means) > 1 else "")
 
 
 def screen(tests: "pd.DataFrame") -> Any:

@@ -283,10 +283,29 @@ class AnalysisSettings(Settings):
     """Draw every debate as a faint line behind the mean."""
 
 
-class TrackerSettings(Settings):
-    """Where curves and artifacts are sent."""
+class NoTrackerSettings(Settings):
+    """Nothing is sent or written for a tracker."""
 
     kind: Literal["none"]
+
+
+class WandbSettings(Settings):
+    """Weights & Biases."""
+
+    kind: Literal["wandb"]
+    mode: Literal["offline", "online"]
+    """`offline` writes files for `wandb sync` and never asks for a login."""
+    project: Text
+    entity: str | None
+    """User or team; None is that of the login."""
+    group: str | None
+    """None is the experiment's name."""
+    tags: tuple[Text, ...] = Field(strict=False)
+    folder: Text
+    """W&B puts its files into `wandb` in this folder."""
+
+
+TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminator="kind")]
 
 
 class SimulateSettings(Settings):
@@ -525,4 +544,4 @@ def _paragraph(error: ValidationError) -> str:
 
 
 _SUBJECT = re.compile(r"^\w+ should")
-_TAGS = {"openvino", "transformers", "planted", "nwp", "dpo"}
+_TAGS = {"openvino", "transformers", "planted", "nwp", "dpo", "none", "wandb"}

@@ -13,10 +13,11 @@ class SweepEnd(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare the jobs that have ended well with the first of them."""
-        from hustings import report
+        from hustings import page, report
 
         folder = Path(config.hydra.sweep.dir)
         runs = report.jobs(folder)
         if len(runs) > 1:
             report.compare(runs, folder)
+            page.write(runs, folder / page.NAME)
             print(f"run: {os.path.relpath(folder)}")

@@ -1,0 +1,89 @@
+"""The report: one HTML file that holds everything, made from run folders on disk, with no network and no model.
+
+Model output is hostile text. It enters the page in one JSON block that is escaped here, and the script puts it into
+the document as text only; a strict Content-Security-Policy allows nothing but the page's own script and style.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hustings import report
+from hustings.artifacts import write_atomically
+from hustings.page import data
+from hustings.page.data import Run
+
+NAME = "report.html"
+_UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def write(folders: Sequence[Path], target: Path) -> Path:
+    """Write the page of one run, or one page that compares several.
+
+    Args:
+        folders: of runs, as a run printed them.
+        target: the HTML file; of several runs, also where their comparison lies.
+
+    Returns:
+        The target.
+
+    Raises:
+        RecordError: a folder is no run, or its log is damaged.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    runs = [data.run(folder, len(folders)) for folder in folders]
+    for each, name in zip(runs, _names(runs), strict=True):
+        each.label = name
+    together = target.parent if len(runs) > 1 else None
+    own = files(__name__)
+    scripts = [own.joinpath(path).read_text("utf-8") for path in ("vendor/d3-7.9.0.min.js", "page.js")]
+    style = own.joinpath("page.css").read_text("utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.from_string(own.joinpath("page.html").read_text("utf-8")).render(
+        runs=runs,
+        differing=_differing(runs),
+        comparison=data.statistics(together / report.COMPARISON) if together else [],
+        figures=list(data.figures(together / "figures")) if together else [],
+        embedded=_embedded([{**each.script, "label": each.label} for each in runs]),
+        scripts=[{"text": text, "hash": _hash(text)} for text in scripts],
+        style={"text": style, "hash": _hash(style)},
+    )
+    write_atomically(target, html)
+    return target
+
+
+def _names(runs: Sequence[Run]) -> list[str]:
+    if len(runs) > 1:
+        return report.tell_apart([each.source for each in runs])
+    return [f"{each.settings['composition.name']} on {each.source.manifest['model']['name']}" for each in runs]
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """The dotted keys of the settings that not all runs share."""
+    keys = dict.fromkeys(key for each in runs for key in each.settings if key not in ("artifacts", "tracker.folder"))
+    return [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
+
+
+def _embedded(value: Any) -> str:
+    """JSON that can stand between script tags, whatever is in its strings."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _clean(value: Any) -> Any:
+    """Text without what HTML cannot hold; what is markup already stays as it is."""
+    return _CONTROL.sub("�", value) if type(value) is str else value
+
+
+def _hash(text: str) -> str:
+    """The source expression of an inline block in a Content-Security-Policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
