@@ -53,7 +53,7 @@ def study(task: tuple[str, int, int]) -> list[dict[str, Any]]:
         simulation.run(chosen, Path(name) / "run", ["benchmarks/validity.py"])
         run = report.read(Path(name) / "run", "expected")
     parts = [test(run.attitudes, run.poles, "expected", seed) for test in (convergence, echo)]
-    table = pd.concat([*parts, dynamics(run.attitudes, "expected", seed)])
+    table = pd.concat([*parts, dynamics(run.attitudes, "expected")])
     assert {*table["statistic"]} == {*FAMILY}
     table["p_holm"] = holm(table["p"])
     keep = ["statistic", "role", "estimate", "ci_low", "ci_high", "p", "p_holm"]

@@ -6,7 +6,7 @@ import pytest
 from conftest import CONF, config
 from omegaconf import OmegaConf
 
-from hustings.settings import SimulateSettings, load
+from hustings.settings import SimulateSettings, TrainSettings, load
 
 
 def options(group: str) -> list[str]:
@@ -67,6 +67,9 @@ SHOWN = {
     "figure5": (40, 3, ("republican", "republican", "default"), ()),
     "figure7": (40, 3, ("republican", "democrat", "default"), ()),
     "figure8": (40, 5, ("republican", "republican"), ("default",)),
+    "figure6": (40, 3, ("republican", "democrat", "default"), ()),
+    "figure11": (40, 3, ("republican", "democrat", "default"), ()),
+    "figure12": (40, 3, ("republican", "democrat", "default"), ()),
     "figure9": (40, 3, ("democrat", "democrat", "default"), ()),
     "uk_echo": (40, 3, ("labour", "conservative", "labour", "conservative"), ("default",)),
 }
@@ -87,7 +90,42 @@ def test_british_groups_seat_four_speakers(composition: str) -> None:
     assert list(made.topics) == ["immigration_cap", "wealth_tax"]
 
 
-@pytest.mark.parametrize("folder", ["composition", "model", "prompt", "society"])
+@pytest.mark.parametrize("experiment", ["figure6", "figure11", "figure12"])
+def test_before_and_after_is_the_base_and_three_trainings_towards_one_party(experiment: str) -> None:
+    adapters = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").hydra.sweeper.params.adapter.split(",")
+    party = "democrat" if experiment == "figure12" else "republican"
+    assert adapters == ["null", *(f"{party}_nwp_r256_s{seed}" for seed in (1, 2, 3))]
+    assert load(SimulateSettings, config(f"experiment={experiment}", "adapter=x", "model=mistral")).adapter == "x"
+
+
+@pytest.mark.parametrize(
+    ("method", "lora", "model"), list(itertools.product(options("method"), options("lora"), options("model")))
+)
+def test_every_model_can_be_bent_by_every_method_at_every_rank(method: str, lora: str, model: str) -> None:
+    made = load(
+        TrainSettings,
+        config(f"method={method}", f"lora={lora}", f"model={model}", *NEEDS.get(model, []), name="train"),
+    )
+    assert (made.method.kind, made.party.name, made.interview.name) == (method, "republican", "us")
+    assert made.lora.substance()["alpha"] == 2 * made.lora.r
+
+
+def test_a_british_model_is_asked_british_questions() -> None:
+    made = load(TrainSettings, config("society=uk", "party=labour", name="train"))
+    assert made.interview.politics == "UK politics"
+    assert made.party == made.society.parties["labour"]
+
+
+def test_training_has_the_papers_numbers() -> None:
+    made = load(TrainSettings, config("lora=paper", "method=dpo", name="train"))
+    assert (made.lora.r, made.lora.alpha, made.lora.dropout) == (256, 512, 0.05)
+    assert (made.questions, made.answers_per_question, len(made.interview.questions)) == (100, 20, 10)
+    assert made.method.kind == "dpo" and made.method.beta == 0.5
+    assert made.method.batch == made.method.nwp.batch == 32
+    assert made.method.epochs == made.method.nwp.epochs == 1
+
+
+@pytest.mark.parametrize("folder", ["composition", "interview", "model", "party", "prompt", "society"])
 def test_a_named_config_is_named_like_its_file(folder: str) -> None:
     names = {path.stem: OmegaConf.load(path).name for path in (CONF / folder).glob("*.yaml")}
     assert names == {stem: None if stem in NEEDS else stem for stem in names}

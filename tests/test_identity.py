@@ -113,13 +113,16 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
     knobs = {
         place for choice in CHOICES.values() for place, knob in fields(load(SimulateSettings, config(*choice))) if knob
     }
-    shown = {place for place in knobs if place.endswith((".label", ".colour"))}
-    assert all(place.startswith(("society.parties.", "society.default.")) for place in shown)
+    shown = {place for place in knobs if place.endswith((".label", ".colour")) or place.count(".") == 3}
+    assert all(place.startswith(("society.parties.", "society.default.", "society.humans.")) for place in shown)
     assert knobs - shown == {
         "artifacts",
         "composition.rounds",
         "repetitions",
         "tracker.kind",
+        "analysis.outcome",
+        "analysis.spaghetti",
+        "society.humans.source",
         "engine.concurrency",
         "engine.device",
         "engine.cache_gb",

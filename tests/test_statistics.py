@@ -92,11 +92,45 @@ def test_the_mixed_model_is_that_of_statsmodels_by_hand() -> None:
 
 
 def test_planted_dynamics_are_recovered() -> None:
-    table = dynamics(planted(debates=200, noise=0.1), "expected", 1)
+    table = dynamics(planted(debates=200, noise=0.1), "expected")
     for name, truth in (("alpha", 0.1), ("beta", 0.2), ("kappa", 0.05)):
         found = one(table, name)
         assert found["estimate"] == pytest.approx(truth, abs=0.03)
         assert found["ci_low"] < found["estimate"] < found["ci_high"]
+
+
+def test_pulls_are_least_squares_with_a_jackknife_over_debates() -> None:
+    import statsmodels.api as sm
+
+    clean = tidy(planted(), "expected")
+    a = (
+        clean.pivot_table(index=["repetition", "agent"], columns="iteration", values="value")
+        .to_numpy()
+        .reshape(40, 3, 4)
+    )
+    now, first = a[:, :, :3], a[:, :, :1]
+    others = (now.sum(axis=1, keepdims=True) - now) / 2
+    x = np.stack([6.0 - now, others - now, first - now], axis=-1).reshape(40, 9, 3)
+    y = np.diff(a, axis=2).reshape(40, 9)
+    whole = sm.OLS(y.ravel(), x.reshape(-1, 3)).fit().params
+    kept = [np.arange(40) != d for d in range(40)]
+    without = np.array([sm.OLS(y[one].ravel(), x[one].reshape(-1, 3)).fit().params for one in kept])
+    half = stats.t.ppf(0.975, 39) * (39 / 40 * ((without - whole) ** 2).sum(axis=0)) ** 0.5
+    table = dynamics(planted(), "expected")
+    for place, name in enumerate(("beta", "alpha", "kappa")):
+        mine = one(table, name)
+        assert mine["estimate"] == pytest.approx(whole[place])
+        assert (mine["ci_low"], mine["ci_high"]) == pytest.approx(
+            (whole[place] - half[place], whole[place] + half[place])
+        )
+
+
+def test_topics_may_have_unequal_numbers_of_debates() -> None:
+    more = planted(debates=12).assign(topic="gun_violence")
+    table = statistics(pd.concat([planted(debates=5), more]), POLES, LABELS, "expected", 1)
+    moved = table[(table["statistic"] == "convergence") & (table["role"] == "democrat")]
+    assert dict(zip(moved["topic"], moved["n"], strict=True)) == {"gun_violence": 12, "racism": 5}
+    assert table.loc[table["statistic"] == "beta", "n"].tolist() == [12, 5, 17]
 
 
 def test_crossing_counts_debates_that_end_beyond_the_line() -> None:
@@ -126,7 +160,7 @@ def test_swapping_the_ends_of_the_scale_mirrors_every_result(seed: int) -> None:
         ("c", convergence(table, POLES, "expected", 1), convergence(swapped, FLIPPED, "expected", 1)),
         ("e", echo(table, POLES, "expected", 1), echo(swapped, FLIPPED, "expected", 1)),
         ("x", crossing(table, POLES, "expected"), crossing(swapped, FLIPPED, "expected")),
-        ("d", dynamics(table, "expected", 1), dynamics(swapped, "expected", 1)),
+        ("d", dynamics(table, "expected"), dynamics(swapped, "expected")),
     ):
         assert name
         pd.testing.assert_frame_equal(there, back, rtol=1e-6, atol=1e-8)

@@ -109,6 +109,13 @@ def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: b
         lock.release()
 
 
+def seen(root: Path, kind: str, slug: str, substance: dict[str, Any]) -> Artifact:
+    """The same artifact without its lock, for a process that works beside the one that holds it."""
+    name = identity(substance)
+    folder = root / kind / f"{slug}-{name}"
+    return Artifact(folder, _manifest(folder, kind, name, substance))
+
+
 def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> dict[str, Any]:
     path = folder / MANIFEST
     fresh = {"v": 1, "kind": kind, "id": name, "state": "growing", "files": {}, "of": substance}

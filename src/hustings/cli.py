@@ -137,6 +137,37 @@ def simulate(config: "DictConfig") -> None:
     print(f"run: {os.path.relpath(outcome.folder)}")
 
 
+def train(config: "DictConfig") -> None:
+    """The job of train.py: validate, bend, report."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hustings.settings import TrainSettings, load
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        settings = load(TrainSettings, config)
+        from hustings import bending
+
+        outcome = bending.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+    except HustingsError as error:
+        _leave_nothing(folder)
+        if hydra.mode == RunMode.MULTIRUN:
+            raise
+        _fail(str(error), error.exit_code)
+        return
+    from hustings.progress import duration
+    from hustings.training import main_process
+
+    if not main_process():
+        _leave_nothing(folder)
+        return
+    how = f"trained in {duration(outcome.seconds)}" if outcome.trained else "was there"
+    print(f"adapter={outcome.adapter} {how}: loss {outcome.first_loss:.3f} at first, {outcome.last_loss:.3f} at last")
+    print(f"run: {os.path.relpath(outcome.folder)}")
+
+
 def _show(table: Any) -> None:
     """A rich table on stdout, not cut where that is no terminal."""
     from rich.console import Console
@@ -194,6 +225,8 @@ def hustings() -> None:
     comparing.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder made with tracker=wandb")
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
     fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
+    listing = commands.add_parser("adapters", help="what train.py has made")
+    listing.add_argument("store", nargs="?", type=Path, default=Path("artifacts"), help="the artifact store")
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
@@ -204,6 +237,10 @@ def hustings() -> None:
             from hustings import tracking
 
             print(tracking.send(tracking.report(arguments.runs, arguments.entity), arguments.spec))
+        elif arguments.command == "adapters":
+            from hustings import adapters
+
+            print(adapters.table(adapters.listed(arguments.store)))
         else:
             from hustings.models import fetch_embedded
 
@@ -225,7 +262,7 @@ def _report(folders: list[Path], outcome: Literal["score", "expected"] | None, s
         return
     run = report.read(runs[0], outcome)
     run.settings["analysis"]["spaghetti"] |= spaghetti
-    tests = report.write(run, run.folder / report.STATISTICS, run.folder / "figures")
+    tests = report.again(run)
     page.write([run.folder], run.folder / page.NAME)
     print(*tests.loc[tests["statistic"].isin(("convergence", "alpha", "beta", "kappa")), "sentence"], sep="\n")
     _show(report.sketch(run))

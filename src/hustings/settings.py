@@ -150,6 +150,7 @@ class StanceSettings(Settings):
 class PartySettings(Settings):
     """A political party as its voters are described to the model."""
 
+    name: Name = knob()
     label: Text = knob()
     adjective: Text
     colour: Colour = knob()
@@ -326,11 +327,15 @@ class SimulateSettings(Settings):
     rounds: int = Field(ge=1)
     silent: bool
     """The silent control: agents are surveyed at the same iterations and nobody speaks."""
+    adapter: str | None
+    """What train.py made, by name or folder; None plays on the base model."""
     artifacts: str = knob(min_length=1)
     """Folder of the artifact store."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        if self.adapter is not None and self.engine.kind == "planted":
+            raise ValueError(f"adapter={self.adapter}: engine=planted has no model to put it on; choose another engine")
         parties = self.society.parties
         for role in (*self.composition.roles, *self.composition.observers):
             if role != "default" and role not in parties:
@@ -350,6 +355,128 @@ class SimulateSettings(Settings):
             raise ValueError(
                 f"society.default.names: the composition has {defaults} default agents and "
                 f"{len(self.society.default.names)} names for them; add names to conf/society"
+            )
+        return self
+
+
+class InterviewSettings(Settings):
+    """What agents are asked so that they show their views."""
+
+    name: Name
+    politics: Text
+    """What the questions are about: 'US politics'."""
+    questions: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """The first questions, and the examples for those that the model writes."""
+    more: Text
+    """Prompt that asks for more questions."""
+    answer: Text
+    """Prompt that asks a partisan one of them."""
+    similarity: float = Field(gt=0, le=100)
+    """Two questions this alike count as one, 0 … 100."""
+    rounds: int = Field(ge=1)
+    """Times that every question is used as an example before giving up."""
+    question_temperature: float = Field(ge=0)
+    """At which the model writes questions; answers are always drawn at 1."""
+    question_tokens: int = Field(ge=16)
+    """Longest list of questions, tokens."""
+    answer_tokens: int = Field(ge=1)
+    """Longest answer, tokens."""
+    attempts: int = Field(ge=1)
+    """Tries for an answer that is not empty."""
+    seed: int = Field(ge=0)
+    """Of questions and answers, so that trainings with different seeds share them."""
+
+
+class LoraSettings(Settings):
+    """The low-rank weights that are trained."""
+
+    r: int = Field(ge=1)
+    """Rank."""
+    alpha: int | None = Field(ge=1)
+    """Their scale is alpha / r; None is twice the rank."""
+    dropout: float = Field(ge=0, lt=1)
+    targets: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """Linear layers that get such weights, by the last part of their names."""
+
+    def substance(self) -> dict[str, Any]:
+        """With alpha filled in: null and twice the rank are the same adapter."""
+        return {**super().substance(), "alpha": self.alpha or 2 * self.r}
+
+
+class _StepSettings(Settings):
+    learning_rate: Positive
+    """At its highest; it decays linearly to 0."""
+    warmup: float = Field(ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    """Examples a step."""
+
+
+class NwpSettings(_StepSettings):
+    """Next-word prediction on the party's answers."""
+
+    kind: Literal["nwp"]
+
+
+class DpoSettings(_StepSettings):
+    """Direct preference optimization on top of the nwp adapter of the same rank."""
+
+    kind: Literal["dpo"]
+    beta: Positive
+    """How dear it is to leave the reference."""
+    nwp: NwpSettings
+    """How the adapter that it starts from was trained."""
+
+
+class TrainSettings(Settings):
+    """Everything that `train.py` needs."""
+
+    model: ModelSettings
+    engine: Annotated[OpenvinoSettings | TransformersSettings, Field(discriminator="kind")]
+    """What writes questions and answers."""
+    society: SocietySettings
+    interview: InterviewSettings
+    party: PartySettings
+    """Which way the model is bent."""
+    method: Annotated[NwpSettings | DpoSettings, Field(discriminator="kind")]
+    lora: LoraSettings
+    tracker: TrackerSettings = knob()
+    seed: int = Field(ge=0)
+    """Of the training: order, first weights, dropout."""
+    questions: int = Field(ge=1)
+    """Questions that are trained on."""
+    answers_per_question: int = Field(ge=1)
+    held_out: int = Field(ge=1)
+    """Further questions whose answers measure the loss and are never trained on."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """Of the base model while it is trained."""
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 with float32 adapters; `exact`: float32."""
+    batch_size: int = knob(ge=1)
+    """Examples in memory at a time; the rest of method.batch is accumulated."""
+    checkpoint: int = knob(ge=1)
+    """Steps between checkpoints."""
+    recompute: bool = knob()
+    """Drop activations and compute them again (gradient checkpointing): less memory, about a third more time."""
+    device: Literal["auto", "cpu", "cuda"] = knob()
+    artifacts: str = knob(min_length=1)
+    """Folder of the artifact store."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.party.name not in self.society.parties:
+            known = ", ".join(self.society.parties)
+            raise ValueError(f"party={self.party.name}: society {self.society.name} has no such party; it has {known}")
+        if len(self.society.parties) < 2:
+            raise ValueError(
+                f"society.parties: society {self.society.name} has one party, and bending towards it needs another "
+                "to measure against; add one to conf/society"
+            )
+        if self.method.batch % self.batch_size and self.method.batch > self.batch_size:
+            raise ValueError(
+                f"batch_size={self.batch_size}: method.batch={self.method.batch} must be a multiple of it, so that "
+                "steps can be accumulated"
             )
         return self
 
@@ -417,4 +544,4 @@ def _paragraph(error: ValidationError) -> str:
 
 
 _SUBJECT = re.compile(r"^\w+ should")
-_TAGS = {"openvino", "transformers", "planted", "none", "wandb"}
+_TAGS = {"openvino", "transformers", "planted", "nwp", "dpo", "none", "wandb"}

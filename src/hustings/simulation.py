@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, engine, models, records
+from hustings import __version__, adapters, models, records
 from hustings.artifacts import Artifact, held, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
@@ -61,6 +61,7 @@ class _Lazy:
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
+            self._engine = None
 
 
 def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome:
@@ -78,9 +79,14 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     planted = settings.engine.kind == "planted"
     weights = models.Weights("planted", "planted", None, None) if planted else models.resolve(settings.model)
     store = Path(settings.artifacts)
-    lazy = _Lazy(lambda: engine.build(settings, weights), f"{weights.name} on {settings.engine.kind}")
-    slug = "-".join((weights.name, settings.composition.name, *(["silent"] if settings.silent else [])))
-    substance = _substance(settings, weights.fingerprint)
+    adapter = None if planted or settings.adapter is None else adapters.find(store, weights, settings.adapter)
+    base = lazy = _Lazy(lambda: adapters.build(settings, weights, None), f"{weights.name} on {settings.engine.kind}")
+    if adapter is not None:
+        name = f"{weights.name} with {adapter.name} on {settings.engine.kind}"
+        lazy = _Lazy(lambda: adapters.build(settings, weights, adapter), name)
+    bent = [adapter.name] if adapter else []
+    slug = "-".join((weights.name, *bent, settings.composition.name, *(["silent"] if settings.silent else [])))
+    substance = _substance(settings, weights.fingerprint, adapter)
     try:
         with held(store, "debates", slug, substance, wait=False) as artifact:
             path = artifact.folder / EVENTS
@@ -89,7 +95,9 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
             outcome = _Counts()
             if missing:
                 new = {key: seat for key, seat in missing.items() if key not in logged}
-                cast_of = _personas(settings, new, weights, prompts, store, lazy)
+                cast_of = _personas(settings, new, weights, prompts, store, base)
+                if base is not lazy:
+                    base.close()
                 starts = [
                     _start(settings, key, seat, cast_of) if key in new else _first(logged[key])
                     for key, seat in missing.items()
@@ -98,8 +106,9 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                 outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
             if artifact.growing:
                 artifact.seal()
-            return _tables(settings, weights, artifact, set(seats), folder, command, outcome)
+            return _tables(settings, weights, adapter, artifact, set(seats), folder, command, outcome)
     finally:
+        base.close()
         lazy.close()
 
 
@@ -130,10 +139,13 @@ def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
     }
 
 
-def _substance(settings: SimulateSettings, fingerprint: str) -> dict[str, Any]:
+def _substance(settings: SimulateSettings, fingerprint: str, adapter: adapters.Adapter | None) -> dict[str, Any]:
     """What the identity of the debates is made of: all that changes them, and how their log is read."""
     substance = settings.substance()
     substance["model"] = fingerprint
+    del substance["adapter"]
+    if adapter is not None:
+        substance["adapter"] = adapter.manifest["files"][adapters.FILE]
     if settings.personas.file:
         substance["personas"] = sha256(Path(settings.personas.file))
     return {"events": 1, **substance}
@@ -295,6 +307,7 @@ def _play(
 def _tables(
     settings: SimulateSettings,
     weights: models.Weights,
+    adapter: adapters.Adapter | None,
     artifact: Artifact,
     keys: set[str],
     folder: Path,
@@ -306,7 +319,7 @@ def _tables(
     link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
     link.replace(folder / EVENTS)
     events = (event for event in records.read(artifact.folder / EVENTS) if event.debate in keys)
-    table = records.attitudes(events, weights.name, "", settings.seed)
+    table = records.attitudes(events, weights.name, adapter.name if adapter else "", settings.seed)
     manifest = {
         "v": 1,
         "kind": "run",
@@ -314,6 +327,7 @@ def _tables(
         "debates": artifact.id,
         "promise": artifact.manifest.get("promise"),
         "model": {"name": weights.name, "sha256": weights.fingerprint},
+        "adapter": {"name": adapter.name, "id": adapter.id} if adapter else None,
         "played": dataclasses.asdict(counts),
         "versions": _versions(),
         "commit": _commit(),

@@ -41,7 +41,7 @@ class Look:
     """What was run, in one line."""
 
 
-def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, debates: pd.DataFrame | None = None) -> Path:
+def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, faint: pd.DataFrame | None = None) -> Path:
     """Attitude curves: one panel a topic, one line a role, standard errors as bars.
 
     A role that was surveyed only before the debate, while others went on, becomes a dashed line. Of several runs,
@@ -49,7 +49,7 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, debates: pd
 
     Args:
         curve: the table of analysis.curves.curve, of one composition; for several runs with a column `run`.
-        debates: the table of analysis.curves.per_debate, for a faint line behind the mean for each debate.
+        faint: what lies behind the means, single debates or trainings; columns topic, role, iteration, value, line.
 
     Returns:
         The PNG; an SVG and the CSV lie beside it.
@@ -73,8 +73,8 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, debates: pd
             if mine.empty:
                 panel.set_axis_off()
                 continue
-        faint: Any = debates[debates["topic"] == topic] if debates is not None else None
-        _panel(panel, mine, topic, look, faint)
+        behind: Any = faint[faint["topic"] == topic] if faint is not None else None
+        _panel(panel, mine, topic, look, behind)
         if place % columns == 0:
             low, high = look.ends[topic]
             run = f"{runs[place // columns]}\n" if grid else ""
@@ -106,15 +106,15 @@ def _note(figure: "Figure", text: str) -> None:
     figure.text(0.5, 0.012, lines, ha="center", va="bottom", fontsize=9, color="#444444")
 
 
-def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, debates: pd.DataFrame | None) -> None:
+def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, faint: pd.DataFrame | None) -> None:
     roles = [role for role in look.labels if (curve["role"] == role).any()]
     runs = list(dict.fromkeys(curve["run"])) if "run" in curve else [None]
     last = int(curve["iteration"].max())
     for place, role in enumerate(roles):
         shift = last / 100 * (place - (len(roles) - 1) / 2)
-        if debates is not None:
-            for _, one in debates[debates["role"] == role].groupby("repetition"):
-                panel.plot(one["iteration"] + shift, one["value"], color=look.colours[role], alpha=0.18, linewidth=0.8)
+        if faint is not None:
+            for _, one in faint[faint["role"] == role].groupby("line"):
+                panel.plot(one["iteration"] + shift, one["value"], color=look.colours[role], alpha=0.25, linewidth=0.8)
         for run in runs:
             line: Any = curve[(curve["role"] == role) & ((curve["run"] == run) if run is not None else True)]
             if not line.empty:

@@ -87,7 +87,7 @@ def statistics(
             convergence(attitudes, poles, outcome, seed),
             echo(attitudes, poles, outcome, seed),
             crossing(attitudes, poles, outcome),
-            dynamics(attitudes, outcome, seed),
+            dynamics(attitudes, outcome),
             mixed_model(attitudes, outcome, seed),
             bias_and_diversity(attitudes, outcome, seed),
             invalid(attitudes, poles, seed),

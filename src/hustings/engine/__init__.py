@@ -1,5 +1,7 @@
 """Language models behind one interface; `build` is the one factory."""
 
+from pathlib import Path
+
 from hustings.engine.base import Engine
 from hustings.models import Weights, as_gguf
 from hustings.progress import say
@@ -7,12 +9,16 @@ from hustings.settings import (
     OpenvinoSettings,
     PlantedSettings,
     SimulateSettings,
+    TrainSettings,
     TransformersSettings,
 )
 
 
-def build(settings: SimulateSettings, weights: Weights) -> Engine:
+def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter: Path | None = None) -> Engine:
     """The engine that the settings ask for, with the model loaded.
+
+    Args:
+        adapter: folder of a PEFT adapter that the transformers engine puts over the model.
 
     Raises:
         ModelError: the weights do not fit the engine.
@@ -26,8 +32,9 @@ def build(settings: SimulateSettings, weights: Weights) -> Engine:
         case TransformersSettings() as engine:
             from hustings.engine.transformers import TransformersEngine
 
-            return TransformersEngine(weights, engine, settings.model.context)
+            return TransformersEngine(weights, engine, settings.model.context, adapter)
         case PlantedSettings() as engine:
+            assert isinstance(settings, SimulateSettings)
             from hustings.engine.planted import PlantedEngine
 
             return PlantedEngine(engine, settings.society, settings.prompt.scale, settings.seed)

@@ -31,14 +31,14 @@ class Turn:
     """Who asks, for errors, progress and the planted engine; never part of the prompt."""
 
     debate: str
-    """`topic/composition/repetition`, or `personas/party/index`."""
+    """`topic/composition/repetition`, `personas/party/index`, `questions/example` or `answers/party/question/place`."""
     agent: int
     """Position of the agent in the debate, from 0."""
     role: str
     """Party of the agent, or `default`."""
     iteration: int
     """Replies that had been made before this request."""
-    purpose: Literal["reply", "survey", "persona"]
+    purpose: Literal["reply", "survey", "persona", "question", "answer"]
     name: str
     """Name of the agent."""
 

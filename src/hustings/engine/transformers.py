@@ -4,10 +4,12 @@ It does not know about debates or prefixes in common: requests are answered in b
 """
 
 import logging
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
@@ -43,13 +45,16 @@ class TransformersEngine(Engine):
         weights: the model; a GGUF file is converted once.
         settings: precision, quantization, device and batch size.
         context: longest prompt and answer together, tokens.
+        adapter: folder of a PEFT adapter for this model.
 
     Raises:
         ModelError: transformers cannot load the model.
         EngineError: the device is not there.
     """
 
-    def __init__(self, weights: Weights, settings: TransformersSettings, context: int) -> None:
+    def __init__(
+        self, weights: Weights, settings: TransformersSettings, context: int, adapter: Path | None = None
+    ) -> None:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
@@ -70,7 +75,7 @@ class TransformersEngine(Engine):
                 folder,
                 dtype=dtype,
                 device_map={"": self._device},
-                quantization_config=_quantization(settings.quantization, dtype),
+                quantization_config=quantization(settings.quantization, dtype),
                 use_safetensors=True,
                 **safe,
             ).eval()
@@ -79,6 +84,8 @@ class TransformersEngine(Engine):
                 f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
                 "models that it has code for, from safetensors, and never code that comes with a model."
             ) from error
+        if adapter is not None:
+            self._model = with_adapter(self._model, adapter).eval()
         self._end = self._end_tokens()
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -273,7 +280,17 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     return logits.argmax(-1).where(greedy, race.argmax(-1))
 
 
-def _quantization(kind: str, dtype: Any) -> Any:
+def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """The model with a PEFT adapter on it."""
+    from peft import PeftModel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name of transformers that is about to change
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+
+
+def quantization(kind: str, dtype: Any) -> Any:
+    """How bitsandbytes is to load the weights: 8bit, 4bit (nf4), or None for neither."""
     from transformers import BitsAndBytesConfig
 
     # It would say for every layer and token that LLM.int8() computes in float16.
