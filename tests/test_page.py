@@ -99,6 +99,16 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
     assert ">1.23<" in html
 
 
+def test_an_adapter_is_named(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "adapter": {"name": "bent-r8", "id": "abc123"}}))
+    html = made(tmp_path, run)
+    assert "on the model planted with the adapter bent-r8:" in html
+    assert "<dt>adapter id</dt><dd>abc123</dd>" in html
+
+
 def test_several_runs_stand_in_one_page_named_by_what_differs(tmp_path: Path) -> None:
     for seed in (1, 2):
         simulate(tmp_path / str(seed), "repetitions=1", "topic=racism", f"seed={seed}")

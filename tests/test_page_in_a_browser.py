@@ -1,11 +1,12 @@
 """The report in Chromium, opened from disk with the network cut: what a reader can do, and what text cannot."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHROMIUM, large, simulate
+from conftest import CHROMIUM, cli, large, simulate
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from hustings import page, records, report
@@ -260,5 +261,27 @@ def test_10_000_debates_say_that_transcripts_are_a_sample(browser: Browser, ten_
     assert "n = 2500" in shown.locator(".readout").first.evaluate("it => (it.parentElement.focus(), it.textContent)")
     shown.locator("#search").fill("12 word")
     assert "replies and 0 personas" in shown.locator("#found").inner_text()
+    watched.quiet()
+    watched.context.close()
+
+
+def test_the_report_of_a_real_model_is_read_and_searched(browser: Browser, tmp_path: Path) -> None:
+    lines = [{"party": party, "name": name, "story": f"You are {name}, a {party}."}
+             for party, name in (("republican", "James"), ("republican", "John"), ("democrat", "Amelia"),
+                                 ("democrat", "Olivia"))]  # fmt: skip
+    (tmp_path / "personas.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    small = ("repetitions=2", "rounds=1", "sampling.max_tokens=24", "personas.file=personas.jsonl")
+    done = cli(tmp_path, "topic=racism", *small)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    watched = Watched(browser, folder / page.NAME)
+    shown = watched.open()
+    assert "on the model smollm2: 2 debates and 6 replies" in shown.locator("h1").inner_text()
+    replies = [it for it in records.read(folder / "events.jsonl") if isinstance(it, records.Reply)]
+    sought = max(replies, key=lambda it: len(it.text))
+    shown.locator("#search").fill(sought.text[:20])
+    shown.locator(f"#results a[href$='{sought.debate}/{sought.iteration}']").first.click()
+    assert shown.locator(".reply.here").get_attribute("id") == f"iteration-{sought.iteration}"
+    assert shown.locator("table.statistics tbody tr").count() > 0
     watched.quiet()
     watched.context.close()

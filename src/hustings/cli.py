@@ -233,14 +233,14 @@ def hustings() -> None:
             _report(arguments.runs, arguments.outcome, arguments.spaghetti, arguments.output)
         elif arguments.command == "power":
             _power(arguments)
-        elif arguments.command == "adapters":
-            from hustings import adapters
-
-            print(adapters.table(adapters.listed(arguments.store)))
         elif arguments.command == "wandb-report":
             from hustings import tracking
 
             print(tracking.send(tracking.report(arguments.runs, arguments.entity), arguments.spec))
+        elif arguments.command == "adapters":
+            from hustings import adapters
+
+            print(adapters.table(adapters.listed(arguments.store)))
         else:
             from hustings.models import fetch_embedded
 

@@ -71,7 +71,7 @@ class PlantedEngine(Engine):
 
     def _story(self, request: Request) -> str:
         stances = self._society.parties[request.turn.role].stances.values()
-        return "and life taught you that " + ", and that ".join(stance.position for stance in stances) + "."
+        return " and life taught you that " + ", and that ".join(stance.position for stance in stances) + "."
 
     def _score(self, request: Request, attitude: float, words: int) -> Score:
         """Two neighbouring options that have `attitude` as their mean."""

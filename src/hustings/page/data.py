@@ -140,14 +140,16 @@ def sentence(manifest: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     who = _and([f"a {label}" if n == 1 else f"{_NUMBERS.get(n, str(n))} {label}s" for label, n in seats.items()])
     who = who[0].upper() + who[1:] + (" agent" if seats[list(seats)[-1]] == 1 else " agents")
     about = _and([topic["label"] for topic in settings["topics"].values()])
+    adapter = manifest.get("adapter")
+    model = manifest["model"]["name"] + (f" with the adapter {adapter['name']}" if adapter else "")
     rounds = f"{settings['rounds']} round{'s' if settings['rounds'] != 1 else ''}"
     if settings.get("silent"):
         return (
             f"Silent control: {who} were surveyed on {about} as if over {rounds}, and nobody spoke, in "
-            f"{counts['debates']:,} debates on {manifest['model']['name']}."
+            f"{counts['debates']:,} debates on {model}."
         )
     made = f"{counts['debates']:,} debates and {counts['replies']:,} replies" if counts["debates"] > 1 else "one debate"
-    return f"{who} debated {about} over {rounds}, on the model {manifest['model']['name']}: {made}."
+    return f"{who} debated {about} over {rounds}, on the model {model}: {made}."
 
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
