@@ -207,6 +207,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_loss(
             bend(tiny, twin, *words)
     (folder,) = (twin / "artifacts" / "adapters").iterdir()
     assert [path.name for path in (folder / training.CHECKPOINTS).glob("checkpoint-*")] == ["checkpoint-2"]
+    (folder / training.CHECKPOINTS / "checkpoint-3").mkdir()  # begun, and not written to its end
     outcome, resumed = bend(tiny, twin, *words)
     assert outcome.last_loss == pytest.approx(whole.manifest["last_loss"], abs=1e-3)
     assert len(pd.read_csv(resumed.folder / "loss.csv")) == 3

@@ -174,6 +174,7 @@ def _loaded(task: Task) -> tuple[Any, Any]:
             dtype=dtype,
             device_map={"": device},
             quantization_config=quantization(settings.quantization, dtype),
+            attn_implementation="sdpa" if device != "cpu" else "eager",  # short rows: eager is quicker there
             use_safetensors=True,
             **safe,
         )
@@ -254,20 +255,19 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
     """Train to the end, from the last checkpoint on if there is one, and save the adapter."""
     import torch
     from transformers import PrinterCallback
-    from transformers.trainer_utils import get_last_checkpoint
 
     folder = task.out / CHECKPOINTS
-    last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    last = _last(folder)
     steps = math.ceil(len(trainer.train_dataset) / trainer.args.train_batch_size / trainer.args.world_size)
     steps = math.ceil(steps / trainer.args.gradient_accumulation_steps) * int(trainer.args.num_train_epochs)
-    done = int(Path(last).name.rpartition("-")[2]) if last else 0
+    done = _step(last) if last else 0
     if last:
         say(f"going on from step {done} of {steps}")
     with showing("steps", steps, done, steps - done) as progress:
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_shown(progress))
         try:
-            trainer.train(resume_from_checkpoint=last)
+            trainer.train(resume_from_checkpoint=last and str(last))
         except torch.OutOfMemoryError as error:
             raise TrainingError(
                 f"The GPU's memory did not suffice ({first_line(error)}); set a smaller batch_size, recompute=true or "
@@ -294,6 +294,16 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
     if main_process():
         shutil.rmtree(folder, ignore_errors=True)
     return Trained(history, losses, seconds)
+
+
+def _last(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end: the trainer's state is what comes last."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    return max(whole, key=_step, default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def _shown(progress: Progress) -> "TrainerCallback":

@@ -282,6 +282,9 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
 
 def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     """The model with a PEFT adapter on it."""
+    logging.getLogger("bitsandbytes").setLevel(
+        logging.ERROR
+    )  # PEFT imports it, and it misses kernels that are optional
     from peft import PeftModel
 
     with warnings.catch_warnings():
