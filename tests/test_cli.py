@@ -2,7 +2,7 @@
 
 import csv
 import json
-import time
+import os
 from pathlib import Path
 
 import pytest
@@ -42,9 +42,9 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(
     tmp_path: Path, arguments: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("")
-    began = time.monotonic()
+    began = processor_time()
     done = cli(tmp_path, *arguments)
-    seconds = time.monotonic() - began
+    seconds = processor_time() - began
     assert done.returncode == 2
     assert [words for words in said if words not in done.stderr] == []
     assert done.stderr.count("\n") == 1
@@ -54,6 +54,12 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(
     assert done.stdout == ""
     assert left(tmp_path) == ["file"]
     assert seconds < 2
+
+
+def processor_time() -> float:
+    """Seconds of processor time of all child processes that have ended: what a busy machine does not lengthen."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +125,9 @@ def test_a_log_that_does_not_match_its_manifest_is_refused(tmp_path: Path) -> No
 
 
 def test_help_shows_every_group_at_once(tmp_path: Path) -> None:
-    began = time.monotonic()
+    began = processor_time()
     done = cli(tmp_path, "--help")
-    seconds = time.monotonic() - began
+    seconds = processor_time() - began
     assert done.returncode == 0
     shown = {line.partition(":")[0] for line in done.stdout.splitlines()}
     assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"party"} <= shown
