@@ -41,11 +41,10 @@ def paper_way(path: Path, limit: float) -> dict[str, float]:
     import torch
     import transformers
 
-    from hustings.models import as_folder, resolve
-    from hustings.settings import ModelSettings
+    from hustings.models import as_folder, embedded
 
     transformers.logging.set_verbosity_error()
-    weights = resolve(ModelSettings(name="smollm2", source="embedded", path=None, id=None, revision=None, context=8192))
+    weights = embedded()
     folder = as_folder(weights)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
@@ -114,10 +113,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
     options = parser.parse_args()
 
-    from hustings.models import as_gguf, resolve
-    from hustings.settings import ModelSettings
+    from hustings.models import as_gguf, embedded
 
-    weights = resolve(ModelSettings(name="smollm2", source="embedded", path=None, id=None, revision=None, context=8192))
+    weights = embedded()
     gguf = as_gguf(weights, faithful=True)
     runs: dict[str, list[dict[str, float]]] = {"a": [], "b": [], "c": []}
     with tempfile.TemporaryDirectory() as name:

@@ -20,7 +20,8 @@ QUESTION = "How big a problem is  racism, and why? It's 10\n\nor 3."
 
 
 def settings(**changes: Any) -> ModelSettings:
-    plain = {"name": "tiny", "source": "embedded", "path": None, "id": None, "revision": None, "context": 512}
+    told = dict.fromkeys(("path", "id", "revision", "licence", "memory_gb", "price", "retired"))
+    plain = {"name": "tiny", "source": "embedded", "context": 512, **told}
     return ModelSettings.model_validate({**plain, **changes})
 
 

@@ -17,8 +17,8 @@ from hustings.debate import survey
 from hustings.engine.base import Engine, Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
-from hustings.models import Weights, as_gguf, resolve
-from hustings.settings import ModelSettings, OpenvinoSettings, TransformersSettings
+from hustings.models import Weights, as_gguf, embedded
+from hustings.settings import OpenvinoSettings, TransformersSettings
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "simulate.py"), "repetitions=2", "rounds=2", "sampling.max_tokens=40"]
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, str(ROOT / "simulate.py"), "repetitions=2", "rounds=2
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    return resolve(ModelSettings(name="smollm2", source="embedded", path=None, id=None, revision=None, context=8192))
+    return embedded()
 
 
 @pytest.fixture(scope="module")

