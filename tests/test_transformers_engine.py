@@ -9,7 +9,7 @@ import pytest
 from tiny import tiny_model
 
 from hustings.engine.base import Request, Sampling, Score, Turn
-from hustings.engine.transformers import TransformersEngine
+from hustings.engine.transformers import TransformersEngine, dtype_of
 from hustings.errors import EngineError, ModelError
 from hustings.models import Weights
 from hustings.settings import TransformersSettings
@@ -199,7 +199,15 @@ def test_quantized_models_answer_and_score(tiny: Path, quantization: str, engine
         assert one.logprobs == pytest.approx(other.logprobs, abs=2)
 
 
-def test_fast_is_bfloat16_and_close_to_exact(tiny: Path, engine: TransformersEngine) -> None:
+def test_fast_is_bfloat16_where_the_device_computes_in_it(
+    tiny: Path, engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    assert dtype_of("fast", "cuda") == torch.bfloat16
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert dtype_of("fast", "cpu") == dtype_of("exact", "cuda") == torch.float32
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     requests = [request(number, options=NUMBERS) for number in range(3)]
     with TransformersEngine(weights(tiny), settings(precision="fast"), CONTEXT) as fast:
         assert str(fast._model.dtype) == "torch.bfloat16"

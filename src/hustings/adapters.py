@@ -21,7 +21,7 @@ from hustings.identity import sha256
 from hustings.models import Weights, as_folder, cached, once
 from hustings.progress import say
 from hustings.settings import SimulateSettings, TrainSettings
-from hustings.training import REFERENCE, Trained, on_gpu
+from hustings.training import REFERENCE, Trained, dtype_in, on_gpu
 
 KIND = "adapters"
 FILE = "adapter_model.safetensors"
@@ -222,7 +222,7 @@ def _room(model: Any, config: Any, settings: TrainSettings, low: int, gpu: bool)
     free = torch.cuda.mem_get_info()[0] if gpu else psutil.virtual_memory().available
     parameters = sum(parameter.numel() for parameter in model.parameters())
     tables = model.get_input_embeddings().weight.numel()
-    wide = 2 if settings.precision == "fast" else 4
+    wide = dtype_in(settings).itemsize
     length = 150 + settings.interview.answer_tokens
     rows = 2 if settings.method.kind == "dpo" else 1
 

@@ -122,7 +122,7 @@ class TransformersSettings(Settings):
 
     kind: Literal["transformers"]
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16; `exact`: float32."""
+    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
     """bitsandbytes LLM.int8() or nf4."""
     device: Literal["auto", "cpu", "cuda"] = knob()
@@ -473,7 +473,7 @@ class TrainSettings(Settings):
     quantization: Literal["none", "8bit", "4bit"]
     """Of the base model while it is trained."""
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 with float32 adapters; `exact`: float32."""
+    """`fast`: bfloat16 where the device computes in it, with float32 adapters; `exact`: float32."""
     batch_size: int = knob(ge=1)
     """Examples in memory at a time; the rest of method.batch is accumulated."""
     checkpoint: int = knob(ge=1)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.dataset import Row
-from hustings.engine.transformers import quantization, with_adapter
+from hustings.engine.transformers import dtype_of, quantization, with_adapter
 from hustings.errors import TrainingError, first_line
 from hustings.identity import seed_of
 from hustings.progress import Progress, say, showing
@@ -147,6 +147,11 @@ def on_gpu(settings: TrainSettings) -> bool:
     return settings.device != "cpu" and torch.cuda.is_available()
 
 
+def dtype_in(settings: TrainSettings) -> Any:
+    """The numbers that the base model computes in while it is trained."""
+    return dtype_of(settings.precision, "cuda" if on_gpu(settings) else "cpu")
+
+
 def main_process() -> bool:
     """Whether this is the only or the first of the processes that `accelerate launch` started."""
     return os.environ.get("RANK", "0") == "0"
@@ -155,14 +160,13 @@ def main_process() -> bool:
 def _loaded(task: Task) -> tuple[Any, Any]:
     """Tokenizer and base model."""
     import datasets
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     datasets.disable_progress_bars()
     settings = task.settings
-    dtype = torch.bfloat16 if settings.precision == "fast" else torch.float32
+    dtype = dtype_in(settings)
     safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     tokenizer: Any = AutoTokenizer.from_pretrained(task.base, **safe)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
@@ -206,7 +210,7 @@ def _arguments(task: Task, method: NwpSettings | DpoSettings, rows: int) -> dict
         "warmup_steps": int(method.warmup * math.ceil(rows / method.batch) * method.epochs),
         "train_sampling_strategy": "sequential",
         "activation_checkpointing": settings.recompute,
-        "bf16": settings.precision == "fast",
+        "bf16": dtype_in(settings).itemsize == 2,
         "use_cpu": cpu,
         "dataloader_pin_memory": not cpu,
         "logging_steps": 1,
@@ -355,7 +359,8 @@ def answer_loss(model: Any, tokenizer: Any, rows: Sequence[Row], settings: Train
             name: torch.tensor(value, device=model.device)
             for name, value in (("input_ids", ids), ("attention_mask", mask), ("labels", labels))
         }
-        with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=settings.precision == "fast"):
+        dtype = dtype_in(settings)
+        with torch.no_grad(), torch.autocast(model.device.type, dtype, enabled=dtype.itemsize == 2):
             total += float(_answer_losses(model, inputs))
         count += sum(len(answer) for _, answer in batch)
     return total / max(count, 1)

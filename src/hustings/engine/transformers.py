@@ -65,7 +65,7 @@ class TransformersEngine(Engine):
         if settings.device == "cuda" and not torch.cuda.is_available():
             raise EngineError("engine.device=cuda: PyTorch finds no GPU here; set engine.device=auto or cpu.")
         self._device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-        dtype = torch.bfloat16 if settings.precision == "fast" else torch.float32
+        dtype = dtype_of(settings.precision, self._device)
         folder = as_folder(weights, say)
         safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         disable_progress_bar()
@@ -278,6 +278,17 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
     race = scaled.log_softmax(-1) - noise.log()
     return logits.argmax(-1).where(greedy, race.argmax(-1))
+
+
+def dtype_of(precision: str, device: str) -> Any:
+    """The numbers that a model computes in: `exact` is float32; `fast` is bfloat16 where the device computes in it.
+
+    A CPU without such instructions emulates them, far more slowly than it computes in float32.
+    """
+    import torch
+
+    native = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if precision == "fast" and native else torch.float32
 
 
 def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
