@@ -207,9 +207,13 @@ def _statistics(path: Path) -> "pd.DataFrame":
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
 
 
-def jobs(folder: Path) -> list[Path]:
-    """The runs in a sweep's folder, in the order of their numbers; none when it is no sweep's."""
-    found = [child for child in folder.iterdir() if (child / "attitudes.csv").exists()] if folder.is_dir() else []
+def jobs(folder: Path, file: str = "attitudes.csv") -> list[Path]:
+    """The runs in a sweep's folder, in the order of their numbers; none when it is no sweep's.
+
+    Args:
+        file: what the folder of a run has.
+    """
+    found = [child for child in folder.iterdir() if (child / file).exists()] if folder.is_dir() else []
     return sorted(found, key=lambda child: (len(child.name), child.name))
 
 
