@@ -199,7 +199,10 @@ def redirect(source: Path, target: Path) -> Path:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file, name in _ELSEWHERE.items():
         text = (target / file).read_text(encoding="utf-8")
-        text = text.replace(f"dataset_path: {name}\n", f"dataset_path: {json.dumps(str((source / name).resolve()))}\n")
+        # datasets takes a local folder for another of the same name that it has seen: each copy has its own cache.
+        place = {"dataset_path": str((source / name).resolve()), "dataset_kwargs": {"cache_dir": str(target / "cache")}}
+        lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in place.items())
+        text = text.replace(f"dataset_path: {name}\n", lines)
         if not (source / name / "train.jsonl").is_file():
             text = text.replace("training_split: train\n", "")  # lm-eval would look for it with no shots too
         (target / file).write_text(text, encoding="utf-8")
