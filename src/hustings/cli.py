@@ -110,6 +110,10 @@ def simulate(config: "DictConfig") -> None:
         settings = load(SimulateSettings, config)
         from hustings import page, report, simulation, tracking
 
+        if settings.dry_run:
+            print(simulation.estimate(settings))
+            _leave_nothing(folder)
+            return
         command = [Path(sys.argv[0]).name, *hydra.overrides.task]
         with tracking.tracked(settings, "simulate", hydra.runtime.choices.get("experiment")) as track:
             outcome = simulation.run(settings, folder, command)

@@ -68,8 +68,10 @@ def resolve(settings: ModelSettings) -> Weights:
     """Find the weights, and download those of a hub model when they are not here yet.
 
     Raises:
-        ModelError: they are missing, damaged, pickled, or of an architecture that no engine runs.
+        ModelError: they are missing, damaged, pickled, retired, or of an architecture that no engine runs.
     """
+    if settings.retired:
+        raise ModelError(f"model.id={settings.id}: {settings.retired}")
     match settings.source:
         case "embedded":
             return embedded(_name(settings))

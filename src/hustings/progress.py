@@ -36,7 +36,8 @@ class Progress:
 
     def __init__(self, title: str, total: int, done: int, work: int) -> None:
         self.title, self.total, self.done, self.work = title, total, done, work
-        self.answers = self.replies = self.tokens = self.prompt_tokens = self.invalid = 0
+        self.answers = self.replies = self.tokens = self.invalid = self.refusals = 0
+        self.dollars: float | None = None
         self.began = time.monotonic()
         self._live: Any = None
         self._said = self.began
@@ -56,6 +57,10 @@ class Progress:
             parts.append(f"{self.tokens / seconds:.0f} tokens/s")
         if self.invalid:
             parts.append(f"{self.invalid} invalid answers")
+        if self.refusals:
+            parts.append(f"{self.refusals} refusals")
+        if self.dollars is not None:
+            parts.append(f"{self.dollars:.4f} dollars")
         if 0 < self.answers <= self.work:
             parts.append(f"{duration(seconds * (self.work - self.answers) / self.answers)} left")
         return " · ".join(parts)

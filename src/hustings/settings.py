@@ -156,7 +156,51 @@ class PlantedSettings(Settings):
     """Debates played at the same time."""
 
 
-EngineSettings = Annotated[OpenvinoSettings | TransformersSettings | PlantedSettings, Field(discriminator="kind")]
+class OpenaiSettings(Settings):
+    """An endpoint that speaks OpenAI's protocol: OpenAI's own, vLLM, llama.cpp, Ollama, TGI."""
+
+    kind: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    """Where it is, up to and with `/v1`."""
+    api: Literal["chat", "completions"]
+    """`chat`: the endpoint puts prompts into the model's template; `completions`: plain text goes on."""
+    start: Literal["ask", "prefill"]
+    """How an answer comes to begin with given words: `ask` asks for them; `prefill` puts them into its mouth."""
+    logprobs: int = Field(ge=0, le=100)
+    """Most probable tokens that surveys are read from; 0 reads the number in the generated text."""
+    reasoning: str | None
+    """Effort of OpenAI's own reasoning models; other endpoints are not told."""
+    extra: dict[str, Any]
+    """Further fields of every request, such as top_k, for endpoints whose defaults cut the distribution."""
+    key: str = knob(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; a local server needs none."""
+    concurrency: int = knob(ge=1)
+    """Requests on their way, and debates played, at the same time."""
+    requests_a_minute: int | None = knob(ge=1)
+    tokens_a_minute: int | None = knob(ge=1)
+    """Prompts and answers together."""
+    timeout: float = knob(gt=0)
+    """Of one request, seconds."""
+    attempts: int = knob(ge=1)
+    """Tries for a request; being asked to wait (429) is no try."""
+    budget_usd: float | None = knob(gt=0)
+    """Of one command; needs model.price."""
+    budget_tokens: int | None = knob(gt=0)
+    """Of one command, prompts and answers together."""
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        if "@" in self.base_url:
+            raise ValueError(
+                "engine.base_url: an address must not hold a name or key, as it is written into manifests; put the key "
+                f"into the environment variable {self.key}"
+            )
+        return self
+
+
+EngineSettings = Annotated[
+    OpenvinoSettings | TransformersSettings | OpenaiSettings | PlantedSettings, Field(discriminator="kind")
+]
 
 
 class StanceSettings(Settings):
@@ -329,6 +373,25 @@ class WandbSettings(Settings):
 TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminator="kind")]
 
 
+def _fitting(model: ModelSettings, engine: EngineSettings) -> None:
+    """Refuse a model that the engine cannot have."""
+    if engine.kind == "openai":
+        if model.source != "api":
+            raise ValueError(
+                f"model.source={model.source!r}: engine=openai needs a model that an endpoint serves; set model=api "
+                "model.id=… (the name that the endpoint knows), or model=openai_chat"
+            )
+        if engine.budget_usd is not None and model.price is None:
+            raise ValueError(
+                f"engine.budget_usd={engine.budget_usd}: the model has no price to count with; set model.price, or "
+                "engine.budget_tokens instead"
+            )
+    elif model.source == "api" and engine.kind != "planted":
+        raise ValueError(
+            f"model.source='api': engine={engine.kind} needs weights, and these are elsewhere; set engine=openai"
+        )
+
+
 class SimulateSettings(Settings):
     """Everything that `simulate.py` needs."""
 
@@ -352,9 +415,17 @@ class SimulateSettings(Settings):
     """What train.py made, by name or folder; None plays on the base model."""
     artifacts: str = knob(min_length=1)
     """Folder of the artifact store."""
+    dry_run: bool = knob()
+    """Only say what the run would take: calls, tokens, money."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
+        _fitting(self.model, self.engine)
+        if self.adapter is not None and self.engine.kind == "openai":
+            raise ValueError(
+                f"adapter={self.adapter}: engine=openai cannot put it on a model that is elsewhere; choose another "
+                "engine, or serve the merged model and name it with model.id"
+            )
         if self.adapter is not None and self.engine.kind == "planted":
             raise ValueError(f"adapter={self.adapter}: engine=planted has no model to put it on; choose another engine")
         parties = self.society.parties
@@ -648,4 +719,4 @@ def _paragraph(error: ValidationError) -> str:
 
 
 _SUBJECT = re.compile(r"^\w+ should")
-_TAGS = {"openvino", "transformers", "planted", "nwp", "dpo", "none", "wandb"}
+_TAGS = {"openvino", "transformers", "openai", "planted", "nwp", "dpo", "none", "wandb"}

@@ -1,6 +1,7 @@
 """The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
 
 import dataclasses
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -8,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hustings import adapters, models, records
-from hustings.artifacts import Artifact, held, write_atomically
+from hustings.artifacts import Artifact, held, seen, write_atomically
 from hustings.debate import personas, protocol
+from hustings.debate.estimate import Counter, count
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import DEFAULT, Persona, cast, seating
@@ -18,7 +20,7 @@ from hustings.errors import SettingsError
 from hustings.identity import canonical, seed_of, sha256
 from hustings.progress import say, showing
 from hustings.provenance import commit, versions
-from hustings.settings import SimulateSettings
+from hustings.settings import PriceSettings, SimulateSettings
 
 EVENTS = "events.jsonl"
 ATTITUDES = "attitudes.csv"
@@ -75,37 +77,36 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     """
     prompts = Prompts(settings.prompt)
     seats = _seats(settings)
-    planted = settings.engine.kind == "planted"
-    weights = models.Weights("planted", "planted", None, None) if planted else models.resolve(settings.model)
     store = Path(settings.artifacts)
-    adapter = None if planted or settings.adapter is None else adapters.find(store, weights, settings.adapter)
+    weights, adapter = _model(settings, store)
+    if settings.engine.kind == "openai":
+        say(estimate(settings))
     base = lazy = _Lazy(lambda: adapters.build(settings, weights, None), f"{weights.name} on {settings.engine.kind}")
     if adapter is not None:
         name = f"{weights.name} with {adapter.name} on {settings.engine.kind}"
         lazy = _Lazy(lambda: adapters.build(settings, weights, adapter), name)
-    bent = [adapter.name] if adapter else []
-    slug = "-".join((weights.name, *bent, settings.composition.name, *(["silent"] if settings.silent else [])))
-    substance = _substance(settings, weights.fingerprint, adapter)
+    slug, substance = _named(settings, weights, adapter)
+    counts = _Counts()
     try:
         with held(store, "debates", slug, substance, wait=False) as artifact:
             path = artifact.folder / EVENTS
             logged = _logged(path)
             missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
-            outcome = _Counts()
             if missing:
-                new = {key: seat for key, seat in missing.items() if key not in logged}
-                cast_of = _personas(settings, new, weights, prompts, store, base)
-                if base is not lazy:
-                    base.close()
-                starts = [
-                    _start(settings, key, seat, cast_of) if key in new else _first(logged[key])
-                    for key, seat in missing.items()
-                ]
-                artifact.grow(model=weights.fingerprint, promise=lazy.get().promise, versions=versions(_VERSIONS))
-                outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
+                artifact.grow(model=weights.fingerprint, versions=versions(_VERSIONS))
+                try:
+                    new = {key: seat for key, seat in missing.items() if key not in logged}
+                    cast_of = _personas(settings, new, weights, prompts, store, base, counts)
+                    if base is not lazy:
+                        base.close()
+                    starts = _starts(settings, missing, logged, cast_of)
+                    artifact.grow(promise=lazy.get().promise)
+                    _play(settings, prompts, path, starts, logged, len(seats), lazy, counts)
+                finally:
+                    artifact.grow(spent=counts.added(artifact.manifest.get("spent")))
             if artifact.growing:
                 artifact.seal()
-            return _tables(settings, weights, adapter, artifact, set(seats), folder, command, outcome)
+            return _tables(settings, weights, adapter, artifact, set(seats), folder, command, counts)
     finally:
         base.close()
         lazy.close()
@@ -113,11 +114,99 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
 
 @dataclasses.dataclass(slots=True)
 class _Counts:
+    """Of this process."""
+
     played: int = 0
     seconds: float = 0.0
     replies: int = 0
     tokens: int = 0
     prompt_tokens: int = 0
+    persona_tokens: int = 0
+    persona_prompt_tokens: int = 0
+    calls: int = 0
+    """Answers, of personas too."""
+    refusals: int = 0
+    dollars: float | None = None
+    """Of debates and personas; None without a price."""
+
+    def told(self, answer: Answer, price: PriceSettings | None, *, persona: bool = False) -> None:
+        """Count an answer."""
+        self.calls += 1
+        self.refusals += answer.refused
+        if persona:
+            self.persona_tokens += answer.tokens
+            self.persona_prompt_tokens += answer.prompt_tokens
+        else:
+            self.tokens += answer.tokens
+            self.prompt_tokens += answer.prompt_tokens
+        if price is not None:
+            dollars = (answer.prompt_tokens * price.input + answer.tokens * price.output) / 1e6
+            self.dollars = (self.dollars or 0.0) + dollars
+
+    def added(self, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        """With what earlier processes took for the same debates."""
+        mine = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        return {name: value + (before or {}).get(name, 0) for name, value in mine.items()} | {
+            name: value for name, value in (before or {}).items() if name not in mine
+        }
+
+
+def estimate(settings: SimulateSettings) -> str:
+    """What the run would take, in one paragraph; nothing is loaded, downloaded or written.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a damaged artifact.
+    """
+    prompts = Prompts(settings.prompt)
+    seats = _seats(settings)
+    store = Path(settings.artifacts)
+    logged: dict[str, list[Any]] = {}
+    cast_of: dict[str, dict[int, Persona]] = {}
+    if settings.model.source != "hub":  # whose commit, and so what is there, only the hub tells
+        weights, adapter = _model(settings, store)
+        logged = _logged(seen(store, "debates", *_named(settings, weights, adapter)).folder / EVENTS)
+        for party in {*settings.composition.roles, *settings.composition.observers} - {DEFAULT}:
+            path = seen(store, "personas", f"{weights.name}-{party}", _persona_substance(settings, party, weights))
+            file = path.folder / personas.FILE
+            cast_of[party] = personas.load(file).get(party, {}) if file.exists() else {}
+    missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
+    new = {key: seat for key, seat in missing.items() if key not in logged}
+    if settings.personas.file:
+        cast_of = personas.load(Path(settings.personas.file), settings.society.parties)
+    counter = Counter(0)
+    for party, indices in _wanted(settings, new).items():
+        known = cast_of.setdefault(party, {})
+        unwritten = [(party, index) for index in sorted(indices - known.keys())]
+        stand_in = functools.partial(_stand_in, settings, prompts)
+        cast_of[party] = known | {index: stand_in(counter, party, index) for party, index in unwritten}
+    # A server that is not told the options generates the answer's whole length; other engines only score.
+    survey_tokens = 8 if settings.engine.kind == "openai" else 1
+    total = count(_starts(settings, missing, logged, cast_of), logged, _rules(settings, prompts), survey_tokens)
+    total.add(counter.counted, 1)
+    return total.text(settings.model.price)
+
+
+def _stand_in(settings: SimulateSettings, prompts: Prompts, counter: Counter, party: str, index: int) -> Persona:
+    """A life story as long as the one that the model will write."""
+    request = personas.request(settings.society, prompts, settings.personas, settings.seed, party, index, 0)
+    (answer,) = counter.complete([request])
+    return Persona(party, index, request.turn.name, answer.text)
+
+
+def _model(settings: SimulateSettings, store: Path) -> tuple[models.Weights, adapters.Adapter | None]:
+    if settings.engine.kind == "planted":
+        return models.Weights("planted", "planted", None, None), None
+    weights = models.resolve(settings.model)
+    return weights, None if settings.adapter is None else adapters.find(store, weights, settings.adapter)
+
+
+def _named(
+    settings: SimulateSettings, weights: models.Weights, adapter: adapters.Adapter | None
+) -> tuple[str, dict[str, Any]]:
+    """Slug and substance of the debates."""
+    bent = [adapter.name] if adapter else []
+    slug = "-".join((weights.name, *bent, settings.composition.name, *(["silent"] if settings.silent else [])))
+    return slug, _substance(settings, weights.fingerprint, adapter)
 
 
 def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
@@ -168,6 +257,18 @@ def _first(events: list[Any]) -> records.Start:
     return start
 
 
+def _starts(
+    settings: SimulateSettings,
+    missing: Mapping[str, list[int]],
+    logged: Mapping[str, list[Any]],
+    cast_of: Mapping[str, Mapping[int, Persona]],
+) -> list[records.Start]:
+    """First events of debates: those of the log, and new ones."""
+    return [
+        _first(logged[key]) if key in logged else _start(settings, key, seat, cast_of) for key, seat in missing.items()
+    ]
+
+
 def _start(
     settings: SimulateSettings, key: str, seat: list[int], cast_of: Mapping[str, Mapping[int, Persona]]
 ) -> records.Start:
@@ -183,19 +284,37 @@ def _personas(
     prompts: Prompts,
     store: Path,
     lazy: _Lazy,
+    counts: _Counts,
 ) -> dict[str, dict[int, Persona]]:
     """The personas that sit in the debates: from the file, from the store, or written now."""
     if settings.personas.file:
         return personas.load(Path(settings.personas.file), settings.society.parties)
+    return {
+        party: _party(settings, party, sorted(indices), weights, prompts, store, lazy, counts)
+        for party, indices in _wanted(settings, seats).items()
+    }
+
+
+def _wanted(settings: SimulateSettings, seats: Mapping[str, list[int]]) -> dict[str, set[int]]:
+    """Numbers of the personas that sit in the debates, by party."""
     roles = (*settings.composition.roles, *settings.composition.observers)
     wanted: dict[str, set[int]] = {}
     for seat in seats.values():
         for role, index in zip(roles, seat, strict=True):
             if role != DEFAULT:
                 wanted.setdefault(role, set()).add(index)
+    return wanted
+
+
+def _persona_substance(settings: SimulateSettings, party: str, weights: models.Weights) -> dict[str, Any]:
     return {
-        party: _party(settings, party, sorted(indices), weights, prompts, store, lazy)
-        for party, indices in wanted.items()
+        "model": weights.fingerprint,
+        "engine": settings.engine.substance(),
+        "country": settings.society.country,
+        "party": settings.society.parties[party].substance(),
+        "prompt": [settings.prompt.persona, settings.prompt.persona_start],
+        "personas": settings.personas.substance(),
+        "seed": settings.seed,
     }
 
 
@@ -207,16 +326,9 @@ def _party(
     prompts: Prompts,
     store: Path,
     lazy: _Lazy,
+    counts: _Counts,
 ) -> dict[int, Persona]:
-    substance = {
-        "model": weights.fingerprint,
-        "engine": settings.engine.substance(),
-        "country": settings.society.country,
-        "party": settings.society.parties[party].substance(),
-        "prompt": [settings.prompt.persona, settings.prompt.persona_start],
-        "personas": settings.personas.substance(),
-        "seed": settings.seed,
-    }
+    substance = _persona_substance(settings, party, weights)
     with held(store, "personas", f"{weights.name}-{party}", substance, wait=True) as artifact:
         path = artifact.folder / personas.FILE
         if path.exists():
@@ -240,8 +352,12 @@ def _party(
                     progress.answers += 1
                     progress.show()
 
+                def told(answer: Answer) -> None:
+                    counts.told(answer, settings.model.price, persona=True)
+                    progress.dollars, progress.refusals = counts.dollars, counts.refusals
+
                 wanted = [(party, index) for index in missing]
-                personas.write(live, wanted, settings.society, prompts, settings.personas, settings.seed, keep)
+                personas.write(live, wanted, settings.society, prompts, settings.personas, settings.seed, keep, told)
         if artifact.growing:
             artifact.seal()
     return have
@@ -255,7 +371,9 @@ def _play(
     logged: Mapping[str, list[Any]],
     total: int,
     lazy: _Lazy,
-) -> _Counts:
+    counts: _Counts,
+) -> None:
+    """Play to the end, counting as it goes, so that a run that is stopped has its counts too."""
     speakers = len(settings.composition.roles)
     replies = 0 if settings.silent else protocol.iterations(settings.rounds, speakers)
     answers = (
@@ -263,15 +381,6 @@ def _play(
     )
     there = sum(
         isinstance(event, records.Reply | records.Survey) for start in starts for event in logged.get(start.debate, ())
-    )
-    rules = Rules(
-        prompts,
-        settings.topics,
-        settings.rounds,
-        settings.silent,
-        settings.sampling,
-        settings.seed,
-        settings.prompt.scale,
     )
     live = lazy.get()
     log = records.Log(path)
@@ -294,13 +403,29 @@ def _play(
                 progress.show()
 
             def told(answer: Answer) -> None:
+                counts.told(answer, settings.model.price)
                 progress.tokens += answer.tokens
-                progress.prompt_tokens += answer.prompt_tokens
+                progress.dollars, progress.refusals = counts.dollars, counts.refusals
 
-            play(live, starts, logged, rules, settings.engine.concurrency, keep, told)
-        return _Counts(len(starts), progress.seconds, progress.replies, progress.tokens, progress.prompt_tokens)
+            try:
+                play(live, starts, logged, _rules(settings, prompts), settings.engine.concurrency, keep, told)
+            finally:
+                counts.played = progress.done - total + len(starts)
+                counts.seconds, counts.replies = progress.seconds, progress.replies
     finally:
         log.close()
+
+
+def _rules(settings: SimulateSettings, prompts: Prompts) -> Rules:
+    return Rules(
+        prompts,
+        settings.topics,
+        settings.rounds,
+        settings.silent,
+        settings.sampling,
+        settings.seed,
+        settings.prompt.scale,
+    )
 
 
 def _tables(
@@ -328,6 +453,7 @@ def _tables(
         "model": {"name": weights.name, "sha256": weights.fingerprint},
         "adapter": {"name": adapter.name, "id": adapter.id} if adapter else None,
         "played": dataclasses.asdict(counts),
+        "spent": artifact.manifest.get("spent"),
         "versions": versions(_VERSIONS),
         "commit": commit(),
         "settings": settings.model_dump(mode="json"),

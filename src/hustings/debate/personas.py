@@ -12,7 +12,7 @@ from typing import Any
 
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona
-from hustings.engine.base import Completion, Engine, Request, Sampling, Turn
+from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Turn
 from hustings.errors import PersonaError, SettingsError
 from hustings.identity import seed_of
 from hustings.settings import PersonaSettings, SocietySettings
@@ -45,6 +45,24 @@ def tidy(text: str) -> str:
     return story[: ends[-1].end()] if ends else story
 
 
+def request(
+    society: SocietySettings,
+    prompts: Prompts,
+    settings: PersonaSettings,
+    seed: int,
+    party: str,
+    index: int,
+    place: int,
+) -> Request:
+    """What the model is asked for one persona at try number `place`."""
+    settings_of = society.parties[party]
+    name = settings_of.names[index]
+    prompt, start = prompts.persona(settings_of, name, society.country)
+    sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
+    turn = Turn(f"personas/{party}/{index:04d}", index, party, 0, "persona", name)
+    return Request(prompt, seed_of(seed, "persona", party, index, place), sampling, turn, start)
+
+
 def write(
     engine: Engine,
     wanted: Iterable[tuple[str, int]],
@@ -53,8 +71,9 @@ def write(
     settings: PersonaSettings,
     seed: int,
     keep: Callable[[Persona], None],
+    told: Callable[[Answer], None],
 ) -> None:
-    """Let the model write the wanted (party, index) personas; `keep` gets each as it arrives.
+    """Let the model write the wanted (party, index) personas; `keep` gets each as it arrives, `told` every answer.
 
     Raises:
         PersonaError: a persona is still unusable after `settings.attempts` tries.
@@ -62,17 +81,12 @@ def write(
     names = {name for party in society.parties.values() for name in party.names}
     tries: dict[tuple[str, int], int] = {}
 
-    def request(party: str, index: int) -> Request:
-        settings_of = society.parties[party]
-        name = settings_of.names[index]
-        prompt, start = prompts.persona(settings_of, name, society.country)
-        place = tries.setdefault((party, index), 0)
-        sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
-        turn = Turn(f"personas/{party}/{index:04d}", index, party, 0, "persona", name)
-        return Request(prompt, seed_of(seed, "persona", party, index, place), sampling, turn, start)
+    def next_try(party: str, index: int) -> Request:
+        return request(society, prompts, settings, seed, party, index, tries.setdefault((party, index), 0))
 
-    queue = deque(request(party, index) for party, index in wanted)
+    queue = deque(next_try(party, index) for party, index in wanted)
     for asked, answer in engine.stream(queue):
+        told(answer)
         party, index, name = asked.turn.role, asked.turn.agent, asked.turn.name
         assert isinstance(answer, Completion)
         story = tidy(answer.text)
@@ -87,7 +101,7 @@ def write(
                 f"one {wrong}: {story[:200]!r}. Take a larger model, raise personas.max_tokens or personas.attempts, "
                 "or give personas of your own (personas.file)."
             )
-        queue.append(request(party, index))
+        queue.append(next_try(party, index))
 
 
 def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int, Persona]]:

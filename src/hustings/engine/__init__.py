@@ -6,6 +6,7 @@ from hustings.engine.base import Engine
 from hustings.models import Weights, as_gguf
 from hustings.progress import say
 from hustings.settings import (
+    OpenaiSettings,
     OpenvinoSettings,
     PlantedSettings,
     SimulateSettings,
@@ -33,6 +34,10 @@ def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter:
             from hustings.engine.transformers import TransformersEngine
 
             return TransformersEngine(weights, engine, settings.model.context, adapter)
+        case OpenaiSettings() as engine:
+            from hustings.engine.openai import OpenaiEngine
+
+            return OpenaiEngine(engine, settings.model)
         case PlantedSettings() as engine:
             assert isinstance(settings, SimulateSettings)
             from hustings.engine.planted import PlantedEngine

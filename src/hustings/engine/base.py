@@ -73,6 +73,8 @@ class Completion:
     tokens: int
     """Generated tokens."""
     finish: Literal["stop", "length"]
+    refused: bool = False
+    """The endpoint or the text itself says that there is no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Score:
     prompt_tokens: int
     tokens: int
     """Generated tokens."""
+    refused: bool = False
+    """The endpoint or the text itself says that there is no answer."""
 
 
 Answer = Completion | Score

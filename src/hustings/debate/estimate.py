@@ -1,0 +1,103 @@
+"""What a run will take: the run itself, played with an engine that only counts.
+
+It knows no tokenizer: a token is a number of characters, and a reply as long as the prompt asks for.
+"""
+
+import math
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hustings.debate.play import Rules, play
+from hustings.engine.base import Answer, Completion, Engine, Request, Score
+from hustings.records import Start
+from hustings.settings import PriceSettings
+
+CHARACTERS = 4.6
+"""Of a token of such prompts; measured on SmolLM2's vocabulary of 49,152 tokens."""
+_TEMPLATE = 20
+"""Tokens that a chat template puts around a prompt."""
+_PER_WORD = 1.3
+"""Tokens of a word."""
+_SAMPLE = 48
+"""Debates that are played through, at most; the others are taken to be like them."""
+_WORDS = re.compile(r"\b(\d+)\s+words\b")
+_FILLER = "I have thought about this for a long time, and what I see around me every day tells me that we must act. "
+
+
+@dataclass(slots=True)
+class Estimate:
+    """What a run is expected to take."""
+
+    debates: int
+    calls: float = 0.0
+    prompt_tokens: float = 0.0
+    tokens: float = 0.0
+
+    def add(self, other: "Estimate", times: float) -> None:
+        """Count another estimate in, so many times."""
+        self.calls += times * other.calls
+        self.prompt_tokens += times * other.prompt_tokens
+        self.tokens += times * other.tokens
+
+    def text(self, price: PriceSettings | None) -> str:
+        """One paragraph: the figures, and what they rest on."""
+        dollars = (self.prompt_tokens * price.input + self.tokens * price.output) / 1e6 if price else 0.0
+        money = f", about {dollars:.2f} dollars at the prices of {price.date}" if price else ""
+        return (
+            f"{self.debates} debates to play: about {self.calls:.0f} calls, {self.prompt_tokens:.0f} tokens of prompts "
+            f"and {self.tokens:.0f} generated{money}. Assumed: {CHARACTERS:g} characters a token, {_TEMPLATE} tokens "
+            f"of chat template, texts as long as the prompt asks for ({_PER_WORD:g} tokens a word), no second tries."
+        )
+
+
+class Counter(Engine):
+    """Answers with filler as long as what a model would say, and counts."""
+
+    promise = "nothing is generated"
+
+    def __init__(self, survey_tokens: int) -> None:
+        self._survey_tokens = survey_tokens
+        self.counted = Estimate(0)
+
+    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
+        """Answer each request at once."""
+        while queue:
+            request = queue.popleft()
+            prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
+            tokens = self._survey_tokens if request.options else _length(request)
+            self.counted.add(Estimate(0, 1, prompt, tokens), 1)
+            if request.options:
+                yield request, Score(None, request.options[0], prompt, tokens)
+            else:
+                yield request, Completion(request.start + " " + filler(tokens), prompt, tokens, "stop")
+
+
+def _length(request: Request) -> int:
+    """Tokens of a text: the words that its prompt asks for, or all that it may have."""
+    asked = _WORDS.findall(request.prompt)
+    most = request.sampling.max_tokens
+    return min(most, math.ceil(int(asked[-1]) * _PER_WORD)) if asked and not request.sampling.ignore_end else most
+
+
+def filler(tokens: int) -> str:
+    """English of so many tokens."""
+    length = round(tokens * CHARACTERS)
+    return (_FILLER * (length // len(_FILLER) + 1))[:length].strip()
+
+
+def count(starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int) -> Estimate:
+    """What these debates will take, from where the log has them.
+
+    Args:
+        survey_tokens: generated for each survey answer.
+    """
+    result = Estimate(len(starts))
+    some = [starts[place * len(starts) // _SAMPLE] for place in range(_SAMPLE)] if len(starts) > _SAMPLE else starts
+    if some:
+        counter = Counter(survey_tokens)
+        play(counter, some, logged, rules, len(some), lambda _: None, lambda _: None)
+        result.add(counter.counted, len(starts) / len(some))
+    return result

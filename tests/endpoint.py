@@ -1,0 +1,220 @@
+"""An endpoint on the loopback that answers by the seed, and a proxy in front of it that breaks down in seven ways."""
+
+import json
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+WAYS = ("429", "500", "reset", "timeout", "malformed", "truncated", "empty")
+SLOW = 1.0
+"""Seconds that the way `timeout` takes to say nothing."""
+
+
+class Endpoint:
+    """Generates a text or survey answer from each request's seed, and counts what it generated.
+
+    Args:
+        share: of the requests that fail, before anything is generated, in one of `ways`.
+        respond: takes the place of what would be generated: status and body from the request.
+        logprobs: give log-probabilities of survey answers.
+    """
+
+    def __init__(
+        self,
+        share: float = 0.0,
+        ways: tuple[str, ...] = WAYS,
+        respond: Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]] | None = None,
+        logprobs: bool = True,
+        port: int = 0,
+    ) -> None:
+        self.share, self.ways, self.respond, self.logprobs = share, ways, respond, logprobs
+        self.generated: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.asked: list[dict[str, Any]] = []
+        self.times: list[float] = []
+        self.now, self.most = 0, 0
+        self.connections: set[socket.socket] = set()
+        self._random = random.Random(1)
+        self.lock = threading.Lock()
+        self.start(port)
+
+    def start(self, port: int) -> None:
+        endpoint = self
+
+        class Handler(_Handler):
+            of = endpoint
+
+        self.server = _Server(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def fault(self) -> str | None:
+        with self.lock:
+            way = self._random.choice(self.ways) if self._random.random() < self.share else None
+            if way:
+                self.failed[way] += 1
+            return way
+
+    def stop(self) -> None:
+        """As when the process dies: nobody listens, and open connections break."""
+        self.server.shutdown()
+        self.server.server_close()
+        for connection in list(self.connections):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> "Endpoint":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that went away are what is tested."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    of: Endpoint
+    protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.of.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.of.connections.discard(self.connection)
+        with suppress(OSError):
+            super().finish()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+    def do_POST(self) -> None:
+        endpoint = self.of
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        key = self.headers.get("Authorization", "")
+        with endpoint.lock:
+            endpoint.asked.append(body)
+            endpoint.times.append(time.monotonic())
+            endpoint.now += 1
+            endpoint.most = max(endpoint.most, endpoint.now)
+        try:
+            way = endpoint.fault()
+            if way:
+                self._fail(way, key)
+            elif endpoint.respond:
+                self._send(*endpoint.respond(body, key))
+            else:
+                with endpoint.lock:
+                    endpoint.generated[identity(body)] += 1
+                self._send(200, answer(body, endpoint.logprobs))
+        finally:
+            with endpoint.lock:
+                endpoint.now -= 1
+
+    def _fail(self, way: str, key: str) -> None:
+        said = {"error": {"message": f"something is wrong with {key}"}}
+        match way:
+            case "429":
+                self._send(429, said, {"Retry-After": "0.05"})
+            case "500":
+                self._send(500, said)
+            case "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+            case "timeout":
+                time.sleep(SLOW)
+                self.close_connection = True
+            case "malformed":
+                self._raw(200, f'{{"choices": [{{"message": "{key}'.encode())
+            case "truncated":
+                whole = json.dumps({"choices": [{"message": {"content": key}}]}).encode()
+                self._raw(200, whole[:20], length=len(whole))
+                self.close_connection = True
+            case _:
+                self._send(200, {"choices": [], "note": key})
+
+    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        self._raw(status, json.dumps(body).encode(), headers=headers)
+
+    def _raw(self, status: int, raw: bytes, length: int | None = None, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw) if length is None else length))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(raw)
+
+
+def identity(body: dict[str, Any]) -> str:
+    """What tells a request from every other: seed and prompt."""
+    return f"{body['seed']} {json.dumps(body['messages'])}"
+
+
+def answer(body: dict[str, Any], logprobs: bool) -> dict[str, Any]:
+    """What a model might say to such a request."""
+    prompt, seed = body["messages"][0]["content"], body["seed"]
+    story = re.search(r"life story of (\w+)", prompt)
+    if story:
+        text = f" {story[1]} is your name. " + "You have worked for what you and your people have. " * 4
+    elif "logprobs" in body or "Answer with one number" in prompt:
+        text = str(seed % 11)
+    else:
+        text = f" This is what I think, and its number is {seed}."
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    if logprobs and "logprobs" in body:
+        near = [{"token": str(n), "logprob": -0.1 - abs(n - seed % 11)} for n in range(11)]
+        choice["logprobs"] = {"content": [{**near[seed % 11], "top_logprobs": near}]}
+    usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4 + 1}
+    return {"object": "chat.completion", "choices": [choice], "usage": usage}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with closing(socket.socket()) as it:
+        it.bind(("127.0.0.1", 0))
+        return it.getsockname()[1]
+
+
+_LLAMA = """
+import sys, time, xllamacpp
+p = xllamacpp.CommonParams()
+p.model.path, p.port, p.hostnames = sys.argv[1], int(sys.argv[2]), ["127.0.0.1"]
+p.n_parallel = 2
+p.n_ctx = 4096 * p.n_parallel
+p.cpuparams.n_threads = 2
+server = xllamacpp.Server(p)
+sys.stdin.read()
+"""
+
+
+def llama(gguf: Path, port: int) -> "subprocess.Popen[bytes]":
+    """A llama.cpp server with this model, in a process of its own; it ends when its stdin does."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _LLAMA, str(gguf), str(port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
