@@ -85,6 +85,8 @@ class VllmEngine(Engine):
                 f"engine.quantization={settings.quantization}: vLLM quantizes weights on GPUs only, and finds none "
                 "here; set engine.quantization=none, or engine=transformers."
             )
+        eager = cpu if settings.compile is None else not settings.compile
+        self._stance = "force_eager" if eager else "default"
         self._context = context
         self._count = 0
         self._sampling: Any = _part("vllm.sampling_params")
@@ -119,7 +121,7 @@ class VllmEngine(Engine):
                         distributed_executor_backend=settings.distributed_executor,
                         gpu_memory_utilization=settings.gpu_memory_utilization,
                         kv_cache_memory_bytes=settings.cache_gb and int(settings.cache_gb * 2**30),
-                        enforce_eager=cpu if settings.compile is None else not settings.compile,
+                        enforce_eager=eager,
                         disable_log_stats=True,
                         use_tqdm_on_load=False,
                         **extra,
@@ -188,8 +190,11 @@ class VllmEngine(Engine):
         self._engine.add_request(str(self._count), prompt, sampling, lora_request=self._lora)
 
     def _step(self) -> list[Any]:
+        import torch
+
         try:
-            return self._engine.step()
+            with torch.compiler.set_stance(self._stance):  # vLLM compiles its sampler even when the model is not
+                return self._engine.step()
         except Exception as error:  # whatever a worker or kernel fails with
             raise EngineError(
                 f"vLLM stopped ({first_line(error)}). Every answer up to here is kept: the same command goes on from "
