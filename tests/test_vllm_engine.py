@@ -141,12 +141,11 @@ def test_each_request_keeps_its_own_limit_and_end(engine: VllmEngine) -> None:
     limits = [1, 20, 5]
     answers = engine.complete([request(0, seed=n, sampling=Sampling(1.0, n, ignore_end=True)) for n in limits])
     assert [(answer.tokens, answer.finish) for answer in answers] == [(n, "length") for n in limits]
-    [free] = engine.complete([request(0, sampling=Sampling(0, 8, ignore_end=True))])
-    [first, *_] = engine._tokenizer(free.text, add_special_tokens=False).input_ids
-    ends, engine._end = engine._end, {first}
-    [stopped] = engine.complete([request(0, sampling=Sampling(0, 8))])
+    ends, engine._end = engine._end, set(range(len(engine._tokenizer)))
+    [stopped, going] = engine.complete([request(0), request(0, sampling=Sampling(1.0, 4, ignore_end=True))])
     engine._end = ends
     assert (stopped.text, stopped.tokens, stopped.finish) == ("", 0, "stop")
+    assert (going.tokens, going.finish) == (4, "length")
 
 
 @pytest.mark.vllm

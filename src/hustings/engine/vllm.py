@@ -3,6 +3,7 @@
 It does not know which requests have a beginning in common: vLLM's cache finds that out by itself.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -226,8 +227,12 @@ class VllmEngine(Engine):
 
     def close(self) -> None:
         """Free the weights and the cache, and end the workers."""
+        import torch
+
         self._engine.engine_core.shutdown()
         del self._engine
+        gc.collect()  # vLLM's parts hold each other
+        torch.cuda.empty_cache()
 
 
 def _part(name: str) -> Any:
