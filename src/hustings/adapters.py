@@ -139,7 +139,7 @@ def build(settings: SimulateSettings, weights: Weights, adapter: Adapter | None)
 
     if adapter is None:
         return engine.build(settings, weights)
-    if settings.engine.kind == "transformers":
+    if settings.engine.kind in ("transformers", "vllm"):
         return engine.build(settings, weights, adapter.folder)
     return engine.build(settings, merged(weights, adapter))
 

@@ -132,6 +132,39 @@ class TransformersSettings(Settings):
     """Debates played at the same time."""
 
 
+class VllmSettings(Settings):
+    """vLLM in this process, with workers of its own on several GPUs or nodes."""
+
+    kind: Literal["vllm"]
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """Made while the weights are loaded: fp8, or bitsandbytes nf4; on GPUs only."""
+    tensor_parallel: int = knob(ge=1)
+    """Devices that share each layer."""
+    pipeline_parallel: int = knob(ge=1)
+    """Groups of devices that share the layers among them."""
+    distributed_executor: Literal["mp", "ray"] | None = knob()
+    """What starts the workers: processes of this machine, or Ray on several; None lets vLLM choose."""
+    gpu_memory_utilization: float = knob(gt=0, le=1)
+    """Share of a device's memory for weights and key-value cache."""
+    cache_gb: float | None = knob(gt=0)
+    """Memory for the key-value cache of each device; None is what that share leaves."""
+    compile: bool | None = knob()
+    """Compile the model and capture graphs before the first answer, a minute or more; None does on GPUs."""
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.quantization != "none" and self.precision == "exact":
+            raise ValueError(
+                f"engine.quantization={self.quantization}: vLLM's quantized weights are multiplied in bfloat16, not in "
+                "float32; set engine.precision=fast, or engine=transformers"
+            )
+        return self
+
+
 class PlantedSettings(Settings):
     """Synthetic debaters whose attitudes follow known dynamics (Source: protocol.md, dynamics)."""
 
@@ -199,7 +232,8 @@ class OpenaiSettings(Settings):
 
 
 EngineSettings = Annotated[
-    OpenvinoSettings | TransformersSettings | OpenaiSettings | PlantedSettings, Field(discriminator="kind")
+    OpenvinoSettings | TransformersSettings | VllmSettings | OpenaiSettings | PlantedSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -551,7 +585,7 @@ class TrainSettings(BendingSettings):
     """Everything that `train.py` needs."""
 
     model: ModelSettings
-    engine: Annotated[OpenvinoSettings | TransformersSettings, Field(discriminator="kind")]
+    engine: Annotated[OpenvinoSettings | TransformersSettings | VllmSettings, Field(discriminator="kind")]
     """What writes questions and answers."""
     society: SocietySettings
     tracker: TrackerSettings = knob()
@@ -719,4 +753,4 @@ def _paragraph(error: ValidationError) -> str:
 
 
 _SUBJECT = re.compile(r"^\w+ should")
-_TAGS = {"openvino", "transformers", "openai", "planted", "nwp", "dpo", "none", "wandb"}
+_TAGS = {"openvino", "transformers", "openai", "vllm", "planted", "nwp", "dpo", "none", "wandb"}

@@ -12,6 +12,7 @@ from hustings.settings import (
     SimulateSettings,
     TrainSettings,
     TransformersSettings,
+    VllmSettings,
 )
 
 
@@ -19,7 +20,7 @@ def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter:
     """The engine that the settings ask for, with the model loaded.
 
     Args:
-        adapter: folder of a PEFT adapter that the transformers engine puts over the model.
+        adapter: folder of a PEFT adapter that the transformers and vllm engines put over the model.
 
     Raises:
         ModelError: the weights do not fit the engine.
@@ -38,6 +39,10 @@ def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter:
             from hustings.engine.openai import OpenaiEngine
 
             return OpenaiEngine(engine, settings.model)
+        case VllmSettings() as engine:
+            from hustings.engine.vllm import VllmEngine
+
+            return VllmEngine(weights, engine, settings.model.context, adapter)
         case PlantedSettings() as engine:
             assert isinstance(settings, SimulateSettings)
             from hustings.engine.planted import PlantedEngine

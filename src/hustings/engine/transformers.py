@@ -6,7 +6,7 @@ It does not know about debates or prefixes in common: requests are answered in b
 import logging
 import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -69,14 +69,9 @@ class TransformersEngine(Engine):
         self._model: Any = model.eval()
         if adapter is not None:
             self._model = with_adapter(self._model, adapter).eval()
-        self._end = self._end_tokens()
+        self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
-
-    def _end_tokens(self) -> set[int]:
-        named = self._model.generation_config.eos_token_id
-        ends = named if isinstance(named, list) else [named]
-        return {end for end in (*ends, self._tokenizer.eos_token_id) if end is not None}
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer all that is in the queue, in batches of similar length, and then what has been put there meanwhile."""
@@ -92,22 +87,13 @@ class TransformersEngine(Engine):
                         yield row.request, answer
 
     def _row(self, request: Request) -> _Row:
-        templated = bool(self._tokenizer.chat_template)
-        text: str = (
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": request.prompt}], add_generation_prompt=True, tokenize=False
-            )
-            if templated
-            else request.prompt + "\n\n"
-        )
-        # A template writes the token that begins a text by itself.
-        prompt: list[int] = self._tokenizer(text + request.start, add_special_tokens=not templated).input_ids
+        prompt = prompt_tokens(self._tokenizer, request)
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
 
     def _sequences(self, options: Sequence[str]) -> list[Tokens]:
-        return [tuple(self._tokenizer(option, add_special_tokens=False).input_ids) for option in options]
+        return sequences_of(self._tokenizer, options)
 
     def _complete(self, batch: list[_Row]) -> list[Completion]:
         """Draw a text for each row; a row that has ended leaves the batch."""
@@ -138,7 +124,7 @@ class TransformersEngine(Engine):
                 state.feed(tokens[staying, None])
         return [
             Completion(
-                row.request.start + self._continuation(row.prompt, tokens),
+                row.request.start + continuation(self._tokenizer, row.prompt, tokens),
                 len(row.prompt),
                 len(tokens),
                 "stop" if stop else "length",
@@ -151,19 +137,11 @@ class TransformersEngine(Engine):
         torch = self._torch
         return torch.stack([torch.empty(size, device=self._device).exponential_(generator=g) for g in generators])
 
-    def _continuation(self, prompt: list[int], tokens: list[int]) -> str:
-        """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
-        before: str = self._tokenizer.decode(prompt[-1:], skip_special_tokens=True)
-        both: str = self._tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)
-        if both.startswith(before):
-            return both[len(before) :]
-        return self._tokenizer.decode(tokens, skip_special_tokens=True)
-
     def _score(self, batch: list[_Row], options: tuple[str, ...]) -> list[Score]:
         """Log-probabilities of all options: one pass over the prompts, one more for each beginning."""
         torch = self._torch
         sequences = self._sequences(options)
-        prefixes = sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
+        prefixes = prefixes_of(sequences)
         after: dict[Tokens, Any] = {}
         with torch.inference_mode():
             state = _State(self._model, [row.prompt for row in batch], self._device, rewinds=True)
@@ -172,16 +150,10 @@ class TransformersEngine(Engine):
                 state.feed(torch.tensor([prefix], device=self._device).expand(len(batch), -1))
                 after[prefix] = state.logits.log_softmax(-1).cpu()
                 state.rewind(len(prefix))
-        scores: list[Score] = []
-        for place, row in enumerate(batch):
-            whole = {
-                sequence: sum(float(after[sequence[:i]][place, token]) for i, token in enumerate(sequence))
-                for sequence in sequences
-            }
-            logprobs = disjoint(whole, sequences)
-            best = max(range(len(options)), key=logprobs.__getitem__)
-            scores.append(Score(logprobs, options[best], len(row.prompt), len(sequences[best])))
-        return scores
+        return [
+            score_of(options, sequences, {prefix: rows[place] for prefix, rows in after.items()}, len(row.prompt))
+            for place, row in enumerate(batch)
+        ]
 
     def close(self) -> None:
         """Free the weights."""
@@ -243,6 +215,62 @@ class _State:
         if len(places) < len(self._mask):
             self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
             self._mask = self._mask[places]
+
+
+def prompt_tokens(tokenizer: Any, request: Request) -> list[int]:
+    """A request as the model sees it: through the chat template, with the beginning of the answer after it."""
+    templated = bool(tokenizer.chat_template)
+    turn = [{"role": "user", "content": request.prompt}]
+    text: str = (
+        tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        if templated
+        else request.prompt + "\n\n"
+    )
+    # A template writes the token that begins a text by itself.
+    return tokenizer(text + request.start, add_special_tokens=not templated).input_ids
+
+
+def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:
+    """The tokens of each option."""
+    return [tuple(tokenizer(option, add_special_tokens=False).input_ids) for option in options]
+
+
+def prefixes_of(sequences: Sequence[Tokens]) -> list[Tokens]:
+    """Everything after which the next token of an option is asked for, the shortest, (), first."""
+    return sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
+
+
+def score_of(options: Sequence[str], sequences: Sequence[Tokens], after: Mapping[Tokens, Any], prompt: int) -> Score:
+    """The score of options from the log-probabilities of their tokens.
+
+    Args:
+        options: what could be answered.
+        sequences: the tokens of each.
+        after: for every prefix of theirs, the log-probability of the next token, by token.
+        prompt: length of the prompt, tokens.
+    """
+    whole = {
+        sequence: sum(float(after[sequence[:place]][token]) for place, token in enumerate(sequence))
+        for sequence in sequences
+    }
+    logprobs = disjoint(whole, sequences)
+    best = max(range(len(options)), key=logprobs.__getitem__)
+    return Score(logprobs, options[best], prompt, len(sequences[best]))
+
+
+def continuation(tokenizer: Any, prompt: list[int], tokens: list[int]) -> str:
+    """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
+    before: str = tokenizer.decode(prompt[-1:], skip_special_tokens=True)
+    both: str = tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)
+    if both.startswith(before):
+        return both[len(before) :]
+    return tokenizer.decode(tokens, skip_special_tokens=True)
+
+
+def ends_of(named: int | list[int] | None, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer: those that the model's generation config names, and the tokenizer's own."""
+    ends = named if isinstance(named, list) else [named]
+    return {end for end in (*ends, tokenizer.eos_token_id) if end is not None}
 
 
 def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:

