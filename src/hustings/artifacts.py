@@ -37,6 +37,13 @@ def write_atomically(path: Path, text: str) -> None:
         ) from error
 
 
+def link(target: Path, at: Path) -> None:
+    """Put a relative symbolic link to `target` at `at`, in place of what was there."""
+    part = at.with_name(f".{at.name}.{os.getpid()}")
+    part.symlink_to(os.path.relpath(target, at.parent))
+    part.replace(at)
+
+
 class Artifact:
     """One folder of the store, held by this process."""
 

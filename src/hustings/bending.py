@@ -3,7 +3,6 @@
 import functools
 import importlib.metadata
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, adapters, dataset, engine, models
-from hustings.artifacts import Artifact, held, seen, write_atomically
+from hustings import __version__, adapters, dataset, engine, models, report
+from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.engine.base import Engine
 from hustings.identity import canonical, identity
 from hustings.progress import say
@@ -174,9 +173,7 @@ def _report(
     """Put a manifest and links to what was made into the run's folder."""
     if main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        link = folder / f".adapter.{os.getpid()}"
-        link.symlink_to(os.path.relpath(artifact.folder, folder))
-        link.replace(folder / "adapter")
+        link(artifact.folder, folder / report.ADAPTER)
         manifest = {
             "v": 1,
             "kind": "training",

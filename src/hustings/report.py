@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STATISTICS = "statistics.csv"
 COMPARISON = "comparison.csv"
+ADAPTER = "adapter"
+"""In the folder of a run that made or used an adapter: a link to the adapter's folder."""
 _MADE = 1
 """Raise it when the same records give other figures or statistics than before."""
 _APART = (
@@ -209,7 +211,18 @@ _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
 
 def jobs(folder: Path) -> list[Path]:
     """The runs in a sweep's folder, in the order of their numbers; none when it is no sweep's."""
-    found = [child for child in folder.iterdir() if (child / "attitudes.csv").exists()] if folder.is_dir() else []
+    return _children(folder, "attitudes.csv")
+
+
+def trainings(folder: Path) -> list[Path]:
+    """The folder itself when train.py made it, or those in a sweep's folder that it made; none otherwise."""
+    return [each for each in (folder, *_children(folder, ADAPTER)) if not (each / "attitudes.csv").exists()
+            and (each / ADAPTER).exists()]  # fmt: skip
+
+
+def _children(folder: Path, holding: str) -> list[Path]:
+    """Folders in a folder that hold something, in the order of their numbers."""
+    found = [child for child in folder.iterdir() if (child / holding).exists()] if folder.is_dir() else []
     return sorted(found, key=lambda child: (len(child.name), child.name))
 
 

@@ -1,7 +1,6 @@
 """The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
 
 import dataclasses
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -9,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, adapters, models, records
-from hustings.artifacts import Artifact, held, write_atomically
+from hustings import __version__, adapters, models, records, report
+from hustings.artifacts import Artifact, held, link, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
@@ -315,9 +314,9 @@ def _tables(
     counts: _Counts,
 ) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / f".{EVENTS}.{os.getpid()}"
-    link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
-    link.replace(folder / EVENTS)
+    link(artifact.folder / EVENTS, folder / EVENTS)
+    if adapter is not None:
+        link(adapter.folder, folder / report.ADAPTER)
     events = (event for event in records.read(artifact.folder / EVENTS) if event.debate in keys)
     table = records.attitudes(events, weights.name, adapter.name if adapter else "", settings.seed)
     manifest = {

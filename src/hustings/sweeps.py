@@ -16,8 +16,12 @@ class SweepEnd(Callback):
         from hustings import page, report
 
         folder = Path(config.hydra.sweep.dir)
-        runs = report.jobs(folder)
+        runs, trainings = report.jobs(folder), report.trainings(folder)
         if len(runs) > 1:
             report.compare(runs, folder)
             page.write(runs, folder / page.NAME)
-            print(f"run: {os.path.relpath(folder)}")
+        elif len(trainings) > 1:
+            page.write_trainings(trainings, folder / page.NAME)
+        else:
+            return
+        print(f"run: {os.path.relpath(folder)}")
