@@ -14,7 +14,7 @@ from conftest import ROOT, cli, config, hustings
 from test_tracking import items, records_of
 from tiny import tiny_model
 
-from hustings import adapters, bending, models, page, simulation, tracking, training
+from hustings import adapters, bending, dataset, models, page, simulation, tracking, training
 from hustings.adapters import Adapter
 from hustings.debate import personas
 from hustings.engine.transformers import with_adapter
@@ -395,3 +395,31 @@ def lineage(found: list[Any]) -> tuple[set[str], set[str]]:
     """Names of the artifacts that a run used and made."""
     stored = [it.artifact for it in found if it.HasField("artifact") and it.artifact.type != "run_table"]
     return ({it.name for it in stored if it.use_after_commit}, {it.name for it in stored if not it.use_after_commit})
+
+
+def test_reference_log_probabilities_are_those_of_the_nwp_adapter(
+    tiny: Path, bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _, nwp = bend(tiny, bench)
+    rows = [json.loads(line) for line in answers_file(bench, "republican").read_text().splitlines()][:10]
+    pairs = dataset.pairs(rows, rows[::-1], 1)
+    kept: list[Any] = []
+    monkeypatch.setattr(training, "_train", lambda trainer, *_: kept.append(trainer))
+    of = settings(tiny, bench, *DPO, "batch_size=8")
+    training.dpo(training.Task(tiny, "tiny", tmp_path, of, {}), pairs, nwp.folder)
+    (trainer,) = kept
+    plain = with_adapter(AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32), nwp.folder).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+    batches = list(trainer.get_train_dataloader())
+    theirs = torch.cat([torch.cat(trainer.compute_ref_log_probs(trainer.model.eval(), it)) for it in batches])
+    written = {name: [{"prompt": pair["prompt"], "completion": pair[name]} for pair in pairs]
+               for name in ("chosen", "rejected")}  # fmt: skip
+    by_hand = [
+        -training.answer_loss(plain, tokenizer, [row], of) * len(training._encoded(row, tokenizer)[1])
+        for row in (*written["chosen"], *written["rejected"])
+    ]
+    assert len(theirs) == 20
+    assert sorted(theirs.tolist()) == pytest.approx(sorted(by_hand), abs=1e-3)
