@@ -18,7 +18,7 @@ from hustings import adapters, bending, dataset, models, page, simulation, track
 from hustings.adapters import Adapter
 from hustings.debate import personas
 from hustings.engine.transformers import with_adapter
-from hustings.errors import AdapterError, BusyError, HustingsError
+from hustings.errors import AdapterError, BusyError, HustingsError, TrainingError
 from hustings.progress import Progress
 from hustings.settings import SimulateSettings, TrainSettings, load
 
@@ -239,6 +239,8 @@ REFUSED = {
     ("lora.r=65",): "lora.r=65: no layer of tiny has a rank above 64",
     ("lora.targets=[q_proj,c_attn]",): "no layer called c_attn; it has down_proj, gate_proj, k_proj",
     ("device=cuda",): "device=cuda: PyTorch finds no GPU here",
+    ("~society.parties.democrat",): "society us has one party, and bending towards it needs another",
+    ("quantization=3bit",): "quantization='3bit': must be 'none', '8bit' or '4bit'",
     ("batch_size=3",): "batch_size=3: method.batch=8 must be a multiple of it",
     ("party=labour",): "party=labour: society us has no such party; it has republican, democrat",
     ("method.warmup=1",): "method.warmup=1: must be less than 1",
@@ -257,6 +259,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_loaded(
         bend(tiny, tmp_path, *words)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert not (tmp_path / "artifacts" / "adapters").exists()
+
+
+def test_a_model_that_cannot_be_quantized_is_refused(tmp_path: Path) -> None:
+    odd = tiny_model(tmp_path / "odd", hidden=96)
+    with pytest.raises(TrainingError, match=r"quantization=4bit: .* rows of 96 numbers; set quantization=none"):
+        bend(odd, tmp_path / "bench", "quantization=4bit")
+    assert list((tmp_path / "bench").iterdir()) == []
 
 
 def test_an_adapter_is_found_by_its_name_and_only_for_its_model(tiny: Path, bench: Path) -> None:
@@ -414,7 +424,8 @@ def test_reference_log_probabilities_are_those_of_the_nwp_adapter(
     plain = with_adapter(AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32), nwp.folder).eval()
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
     batches = list(trainer.get_train_dataloader())
-    theirs = torch.cat([torch.cat(trainer.compute_ref_log_probs(trainer.model.eval(), it)) for it in batches])
+    with training._quiet():
+        theirs = torch.cat([torch.cat(trainer.compute_ref_log_probs(trainer.model.eval(), it)) for it in batches])
     written = {name: [{"prompt": pair["prompt"], "completion": pair[name]} for pair in pairs]
                for name in ("chosen", "rejected")}  # fmt: skip
     by_hand = [
