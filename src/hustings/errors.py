@@ -10,6 +10,7 @@ HustingsError                exit code 2 unless noted
 ├── DataError                the model could not write the questions or answers to train on
 ├── TrainingError            an adapter does not fit its model, or cannot be trained on this machine
 ├── AdapterError             there is no such adapter, or it belongs to another model
+├── BenchmarkError           a benchmark does not exist, its data are missing or malformed, or it is too small
 └── EngineError              an engine could not answer a request
 """
 
@@ -54,6 +55,10 @@ class TrainingError(HustingsError):
 
 class AdapterError(HustingsError):
     """There is no such adapter, or it belongs to another model."""
+
+
+class BenchmarkError(HustingsError):
+    """A benchmark does not exist, its data are missing or malformed, or it is smaller than what was asked for."""
 
 
 class EngineError(HustingsError):

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -238,7 +238,12 @@ def _file_fingerprint(path: Path) -> str:
 
 def _folder_fingerprint(folder: Path) -> str:
     files = [*sorted(folder.glob("*.safetensors")), *(folder / name for name in _SUBSTANCE)]
-    lines = [f"{file.name} {_file_fingerprint(file)}\n" for file in files if file.is_file()]
+    return files_fingerprint([file for file in files if file.is_file()])
+
+
+def files_fingerprint(files: Sequence[Path]) -> str:
+    """sha256 of the names and contents of files, in this order."""
+    lines = [f"{file.name} {_file_fingerprint(file)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -209,20 +209,19 @@ def _statistics(path: Path) -> "pd.DataFrame":
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
 
 
-def jobs(folder: Path) -> list[Path]:
-    """The runs in a sweep's folder, in the order of their numbers; none when it is no sweep's."""
-    return _children(folder, "attitudes.csv")
-
-
 def trainings(folder: Path) -> list[Path]:
     """The folder itself when train.py made it, or those in a sweep's folder that it made; none otherwise."""
-    return [each for each in (folder, *_children(folder, ADAPTER)) if not (each / "attitudes.csv").exists()
+    return [each for each in (folder, *jobs(folder, ADAPTER)) if not (each / "attitudes.csv").exists()
             and (each / ADAPTER).exists()]  # fmt: skip
 
 
-def _children(folder: Path, holding: str) -> list[Path]:
-    """Folders in a folder that hold something, in the order of their numbers."""
-    found = [child for child in folder.iterdir() if (child / holding).exists()] if folder.is_dir() else []
+def jobs(folder: Path, file: str = "attitudes.csv") -> list[Path]:
+    """The runs in a sweep's folder, in the order of their numbers; none when it is no sweep's.
+
+    Args:
+        file: what the folder of a run has.
+    """
+    found = [child for child in folder.iterdir() if (child / file).exists()] if folder.is_dir() else []
     return sorted(found, key=lambda child: (len(child.name), child.name))
 
 

@@ -1,14 +1,12 @@
 """The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
 
 import dataclasses
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, adapters, models, records, report
+from hustings import adapters, models, records, report
 from hustings.artifacts import Artifact, held, link, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
@@ -18,6 +16,7 @@ from hustings.engine.base import Answer, Engine
 from hustings.errors import SettingsError
 from hustings.identity import canonical, seed_of, sha256
 from hustings.progress import say, showing
+from hustings.provenance import commit, versions
 from hustings.settings import SimulateSettings
 
 EVENTS = "events.jsonl"
@@ -101,7 +100,7 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                     _start(settings, key, seat, cast_of) if key in new else _first(logged[key])
                     for key, seat in missing.items()
                 ]
-                artifact.grow(model=weights.fingerprint, promise=lazy.get().promise, versions=_versions())
+                artifact.grow(model=weights.fingerprint, promise=lazy.get().promise, versions=versions(_VERSIONS))
                 outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
             if artifact.growing:
                 artifact.seal()
@@ -328,8 +327,8 @@ def _tables(
         "model": {"name": weights.name, "sha256": weights.fingerprint},
         "adapter": {"name": adapter.name, "id": adapter.id} if adapter else None,
         "played": dataclasses.asdict(counts),
-        "versions": _versions(),
-        "commit": _commit(),
+        "versions": versions(_VERSIONS),
+        "commit": commit(),
         "settings": settings.model_dump(mode="json"),
     }
     write_atomically(folder / ATTITUDES, table.to_csv(index=False))
@@ -343,22 +342,3 @@ def _tables(
         counts.tokens,
         int((~table["valid"].astype(bool)).sum()),
     )
-
-
-def _versions() -> dict[str, str]:
-    versions = {"hustings": __version__}
-    for package in _VERSIONS:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _commit() -> str | None:
-    """The git commit of the working folder, if it is a checkout."""
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -25,3 +25,19 @@ class SweepEnd(Callback):
         else:
             return
         print(f"run: {os.path.relpath(folder)}")
+
+
+class Table1(Callback):
+    """Gives an evaluation sweep's folder the table of all its rows."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Put the rows of the jobs that have ended well together."""
+        from hustings import report
+        from hustings.evaluation import table
+
+        folder = Path(config.hydra.sweep.dir)
+        runs = report.jobs(folder, table.SCORES)
+        if runs:
+            made, tests = table.write(runs, folder)
+            print(table.markdown(made, tests))
+            print(f"run: {os.path.relpath(folder)}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.dataset import Row
-from hustings.engine.transformers import dtype_of, quantization, with_adapter
+from hustings.engine.transformers import dtype_of, load, with_adapter
 from hustings.errors import TrainingError, first_line
 from hustings.identity import seed_of
 from hustings.progress import Progress, say, showing
@@ -160,33 +160,14 @@ def main_process() -> bool:
 def _loaded(task: Task) -> tuple[Any, Any]:
     """Tokenizer and base model."""
     import datasets
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
     datasets.disable_progress_bars()
     settings = task.settings
-    dtype = dtype_in(settings)
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    tokenizer: Any = AutoTokenizer.from_pretrained(task.base, **safe)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if on_gpu(settings) else "cpu"
     say(f"loading {task.name} to train on {device} …")
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            task.base,
-            dtype=dtype,
-            device_map={"": device},
-            quantization_config=quantization(settings.quantization, dtype),
-            attn_implementation="sdpa" if device != "cpu" else "eager",  # short rows: eager is quicker there
-            use_safetensors=True,
-            **safe,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise TrainingError(
-            f"{task.name}: this model could not be loaded for training ({first_line(error)}); set quantization=none, "
-            "or take another model."
-        ) from error
+    attention = "sdpa" if device != "cpu" else "eager"  # short rows: eager is quicker there
+    tokenizer, model = load(task.base, dtype_in(settings), device, settings.quantization, attn_implementation=attention)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer, model
 
 

@@ -56,8 +56,6 @@ class TransformersEngine(Engine):
         self, weights: Weights, settings: TransformersSettings, context: int, adapter: Path | None = None
     ) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
 
         self._torch: Any = torch
         self._context = context
@@ -67,23 +65,8 @@ class TransformersEngine(Engine):
         self._device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         dtype = dtype_of(settings.precision, self._device)
         folder = as_folder(weights, say)
-        safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        disable_progress_bar()
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
-            self._model: Any = AutoModelForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                device_map={"": self._device},
-                quantization_config=quantization(settings.quantization, dtype),
-                use_safetensors=True,
-                **safe,
-            ).eval()
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            raise ModelError(
-                f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
-                "models that it has code for, from safetensors, and never code that comes with a model."
-            ) from error
+        self._tokenizer, model = load(folder, dtype, self._device, settings.quantization)
+        self._model: Any = model.eval()
         if adapter is not None:
             self._model = with_adapter(self._model, adapter).eval()
         self._end = self._end_tokens()
@@ -278,6 +261,42 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
     race = scaled.log_softmax(-1) - noise.log()
     return logits.argmax(-1).where(greedy, race.argmax(-1))
+
+
+def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) -> tuple[Any, Any]:
+    """Tokenizer and model of a folder, from safetensors and without code that comes with it.
+
+    Args:
+        dtype: of the weights that are not quantized.
+        device: `cpu`, `cuda` or `cuda:1`.
+        quantized: `none`, `8bit` or `4bit`.
+        options: of `from_pretrained`.
+
+    Raises:
+        ModelError: transformers cannot load the model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    disable_progress_bar()
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map={"": device},
+            quantization_config=quantization(quantized, dtype),
+            use_safetensors=True,
+            **options,
+            **safe,
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(
+            f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
+            "models that it has code for, from safetensors, and never code that comes with a model."
+        ) from error
+    return tokenizer, model
 
 
 def dtype_of(precision: str, device: str) -> Any:
