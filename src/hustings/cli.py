@@ -187,12 +187,16 @@ def evaluate(config: "DictConfig") -> None:
             named = compose(hydra.job.config_name, [f"model={config.comparison}"])
             config.comparison = named.model
         settings = load(EvaluateSettings, config)
+        from hustings import page, tracking
         from hustings.evaluation import job, table
 
-        rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
-        if hydra.mode != RunMode.MULTIRUN:
-            made, tests = table.write([folder], folder)
-            print(table.markdown(made, tests))
+        with tracking.tracked(settings, "evaluate", hydra.runtime.choices.get("experiment")) as track:
+            rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+            if hydra.mode != RunMode.MULTIRUN:
+                made, tests = table.write([folder], folder)
+                page.write_evaluation([folder], table.shown(made, tests), folder / page.NAME)
+                print(table.markdown(made, tests))
+            track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
         if hydra.mode == RunMode.MULTIRUN:

@@ -32,12 +32,13 @@ class Table1(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Put the rows of the jobs that have ended well together."""
-        from hustings import report
+        from hustings import page, report
         from hustings.evaluation import table
 
         folder = Path(config.hydra.sweep.dir)
         runs = report.jobs(folder, table.SCORES)
         if runs:
             made, tests = table.write(runs, folder)
+            page.write_evaluation(runs, table.shown(made, tests), folder / page.NAME)
             print(table.markdown(made, tests))
             print(f"run: {os.path.relpath(folder)}")

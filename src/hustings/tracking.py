@@ -17,7 +17,7 @@ from hustings.identity import canonical, identity
 from hustings.page import data
 from hustings.progress import say
 from hustings.report import ADAPTER, flatten
-from hustings.settings import SimulateSettings, TrainSettings, WandbSettings
+from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings, WandbSettings
 
 if TYPE_CHECKING:
     import wandb
@@ -29,12 +29,12 @@ _SPOKEN = ["debate", "topic", "iteration", "agent", "role", "persona", "name", "
 
 @contextmanager
 def tracked(
-    settings: SimulateSettings | TrainSettings, job: str, group: str | None
+    settings: SimulateSettings | TrainSettings | EvaluateSettings, job: str, group: str | None
 ) -> Generator[Callable[[Path], None]]:
     """Track what happens in the block; it is marked failed when the block raises.
 
     Args:
-        job: what runs: `simulate`, `train`.
+        job: what runs: `simulate`, `train`, `evaluate`.
         group: the experiment's name, where the settings give no group.
 
     Yields:
@@ -71,6 +71,9 @@ def id_of(plain: dict[str, Any]) -> str:
 def _called(plain: dict[str, Any]) -> tuple[str, list[str]]:
     """Name and tags of a run."""
     model = plain["model"]["name"] or plain["model"]["source"]
+    if "benchmark" in plain:
+        of = [plain["row"] or Path(plain["adapter"] or "base").name, *plain["benchmark"]["tasks"]]
+        return f"{model}-{of[0]}-scores", [model, *of]
     if "lora" in plain:
         of = [plain["party"]["name"], plain["method"]["kind"], f"r{plain['lora']['r']}"]
         return f"{model}-{'_'.join(of)}-{plain['seed']}", [model, *of]
@@ -115,11 +118,14 @@ def _log(run: "wandb.Run", tracker: WandbSettings, folder: Path) -> None:
     import pandas as pd
     import wandb
 
-    if run.resumed and (run.summary.get("debates") or run.summary.get("last_loss")) is not None:
+    if run.resumed and any(run.summary.get(name) is not None for name in ("debates", "last_loss", "scores_told")):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if manifest["kind"] == "training":
         _log_training(run, tracker, folder, manifest["settings"])
+        return
+    if manifest["kind"] == "evaluation":
+        _log_evaluation(run, folder, manifest)
         return
     attitudes = pd.read_csv(folder / "attitudes.csv", dtype={"adapter": str})
     for row in _curves(attitudes):
@@ -175,6 +181,21 @@ def _estimates(statistics: Any) -> dict[str, float]:
         "/".join(row[name] for name in names if isinstance(row[name], str)): float(row["estimate"])
         for row in statistics.dropna(subset=["estimate"]).to_dict("records")
     }
+
+
+def _log_evaluation(run: "wandb.Run", folder: Path, manifest: dict[str, Any]) -> None:
+    """Scores in the summary, by `benchmark/metric`, means over the adapters; all as a table; and the picture."""
+    import pandas as pd
+    import wandb
+
+    scores = pd.read_csv(folder / "scores.csv")
+    run.log({"scores": wandb.Table(dataframe=scores)})
+    run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))})
+    means: Any = scores.groupby(["benchmark", "metric"])["score"].mean()
+    run.summary.update({f"{benchmark}/{metric}": float(score) for (benchmark, metric), score in means.items()})
+    run.summary.update({"scores_told": len(scores)})
+    for adapter in manifest["adapters"]:
+        _use(run, _stored(_place(Path(manifest["settings"]["artifacts"]), "adapters", adapter)))
 
 
 def _log_training(run: "wandb.Run", tracker: WandbSettings, folder: Path, plain: dict[str, Any]) -> None:

@@ -79,6 +79,22 @@ def write_trainings(folders: Sequence[Path], target: Path) -> Path:
     return _rendered(target, "trainings.html", ("theme.js",), values)
 
 
+def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: Path) -> Path:
+    """Write the page of benchmark scores, of one evaluation or of several together.
+
+    Args:
+        folders: of runs of evaluate.py.
+        table: `columns`, `rows`, `note` and `sentences`, as text.
+        target: the HTML file; pictures are taken from beside it.
+
+    Returns:
+        The target.
+    """
+    figures = [it for it in data.figures(target.parent) if it["name"] == "table1"]
+    values = {"table": table, "figures": figures, "runs": [data.evaluation(it) for it in folders], "embedded": ""}
+    return _rendered(target, "evaluation.html", ("theme.js",), values)
+
+
 def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> Path:
     """Fill in a template with its scripts and the style inlined, and their hashes in the policy."""
     from jinja2 import Environment, PackageLoader, StrictUndefined

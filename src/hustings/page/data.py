@@ -155,6 +155,28 @@ def training(folder: Path) -> Training:
     )
 
 
+def evaluation(folder: Path) -> dict[str, Any]:
+    """How an evaluation was made: name, command, facts and settings.
+
+    Args:
+        folder: of a run of evaluate.py.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    settings = manifest["settings"]
+    return {
+        "name": settings["row"] or settings["adapter"] or "base",
+        "command": _command(manifest),
+        "facts": {
+            **{f"model {name}": fingerprint for name, fingerprint in manifest["models"].items()},
+            **({"adapters": ", ".join(manifest["adapters"])} if manifest["adapters"] else {}),
+            "git commit": manifest["commit"] or "not in a checkout",
+            "seconds": f"{manifest['seconds']:,.1f}",
+            **manifest["versions"],
+        },
+        "settings": _flat(settings),
+    }
+
+
 _STATES = {"base": "base", "nwp": "nwp adapter (the reference)", "adapter": "this adapter"}
 _METHODS = {"nwp": "next-word prediction", "dpo": "next-word prediction and then DPO"}
 
