@@ -178,6 +178,29 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def bent(folder: Path, card: str) -> Path:
+    """A run's folder with an adapter as train.py leaves one, but for its weights."""
+    adapter = folder / "adapter"
+    adapter.mkdir(parents=True)
+    made = settings().model_dump(mode="json")
+    made |= {"party": made["society"]["parties"]["republican"], "method": {"kind": "nwp"}, "lora": {"r": 8}}
+    manifest = {
+        "kind": "adapters", "id": "0123456789ab", "name": "republican_nwp_r8_s1", "base": "tiny", "rows": 80,
+        "of": {"model": "f" * 64}, "questions": "a1b2", "answers": {"republican": "c3d4"}, "first_loss": 3.5,
+        "last_loss": 3.2, "seconds": 61.0, "versions": {"trl": "1.16.0"},
+        "held_out_loss": {"base": {"republican": 3.52, "democrat": 3.6},
+                          "adapter": {"republican": 3.4, "democrat": 3.6}},
+        "settings": {**made, "questions": 20, "held_out": 5},
+    }  # fmt: skip
+    (adapter / "manifest.json").write_text(json.dumps(manifest))
+    (adapter / "loss.csv").write_text("step,loss\n1,3.5\n2,3.2\n")
+    (adapter / "README.md").write_text(card, encoding="utf-8")
+    if not (folder / "manifest.json").exists():
+        run = {"kind": "training", "command": ["train.py", "party=republican"]}
+        (folder / "manifest.json").write_text(json.dumps(run))
+    return folder
+
+
 def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Iterator[Event]:
     """Debates of five rounds of three, with replies of 300 characters."""
     story = "You are somebody, and life taught you this. " * 15

@@ -1,12 +1,13 @@
 """The report in Chromium, opened from disk with the network cut: what a reader can do, and what text cannot."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHROMIUM, cli, large, simulate
+from conftest import CHROMIUM, bent, cli, large, simulate
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from hustings import page, records, report
@@ -54,6 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = records.attitudes(events, "planted", "", 1)
     table.to_csv(run / "attitudes.csv", index=False)
     report.write(report.read(run), run / report.STATISTICS, run / "figures")
+    shutil.copy(run / "figures" / "forest.png", bent(run, HOSTILE[0] + HOSTILE[1]) / "adapter" / "loss.png")
     page.write([run], run / page.NAME)
     return run
 
@@ -187,6 +189,43 @@ def test_hostile_text_is_shown_as_text_and_does_nothing(watched: Watched) -> Non
     assert shown.locator("#debate script, #debate img, #debate style, #results img").count() == 0
     assert shown.title() == title
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_how_the_adapter_was_trained_is_shown_and_its_card_is_text(watched: Watched) -> None:
+    shown = watched.open()
+    losses = shown.get_by_role("region", name="Loss on held-out answers of republican_nwp_r8_s1-0123456789ab")
+    assert losses.locator("tbody tr").all_inner_texts() == ["base\t3.520\t3.600", "this adapter\t3.400\t3.600"]
+    assert shown.locator("#bent img").evaluate("it => it.complete && it.naturalWidth > 100")
+    shown.locator("#bent summary", has_text="Every step").click()
+    assert shown.get_by_role("region", name="Every step").locator("tbody tr").count() == 2
+    shown.locator("#bent summary", has_text="Model card").click()
+    assert shown.locator(".card").inner_text() == HOSTILE[0] + HOSTILE[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_trainings_is_accessible_and_asks_for_nothing(
+    browser: Browser, tmp_path: Path, scheme: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    runs = [bent(tmp_path / name, HOSTILE[1]) for name in ("0", "1")]
+    for target, folders, heading in (
+        (tmp_path / "0" / page.NAME, runs[:1], "tiny was bent towards Republican views"),
+        (tmp_path / page.NAME, runs, "2 trainings compared"),
+    ):
+        page.write_trainings(folders, target)
+        watched = Watched(browser, target, color_scheme=scheme, viewport={"width": width, "height": 800})
+        watched.page.goto(target.as_uri())
+        assert watched.page.locator("h1").inner_text().startswith(heading)
+        watched.page.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+        found = Axe().run(watched.page).response["violations"]
+        assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
+        watched.page.get_by_role("button", name="Theme: system").click()
+        assert watched.page.get_by_role("button", name="Theme: light").count() == 1
+        watched.quiet()
+        watched.context.close()
 
 
 def test_statistics_are_filtered(watched: Watched) -> None:

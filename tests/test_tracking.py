@@ -12,11 +12,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import cli, hustings, left, settings
+from conftest import cli, config, hustings, left, settings
 
-from hustings import records, report, simulation, tracking
+from hustings import page, records, report, simulation, tracking
 from hustings.analysis.curves import curve
 from hustings.errors import SettingsError
+from hustings.evaluation import table
+from hustings.settings import EvaluateSettings, load
 
 WANDB = ("tracker=wandb", "tracker.group=mine", "tracker.tags=[pilot]")
 
@@ -83,8 +85,8 @@ def test_curves_have_the_iteration_as_their_step(tracked: tuple[Path, list[Any]]
     history = [items(it.history.item) for it in found if it.HasField("history")]
     rows = [row for row in history if "iteration" in row]
     assert [row["iteration"] for row in rows] == [0, 3, 6, 9]
-    table = curve(pd.read_csv(folder / "run" / "attitudes.csv"), "score")
-    for line in table.to_dict("records"):
+    means = curve(pd.read_csv(folder / "run" / "attitudes.csv"), "score")
+    for line in means.to_dict("records"):
         row = rows[[0, 3, 6, 9].index(line["iteration"])]
         name = f"attitude/{line['topic']}/{line['role']}"
         assert row[name] == pytest.approx(line["mean"])
@@ -182,6 +184,57 @@ def test_going_online_without_a_login_is_one_paragraph(tmp_path: Path, monkeypat
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "tracker.mode=online: W&B could not begin a run" in done.stderr
     assert "tracker.mode=offline" in done.stderr
+
+
+def evaluated(folder: Path) -> Path:
+    """The folder of an evaluation, without its store."""
+    of = load(EvaluateSettings, config("row=base", *WANDB, f"tracker.folder={folder}", name="evaluate"))
+    lines = [("hellaswag", "acc_norm", 0.40, 0.02, 400), ("attitude/racism", "score", 6.5, 0.4, 40)]
+    rows = [
+        f"{row},smollm2,,,,{name},{metric},{score + place},{error},{n}"
+        for place, row in enumerate(("base", "a<b>"))
+        for name, metric, score, error, n in lines
+    ]
+    run = folder / "run"
+    run.mkdir()
+    head = "row,model,adapter,adapter_id,seed,benchmark,metric,score,stderr,n"
+    (run / "scores.csv").write_text("\n".join([head, *rows]) + "\n")
+    manifest = {"kind": "evaluation", "command": ["evaluate.py", "row=base"], "models": {"smollm2": "f" * 64},
+                "adapters": [], "commit": None, "seconds": 1.0, "versions": {"lm_eval": "0.4.13"},
+                "settings": of.model_dump(mode="json")}  # fmt: skip
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    return run
+
+
+def test_benchmark_scores_are_in_the_summary_of_a_tracked_evaluation(tmp_path: Path) -> None:
+    run = evaluated(tmp_path)
+    of = load(EvaluateSettings, config("row=base", *WANDB, f"tracker.folder={tmp_path}", name="evaluate"))
+    with tracking.tracked(of, "evaluate", "table1") as track:
+        track(run)
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    found = records_of(path)
+    (begun,) = [it.run for it in found if it.HasField("run")]
+    assert (begun.job_type, begun.run_group) == ("evaluate", "mine")
+    assert {"smollm2", "base", "hellaswag", "mmlu"} <= set(begun.tags)
+    summary: dict[str, Any] = {}
+    for it in found:
+        if it.HasField("summary"):
+            summary |= items(it.summary.update)
+    assert summary["hellaswag/acc_norm"] == pytest.approx(0.9)
+    assert summary["attitude/racism/score"] == pytest.approx(7.0)
+    (scores,) = tmp_path.glob("wandb/offline-run-*/files/media/table/scores_*.json")
+    assert len(json.loads(scores.read_text())["data"]) == 4
+
+
+def test_an_evaluation_has_a_page_of_its_scores(tmp_path: Path) -> None:
+    run = evaluated(tmp_path)
+    made, tests = table.write([run], run)
+    html = page.write_evaluation([run], table.shown(made, tests), run / page.NAME).read_text(encoding="utf-8")
+    assert "Benchmark scores of 2 models" in html
+    assert '<td class="number">40.0 ± 2.0</td><td class="number">6.5 ± 0.4</td>' in html
+    assert "<b>" not in html
+    assert "python evaluate.py row=base" in html
+    assert 'src="data:image/png;base64,' in html
 
 
 def test_the_report_of_several_runs_is_built_without_a_network(tmp_path: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import ROOT, config
+from conftest import ROOT, cli, config, hustings
+from test_tracking import items, records_of
 from tiny import tiny_model
 
-from hustings import adapters, bending, models, simulation, training
+from hustings import adapters, bending, dataset, models, page, simulation, tracking, training
 from hustings.adapters import Adapter
 from hustings.debate import personas
 from hustings.engine.transformers import with_adapter
-from hustings.errors import AdapterError, BusyError, HustingsError
+from hustings.errors import AdapterError, BusyError, HustingsError, TrainingError
 from hustings.progress import Progress
 from hustings.settings import SimulateSettings, TrainSettings, load
 
@@ -238,6 +239,8 @@ REFUSED = {
     ("lora.r=65",): "lora.r=65: no layer of tiny has a rank above 64",
     ("lora.targets=[q_proj,c_attn]",): "no layer called c_attn; it has down_proj, gate_proj, k_proj",
     ("device=cuda",): "device=cuda: PyTorch finds no GPU here",
+    ("~society.parties.democrat",): "society us has one party, and bending towards it needs another",
+    ("quantization=3bit",): "quantization='3bit': must be 'none', '8bit' or '4bit'",
     ("batch_size=3",): "batch_size=3: method.batch=8 must be a multiple of it",
     ("party=labour",): "party=labour: society us has no such party; it has republican, democrat",
     ("method.warmup=1",): "method.warmup=1: must be less than 1",
@@ -256,6 +259,14 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_loaded(
         bend(tiny, tmp_path, *words)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert not (tmp_path / "artifacts" / "adapters").exists()
+
+
+def test_a_model_that_cannot_be_quantized_is_refused(tmp_path: Path) -> None:
+    odd = tiny_model(tmp_path / "odd", hidden=96)
+    with pytest.raises(TrainingError, match=r"quantization=4bit: .* rows of 96 numbers; set quantization=none"):
+        bend(odd, tmp_path / "bench", "quantization=4bit")
+    assert list((tmp_path / "bench").iterdir()) == []
 
 
 def test_an_adapter_is_found_by_its_name_and_only_for_its_model(tiny: Path, bench: Path) -> None:
@@ -310,3 +321,116 @@ def simulate_on_openvino(tiny: Path, folder: Path, *overrides: str) -> pd.DataFr
     words = [*model(tiny), "engine=openvino", "engine.cache_gb=1", "topic=racism", "repetitions=2", "rounds=1"]
     of = load(SimulateSettings, config(*words, f"artifacts={folder / 'artifacts'}", *overrides))
     return pd.read_csv(simulation.run(of, folder / "run", ["simulate.py"]).folder / "attitudes.csv")
+
+
+def test_a_training_is_seen_in_its_report_and_in_that_of_debates_on_its_adapter(
+    tiny: Path, bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personas, "flaw", lambda *_: None)
+    _, nwp = bend(tiny, bench)
+    _, dpo = bend(tiny, bench, *DPO)
+    html = page.write_trainings([bench / "run"], bench / "run" / page.NAME).read_text(encoding="utf-8")
+    losses = dpo.manifest["held_out_loss"]
+    assert "tiny was bent towards Republican views by next-word prediction and then DPO, at rank 4" in html
+    for state, words in (("base", "base"), ("nwp", "nwp adapter (the reference)"), ("adapter", "this adapter")):
+        cells = "".join(f'<td class="number">{losses[state][party]:.3f}</td>' for party in ("republican", "democrat"))
+        assert f'<th scope="row">{words}</th>{cells}' in html
+    assert "python train.py method=dpo method.learning_rate=1e-3" in html
+    assert f'alt="Figure: loss of {dpo.name}-{dpo.id} over its steps"' in html
+    assert html.count("<tr><td>") == len(pd.read_csv(dpo.folder / "loss.csv"))
+    assert "must not be put before users undisclosed" in " ".join(html.split())
+    simulate(tiny, bench, f"adapter={nwp.name}-{nwp.id}", "silent=true")
+    assert (bench / "run" / "adapter").resolve() == nwp.folder.resolve()
+    bent = page.write([bench / "run"], bench / "run" / page.NAME).read_text(encoding="utf-8")
+    assert "tiny was bent towards Republican views by next-word prediction, at rank 4" in bent
+    assert 'href="#bent"' in bent
+
+
+def test_a_sweep_of_trainings_ends_with_one_page_and_one_table(tiny: Path, bench: Path, tmp_path: Path) -> None:
+    words = [*model(tiny), f"artifacts={bench / 'artifacts'}", *SMALL]
+    done = cli(tmp_path, "-m", *words, "seed=1,2", script="train.py")
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    table = pd.read_csv(sweep / page.TRAININGS)
+    assert table["seed"].tolist() == [1, 2]
+    html = (sweep / page.NAME).read_text(encoding="utf-8")
+    assert "2 trainings compared" in html
+    assert all(name in html for name in table["adapter"])
+    assert (sweep / "0" / page.NAME).exists()
+    told = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
+    assert told.returncode == 0, told.stderr
+    assert pd.read_csv(tmp_path / "both" / page.TRAININGS).equals(table)
+
+
+def test_a_tracked_training_has_curves_summary_and_lineage(tiny: Path, bench: Path, tmp_path: Path) -> None:
+    bend(tiny, bench)
+    of = settings(tiny, bench, *DPO, "tracker=wandb", f"tracker.folder={tmp_path}", "tracker.tags=[pilot]")
+    with tracking.tracked(of, "train", "ranks") as track:
+        bending.run(of, tmp_path / "run", ["train.py"])
+        track(tmp_path / "run")
+    adapter = json.loads((tmp_path / "run" / "adapter" / "manifest.json").read_text())
+    runs = {}
+    for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb"):
+        found = records_of(path)
+        (begun,) = [it.run for it in found if it.HasField("run")]
+        runs[begun.run_id] = (begun, found)
+    begun, found = runs.pop(tracking.id_of(of.model_dump(mode="json")))
+    assert (begun.job_type, begun.run_group) == ("train", "ranks")
+    assert set(begun.tags) == {"local", "republican", "dpo", "r4", "pilot"}
+    assert items(begun.config.update)["lora.r"] == 4
+    metrics = {it.metric.name or it.metric.glob_name: it.metric for it in found if it.HasField("metric")}
+    assert metrics["train/*"].step_metric == "step"
+    rows = [items(it.history.item) for it in found if it.HasField("history")]
+    losses = pd.read_csv(tmp_path / "run" / "adapter" / "loss.csv")
+    assert [row["train/loss"] for row in rows if "step" in row] == pytest.approx(losses["loss"].tolist())
+    assert [row["train/rewards/margins"] for row in rows if "step" in row] == losses["rewards/margins"].tolist()
+    summary: dict[str, Any] = {}
+    for it in found:
+        if it.HasField("summary"):
+            summary |= items(it.summary.update)
+    assert summary["held_out/adapter/democrat"] == adapter["held_out_loss"]["adapter"]["democrat"]
+    assert (summary["last_loss"], summary["rows"]) == (adapter["last_loss"], 24)
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/figures/loss_*.png"))
+    used, made = lineage(found)
+    assert made == {f"adapters-{adapter['id']}"}
+    answers = {f"answers-{place}" for place in adapter["answers"].values()}
+    assert used == {*answers, f"adapters-{adapter['of']['start']}"}
+    assert {f"answers-{name}" for name in runs} == answers
+    for name, (begun, found) in runs.items():
+        assert begun.job_type == "answers"
+        assert lineage(found) == ({f"questions-{adapter['questions']}"}, {f"answers-{name}"})
+
+
+def lineage(found: list[Any]) -> tuple[set[str], set[str]]:
+    """Names of the artifacts that a run used and made."""
+    stored = [it.artifact for it in found if it.HasField("artifact") and it.artifact.type != "run_table"]
+    return ({it.name for it in stored if it.use_after_commit}, {it.name for it in stored if not it.use_after_commit})
+
+
+def test_reference_log_probabilities_are_those_of_the_nwp_adapter(
+    tiny: Path, bench: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _, nwp = bend(tiny, bench)
+    rows = [json.loads(line) for line in answers_file(bench, "republican").read_text().splitlines()][:10]
+    pairs = dataset.pairs(rows, rows[::-1], 1)
+    kept: list[Any] = []
+    monkeypatch.setattr(training, "_train", lambda trainer, *_: kept.append(trainer))
+    of = settings(tiny, bench, *DPO, "batch_size=8")
+    training.dpo(training.Task(tiny, "tiny", tmp_path, of, {}), pairs, nwp.folder)
+    (trainer,) = kept
+    plain = with_adapter(AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32), nwp.folder).eval()
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny)
+    batches = list(trainer.get_train_dataloader())
+    with training._quiet():
+        theirs = torch.cat([torch.cat(trainer.compute_ref_log_probs(trainer.model.eval(), it)) for it in batches])
+    written = {name: [{"prompt": pair["prompt"], "completion": pair[name]} for pair in pairs]
+               for name in ("chosen", "rejected")}  # fmt: skip
+    by_hand = [
+        -training.answer_loss(plain, tokenizer, [row], of) * len(training._encoded(row, tokenizer)[1])
+        for row in (*written["chosen"], *written["rejected"])
+    ]
+    assert len(theirs) == 20
+    assert sorted(theirs.tolist()) == pytest.approx(sorted(by_hand), abs=1e-3)

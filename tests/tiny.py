@@ -19,7 +19,9 @@ _CORPUS = [
 ]
 
 
-def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: bool = True, head: int = 16) -> Path:
+def tiny_model(
+    folder: Path, *, kind: str = "llama", chat: bool = True, digits: bool = True, head: int = 16, hidden: int = 64
+) -> Path:
     """Save a random model of two layers in `folder`, as safetensors with tokenizer and config.
 
     Args:
@@ -28,6 +30,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: 
         chat: with a chat template; a base model has none.
         digits: the tokenizer takes digits one by one, as SmolLM2's does; otherwise, as with Llama 3, "10" is one token.
         head: numbers in an attention head; vLLM has CPU kernels from 32 on.
+        hidden: numbers that a token is between the layers.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -44,7 +47,7 @@ def tiny_model(folder: Path, *, kind: str = "llama", chat: bool = True, digits: 
     config: Any = AutoConfig.for_model(
         kind,
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=hidden,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,

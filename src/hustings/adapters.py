@@ -268,24 +268,29 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7.5, 4.2))
-    panel = figure.subplots()
+    dpo = "rewards/margins" in table
+    figure = Figure(figsize=(7.5, 5.2 if dpo else 4.2))
+    panels = figure.subplots(2 if dpo else 1, squeeze=False, sharex=True)[:, 0]
+    panel = panels[0]
     panel.plot(table["step"], table["loss"], marker=".", color=settings.party.colour, label="training loss")
-    if "rewards/margins" in table:
-        panel.plot(table["step"], table["rewards/margins"], marker=".", color="#5f6368", label="reward margin")
+    if dpo:
+        panels[1].plot(table["step"], table["rewards/margins"], marker=".", color="#5f6368", label="reward margin")
+        panels[1].set_ylabel("Chosen less rejected, nats")
     else:
         for state, style in (("base", ":"), ("adapter", "--")):
             loss = trained.held_out[state][settings.party.name]
             label = f"held-out answers, {'before' if state == 'base' else 'after'}"
             panel.axhline(loss, color="#5f6368", linestyle=style, label=label)
-    panel.set_xlabel(f"Step ({settings.method.batch} examples each)")
-    panel.set_ylabel("Loss, nats" + ("" if settings.method.kind == "dpo" else " a token"))
+    panel.set_ylabel("Loss, nats" + ("" if dpo else " a token"))
     panel.set_title(f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}")
-    panel.grid(axis="y", color="#dddddd", linewidth=0.7)
-    panel.legend(frameon=False)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
+    panels[-1].set_xlabel(f"Step ({settings.method.batch} examples each)")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for each in panels:
+        each.grid(axis="y", color="#dddddd", linewidth=0.7)
+        each.legend(frameon=False)
+        each.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=160)
 

@@ -7,7 +7,7 @@ manifest says so; when it is sealed, the manifest holds the sha256 of every file
 import json
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ def write_atomically(path: Path, text: str) -> None:
             f"{path}: this file cannot be written ({error.strerror}); free the disk, change the folder's rights, "
             "or choose another folder (artifacts=…)."
         ) from error
+
+
+def link(target: Path, at: Path) -> None:
+    """Put a relative symbolic link to `target` at `at`, in place of what was there."""
+    part = at.with_name(f".{at.name}.{os.getpid()}")
+    part.symlink_to(os.path.relpath(target, at.parent))
+    part.replace(at)
 
 
 class Artifact:
@@ -106,7 +113,18 @@ def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: b
     try:
         yield Artifact(folder, _manifest(folder, kind, name, substance))
     finally:
+        if not wait:
+            _leave_nothing(folder, root)
         lock.release()
+
+
+def _leave_nothing(folder: Path, root: Path) -> None:
+    """Take away what was made for an artifact that never began; whoever waits for its lock must not do this."""
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        with suppress(OSError):
+            (folder / ".lock").unlink()
+            for empty in (folder, folder.parent, root):
+                empty.rmdir()
 
 
 def seen(root: Path, kind: str, slug: str, substance: dict[str, Any]) -> Artifact:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -10,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings import adapters, dataset, engine, models
-from hustings.artifacts import Artifact, held, seen, write_atomically
+from hustings import adapters, dataset, engine, models, report
+from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.engine.base import Engine
 from hustings.identity import canonical, identity
 from hustings.progress import say
@@ -188,9 +187,7 @@ def _report(
     """Put a manifest and links to what was made into the run's folder."""
     if main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        link = folder / f".adapter.{os.getpid()}"
-        link.symlink_to(os.path.relpath(artifact.folder, folder))
-        link.replace(folder / "adapter")
+        link(artifact.folder, folder / report.ADAPTER)
         manifest = {
             "v": 1,
             "kind": "training",

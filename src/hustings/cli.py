@@ -152,9 +152,14 @@ def train(config: "DictConfig") -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = load(TrainSettings, config)
-        from hustings import bending
+        from hustings import bending, page, tracking
+        from hustings.training import main_process
 
-        outcome = bending.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+        with tracking.tracked(settings, "train", None) as track:
+            outcome = bending.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+            if main_process():
+                page.write_trainings([folder], folder / page.NAME)
+            track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
         if hydra.mode == RunMode.MULTIRUN:
@@ -162,7 +167,6 @@ def train(config: "DictConfig") -> None:
         _fail(str(error), error.exit_code)
         return
     from hustings.progress import duration
-    from hustings.training import main_process
 
     if not main_process():
         _leave_nothing(folder)
@@ -187,12 +191,16 @@ def evaluate(config: "DictConfig") -> None:
             named = compose(hydra.job.config_name, [f"model={config.comparison}"])
             config.comparison = named.model
         settings = load(EvaluateSettings, config)
+        from hustings import page, tracking
         from hustings.evaluation import job, table
 
-        rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
-        if hydra.mode != RunMode.MULTIRUN:
-            made, tests = table.write([folder], folder)
-            print(table.markdown(made, tests))
+        with tracking.tracked(settings, "evaluate", hydra.runtime.choices.get("experiment")) as track:
+            rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+            if hydra.mode != RunMode.MULTIRUN:
+                made, tests = table.write([folder], folder)
+                page.write_evaluation([folder], table.shown(made, tests), folder / page.NAME)
+                print(table.markdown(made, tests))
+            track(folder)
     except HustingsError as error:
         _leave_nothing(folder)
         if hydra.mode == RunMode.MULTIRUN:
@@ -305,9 +313,14 @@ def hustings() -> None:
 def _report(folders: list[Path], outcome: Literal["score", "expected"] | None, spaghetti: bool, output: Path) -> None:
     from hustings import page, report
 
-    runs = [run for folder in folders for run in (report.jobs(folder) or [folder])]
+    runs = [run for folder in folders for run in (report.trainings(folder) or report.jobs(folder) or [folder])]
+    target = folders[0] if len(folders) == 1 else output
+    if all(map(report.trainings, runs)):
+        print(*(page.data.training(run).sentence for run in runs), sep="\n")
+        page.write_trainings(runs, target / page.NAME)
+        print(f"run: {os.path.relpath(target)}")
+        return
     if len(runs) > 1:
-        target = folders[0] if len(folders) == 1 else output
         table = report.compare(runs, target, outcome)
         page.write(runs, target / page.NAME)
         print(*table["sentence"], sep="\n")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 STATISTICS = "statistics.csv"
 COMPARISON = "comparison.csv"
-_MADE = 1
+ADAPTER = "adapter"
+"""In the folder of a run that made or used an adapter: a link to the adapter's folder."""
+_MADE = 2
 """Raise it when the same records give other figures or statistics than before."""
 _APART = (
     "model.name",
@@ -205,6 +207,12 @@ def _statistics(path: Path) -> "pd.DataFrame":
 
 
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
+
+
+def trainings(folder: Path) -> list[Path]:
+    """The folder itself when train.py made it, or those in a sweep's folder that it made; none otherwise."""
+    return [each for each in (folder, *jobs(folder, ADAPTER)) if not (each / "attitudes.csv").exists()
+            and (each / ADAPTER).exists()]  # fmt: skip
 
 
 def jobs(folder: Path, file: str = "attitudes.csv") -> list[Path]:

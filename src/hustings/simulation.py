@@ -2,14 +2,13 @@
 
 import dataclasses
 import functools
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hustings import adapters, models, records
-from hustings.artifacts import Artifact, held, seen, write_atomically
+from hustings import adapters, models, records, report
+from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.estimate import Counter, count
 from hustings.debate.play import Rules, play
@@ -439,9 +438,9 @@ def _tables(
     counts: _Counts,
 ) -> Outcome:
     folder.mkdir(parents=True, exist_ok=True)
-    link = folder / f".{EVENTS}.{os.getpid()}"
-    link.symlink_to(os.path.relpath(artifact.folder / EVENTS, folder))
-    link.replace(folder / EVENTS)
+    link(artifact.folder / EVENTS, folder / EVENTS)
+    if adapter is not None:
+        link(adapter.folder, folder / report.ADAPTER)
     events = (event for event in records.read(artifact.folder / EVENTS) if event.debate in keys)
     table = records.attitudes(events, weights.name, adapter.name if adapter else "", settings.seed)
     manifest = {

@@ -16,11 +16,15 @@ class SweepEnd(Callback):
         from hustings import page, report
 
         folder = Path(config.hydra.sweep.dir)
-        runs = report.jobs(folder)
+        runs, trainings = report.jobs(folder), report.trainings(folder)
         if len(runs) > 1:
             report.compare(runs, folder)
             page.write(runs, folder / page.NAME)
-            print(f"run: {os.path.relpath(folder)}")
+        elif len(trainings) > 1:
+            page.write_trainings(trainings, folder / page.NAME)
+        else:
+            return
+        print(f"run: {os.path.relpath(folder)}")
 
 
 class Table1(Callback):
@@ -28,12 +32,13 @@ class Table1(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Put the rows of the jobs that have ended well together."""
-        from hustings import report
+        from hustings import page, report
         from hustings.evaluation import table
 
         folder = Path(config.hydra.sweep.dir)
         runs = report.jobs(folder, table.SCORES)
         if runs:
             made, tests = table.write(runs, folder)
+            page.write_evaluation(runs, table.shown(made, tests), folder / page.NAME)
             print(table.markdown(made, tests))
             print(f"run: {os.path.relpath(folder)}")

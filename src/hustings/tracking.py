@@ -16,8 +16,8 @@ from hustings.errors import SettingsError, first_line
 from hustings.identity import canonical, identity
 from hustings.page import data
 from hustings.progress import say
-from hustings.report import flatten
-from hustings.settings import SimulateSettings, WandbSettings
+from hustings.report import ADAPTER, flatten
+from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings, WandbSettings
 
 if TYPE_CHECKING:
     import wandb
@@ -28,11 +28,13 @@ _SPOKEN = ["debate", "topic", "iteration", "agent", "role", "persona", "name", "
 
 
 @contextmanager
-def tracked(settings: SimulateSettings, job: str, group: str | None) -> Generator[Callable[[Path], None]]:
+def tracked(
+    settings: SimulateSettings | TrainSettings | EvaluateSettings, job: str, group: str | None
+) -> Generator[Callable[[Path], None]]:
     """Track what happens in the block; it is marked failed when the block raises.
 
     Args:
-        job: what runs: `simulate`.
+        job: what runs: `simulate`, `train`, `evaluate`.
         group: the experiment's name, where the settings give no group.
 
     Yields:
@@ -46,9 +48,9 @@ def tracked(settings: SimulateSettings, job: str, group: str | None) -> Generato
         yield lambda folder: None
         return
     plain = settings.model_dump(mode="json")
-    run = _begin(tracker, plain, job, group)
+    run = _begin(tracker, plain, job, group, id_of(plain), *_called(plain))
     try:
-        yield lambda folder: _log(run, folder)
+        yield lambda folder: _log(run, tracker, folder)
     except BaseException:
         run.finish(exit_code=1)
         raise
@@ -66,24 +68,37 @@ def id_of(plain: dict[str, Any]) -> str:
     return identity({key: value for key, value in plain.items() if key not in _OURS})
 
 
-def _begin(tracker: WandbSettings, plain: dict[str, Any], job: str, group: str | None) -> "wandb.Run":
+def _called(plain: dict[str, Any]) -> tuple[str, list[str]]:
+    """Name and tags of a run."""
+    model = plain["model"]["name"] or plain["model"]["source"]
+    if "benchmark" in plain:
+        of = [plain["row"] or Path(plain["adapter"] or "base").name, *plain["benchmark"]["tasks"]]
+        return f"{model}-{of[0]}-scores", [model, *of]
+    if "lora" in plain:
+        of = [plain["party"]["name"], plain["method"]["kind"], f"r{plain['lora']['r']}"]
+        return f"{model}-{'_'.join(of)}-{plain['seed']}", [model, *of]
+    model, composition = "planted" if plain["engine"]["kind"] == "planted" else model, plain["composition"]["name"]
+    return f"{model}-{composition}-{plain['seed']}", [model, composition, *plain["topics"]]
+
+
+def _begin(
+    tracker: WandbSettings, plain: dict[str, Any], job: str, group: str | None, id: str, name: str, tags: list[str]
+) -> "wandb.Run":
     import wandb
 
-    model, composition = plain["model"]["name"] or plain["model"]["source"], plain["composition"]["name"]
-    if plain["engine"]["kind"] == "planted":
-        model = "planted"
     try:
         run = wandb.init(
             project=tracker.project,
             entity=tracker.entity,
             mode=tracker.mode,
             dir=Path(tracker.folder).resolve(),
-            id=id_of(plain),
+            id=id,
             resume="allow",
-            name=f"{model}-{composition}-{plain['seed']}",
+            reinit="create_new",
+            name=name,
             group=tracker.group or group,
             job_type=job,
-            tags=[model, composition, *plain["topics"], *tracker.tags],
+            tags=[*tags, *tracker.tags],
             config=flatten({key: value for key, value in plain.items() if key not in _OURS}),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
         )
@@ -92,19 +107,26 @@ def _begin(tracker: WandbSettings, plain: dict[str, Any], job: str, group: str |
             f"tracker.mode={tracker.mode}: W&B could not begin a run ({first_line(error)}); `wandb login` once, or "
             "choose tracker.mode=offline."
         ) from error
-    run.define_metric("iteration")
-    run.define_metric("attitude/*", step_metric="iteration")
+    for step, curves in (("iteration", "attitude/*"), ("step", "train/*")):
+        run.define_metric(step)
+        run.define_metric(curves, step_metric=step)
     return run
 
 
-def _log(run: "wandb.Run", folder: Path) -> None:
-    """Log what is in a run's folder: curves, tables, pictures, personas and debates."""
+def _log(run: "wandb.Run", tracker: WandbSettings, folder: Path) -> None:
+    """Log what is in a run's folder: curves, tables, pictures, and artifacts with what they were made from."""
     import pandas as pd
     import wandb
 
-    if run.resumed and run.summary.get("debates") is not None:
+    if run.resumed and any(run.summary.get(name) is not None for name in ("debates", "last_loss", "scores_told")):
         return
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    if manifest["kind"] == "training":
+        _log_training(run, tracker, folder, manifest["settings"])
+        return
+    if manifest["kind"] == "evaluation":
+        _log_evaluation(run, folder, manifest)
+        return
     attitudes = pd.read_csv(folder / "attitudes.csv", dtype={"adapter": str})
     for row in _curves(attitudes):
         run.log(row)
@@ -161,8 +183,93 @@ def _estimates(statistics: Any) -> dict[str, float]:
     }
 
 
+def _log_evaluation(run: "wandb.Run", folder: Path, manifest: dict[str, Any]) -> None:
+    """Scores in the summary, by `benchmark/metric`, means over the adapters; all as a table; and the picture."""
+    import pandas as pd
+    import wandb
+
+    scores = pd.read_csv(folder / "scores.csv")
+    run.log({"scores": wandb.Table(dataframe=scores)})
+    run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in sorted(folder.glob("*.png"))})
+    means: Any = scores.groupby(["benchmark", "metric"])["score"].mean()
+    run.summary.update({f"{benchmark}/{metric}": float(score) for (benchmark, metric), score in means.items()})
+    run.summary.update({"scores_told": len(scores)})
+    for adapter in manifest["adapters"]:
+        _use(run, _stored(_place(Path(manifest["settings"]["artifacts"]), "adapters", adapter)))
+
+
+def _log_training(run: "wandb.Run", tracker: WandbSettings, folder: Path, plain: dict[str, Any]) -> None:
+    """Losses over steps, losses on held-out answers, the picture, and the adapter with what it was made from."""
+    import pandas as pd
+    import wandb
+
+    adapter = json.loads((folder / ADAPTER / "manifest.json").read_text(encoding="utf-8"))
+    for row in pd.read_csv(folder / ADAPTER / "loss.csv").to_dict("records"):
+        losses = {f"train/{name}": float(value) for name, value in row.items() if name != "step" and value == value}
+        run.log({"step": int(row["step"]), **losses})
+    run.log({"figures/loss": wandb.Image(str(folder / ADAPTER / "loss.png"))})
+    run.summary.update(
+        {
+            **{key: adapter[key] for key in ("first_loss", "last_loss", "rows", "seconds")},
+            **{f"{key}/{value}": loss for key, value, loss in _held_out(adapter)},
+        }
+    )
+    store = Path(plain["artifacts"])
+    questions = _stored(_place(store, "questions", adapter["questions"]))
+    for party, place in adapter["answers"].items():
+        answers = _stored(_place(store, "answers", place), questions=adapter["questions"], party=party)
+        _log_answers(tracker, plain, party, questions, answers)
+        _use(run, answers)
+    if "start" in adapter["of"]:
+        _use(run, _stored(_place(store, "adapters", adapter["of"]["start"])))
+    made = {"answers": adapter["answers"], "base": adapter["base"], "base_sha256": adapter["of"]["model"]}
+    run.log_artifact(_stored(folder / ADAPTER, **made))
+
+
+def _held_out(adapter: dict[str, Any]) -> list[tuple[str, str, float]]:
+    """Losses on held-out answers: `held_out/adapter`, the party, the loss."""
+    return [
+        (f"held_out/{state}", party, loss)
+        for state, by in adapter["held_out_loss"].items()
+        for party, loss in by.items()
+    ]
+
+
+def _log_answers(
+    tracker: WandbSettings, plain: dict[str, Any], party: str, questions: "wandb.Artifact", answers: "wandb.Artifact"
+) -> None:
+    """A run of its own that made a party's answers from the questions, so that W&B draws the line between them."""
+    model = plain["model"]["name"] or plain["model"]["source"]
+    of = {key: plain[key] for key in ("model", "engine", "society", "interview")}
+    name = f"{model}-{party}-answers"
+    with _begin(tracker, of, "answers", tracker.group, answers.name.rpartition("-")[2], name, [model, party]) as run:
+        _use(run, questions)
+        run.log_artifact(answers)
+
+
+def _place(store: Path, kind: str, id: str) -> Path:
+    """The folder of an artifact."""
+    return next((store / kind).glob(f"*-{id}"))
+
+
+def _stored(folder: Path, **facts: Any) -> "wandb.Artifact":
+    """An artifact of the store as one of W&B's: the same name and content are the same version there."""
+    import wandb
+
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    artifact = wandb.Artifact(f"{manifest['kind']}-{manifest['id']}", manifest["kind"], metadata=facts)
+    for file in manifest["files"]:
+        artifact.add_file(str((folder / file).resolve()), name=file)
+    return artifact
+
+
+def _use(run: "wandb.Run", artifact: "wandb.Artifact") -> None:
+    """What run.use_artifact does with a new artifact, which refuses to do it offline (wandb 0.31)."""
+    run._log_artifact(artifact, is_user_created=True, use_after_commit=True)  # pyright: ignore[reportPrivateUsage]
+
+
 def _artifacts(run: "wandb.Run", folder: Path, manifest: dict[str, Any]) -> None:
-    """The personas as input, the debates as output: that is their lineage."""
+    """Personas and adapter as input, the debates as output: that is their lineage."""
     import wandb
 
     personas: dict[str, str] = {}
@@ -174,8 +281,9 @@ def _artifacts(run: "wandb.Run", folder: Path, manifest: dict[str, Any]) -> None
     spoken = wandb.Artifact(f"personas-{manifest['debates']}", "personas", metadata=model)
     with spoken.new_file("personas.jsonl", encoding="utf-8") as file:
         file.writelines(f"{personas[key]}\n" for key in sorted(personas))
-    # What run.use_artifact does with a new artifact, which refuses to do it offline (wandb 0.31).
-    run._log_artifact(spoken, is_user_created=True, use_after_commit=True)  # pyright: ignore[reportPrivateUsage]
+    _use(run, spoken)
+    if manifest["adapter"]:
+        _use(run, _stored(folder / ADAPTER))
     debates = wandb.Artifact(f"debates-{manifest['debates']}", "debates", metadata=model)
     debates.add_file(str((folder / "events.jsonl").resolve()), name="events.jsonl")
     run.log_artifact(debates)

@@ -221,6 +221,11 @@ def _left_out(parts: list[_Moments]) -> Floats:
     return solved
 
 
+METHODS = ["bfgs", "lbfgs", "cg", "powell"]
+"""How the likelihood is climbed, until one way converges: statsmodels' own, and then one without a gradient. Where
+slopes hardly differ between debates the best fit lies on an edge, and gradients stop short of it on some processors."""
+
+
 def mixed_model(attitudes: pd.DataFrame, outcome: Outcome, seed: int) -> pd.DataFrame:
     """score ~ iteration × role + topic, random intercept and slope by debate (Source: protocol.md, mixed model).
 
@@ -292,7 +297,8 @@ def _mixed(means: pd.DataFrame, groups: Any, roles: list[str]) -> tuple[list[lis
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
-            fit: Any = MixedLM(means["value"].to_numpy(float), exog, groups, exog_re=random).fit(reml=True)
+            model = MixedLM(means["value"].to_numpy(float), exog, groups, exog_re=random)
+            fit: Any = model.fit(reml=True, method=METHODS)
             terms = np.column_stack([fit.fe_params, fit.conf_int()[: exog.shape[1]], fit.pvalues[: exog.shape[1]]])
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, FloatingPointError) as error:
             return None, f"statsmodels could not fit it ({_line(error)})"

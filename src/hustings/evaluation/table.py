@@ -201,6 +201,17 @@ def markdown(table: "pd.DataFrame", tests: "pd.DataFrame") -> str:
     return "\n\n".join([text, _note(table), *tests["sentence"]]) + "\n"
 
 
+def shown(table: "pd.DataFrame", tests: "pd.DataFrame") -> dict[str, Any]:
+    """The same for a page: columns, rows, note and sentences."""
+    columns, lines = _grid(table)
+    return {
+        "columns": [*map(_title, columns)],
+        "rows": lines,
+        "note": _note(table),
+        "sentences": [*tests["sentence"]],
+    }
+
+
 def latex(table: "pd.DataFrame", model: str) -> str:
     """Table 1 with booktabs."""
     columns, lines = _grid(table)

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from hustings.page import data
 from hustings.page.data import Run
 
 NAME = "report.html"
+TRAININGS = "trainings.csv"
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -36,25 +37,82 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     Raises:
         RecordError: a folder is no run, or its log is damaged.
     """
-    from jinja2 import Environment, StrictUndefined
-
     runs = [data.run(folder, len(folders)) for folder in folders]
     for each, name in zip(runs, _names(runs), strict=True):
         each.label = name
+        if each.training is not None:
+            each.training.several = len(runs) > 1
     together = target.parent if len(runs) > 1 else None
+    values = {
+        "runs": runs,
+        "differing": _differing(runs),
+        "comparison": data.statistics(together / report.COMPARISON) if together else [],
+        "figures": list(data.figures(together / "figures")) if together else [],
+        "embedded": _embedded([{**each.script, "label": each.label} for each in runs]),
+    }
+    return _rendered(target, "page.html", ("theme.js", "vendor/d3-7.9.0.min.js", "page.js"), values)
+
+
+def write_trainings(folders: Sequence[Path], target: Path) -> Path:
+    """Write the page of one training, or one page of several, and of several their table beside it.
+
+    Args:
+        folders: of runs of train.py.
+        target: the HTML file.
+
+    Returns:
+        The target.
+
+    Raises:
+        RecordError: a folder holds no finished training.
+    """
+    import pandas as pd
+
+    trainings = [data.training(folder) for folder in folders]
+    for each in trainings:
+        each.several = len(trainings) > 1
+    table = pd.DataFrame([each.row for each in trainings])
+    if len(trainings) > 1:
+        write_atomically(target.with_name(TRAININGS), table.to_csv(index=False))
+    together = {"columns": list(table.columns), "rows": table.fillna("").to_numpy().tolist()}
+    values = {"trainings": trainings, "together": together, "embedded": ""}
+    return _rendered(target, "trainings.html", ("theme.js",), values)
+
+
+def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: Path) -> Path:
+    """Write the page of benchmark scores, of one evaluation or of several together.
+
+    Args:
+        folders: of runs of evaluate.py.
+        table: `columns`, `rows`, `note` and `sentences`, as text.
+        target: the HTML file; pictures are taken from beside it.
+
+    Returns:
+        The target.
+    """
+    figures = [it for it in data.figures(target.parent) if it["name"] == "table1"]
+    values = {"table": table, "figures": figures, "runs": [data.evaluation(it) for it in folders], "embedded": ""}
+    return _rendered(target, "evaluation.html", ("theme.js",), values)
+
+
+def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> Path:
+    """Fill in a template with its scripts and the style inlined, and their hashes in the policy."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     own = files(__name__)
-    scripts = [own.joinpath(path).read_text("utf-8") for path in ("vendor/d3-7.9.0.min.js", "page.js")]
+    texts = [own.joinpath(path).read_text("utf-8") for path in scripts]
     style = own.joinpath("page.css").read_text("utf-8")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(__name__, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    html = environment.from_string(own.joinpath("page.html").read_text("utf-8")).render(
-        runs=runs,
-        differing=_differing(runs),
-        comparison=data.statistics(together / report.COMPARISON) if together else [],
-        figures=list(data.figures(together / "figures")) if together else [],
-        embedded=_embedded([{**each.script, "label": each.label} for each in runs]),
-        scripts=[{"text": text, "hash": _hash(text)} for text in scripts],
+    html = environment.get_template(template).render(
+        **values,
+        scripts=[{"text": text, "hash": _hash(text)} for text in texts],
         style={"text": style, "hash": _hash(style)},
     )
     write_atomically(target, html)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hustings import records, report
+from hustings.errors import RecordError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +63,132 @@ class Run:
     script: dict[str, Any]
     """What the script draws: curves, single debates, transcripts."""
     command: str
+    training: "Training | None"
+    """Of the adapter that the model was bent with."""
     label: str = field(default="")
     """What tells this run from the others on the page."""
+
+
+@dataclass(slots=True)
+class Training:
+    """How one adapter was made, as the templates want it."""
+
+    name: str
+    """With its identity, as `adapter=` takes it."""
+    sentence: str
+    parties: list[str]
+    held_out: list[tuple[str, list[str]]]
+    """Loss on each party's answers, by what the model was: base, nwp adapter, this adapter."""
+    losses: dict[str, Any] | None
+    """Table of all steps."""
+    picture: str | None
+    card: str
+    settings: dict[str, str]
+    facts: dict[str, str]
+    """Base model, data, versions and time, by what they are called."""
+    command: str
+    """Empty when the adapter was found, not made, by the run."""
+    row: dict[str, str]
+    """What sets trainings apart, for a table of several."""
+    several: bool = field(default=False)
+    """Whether other trainings are on the page."""
+
+
+def training(folder: Path) -> Training:
+    """Read how the adapter came about that a run made or used.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        RecordError: there is no finished adapter.
+    """
+    made = folder / report.ADAPTER
+    try:
+        manifest: dict[str, Any] = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+        run: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        settings, losses = manifest["settings"], manifest["held_out_loss"]
+        parties = [party["label"] for party in settings["society"]["parties"].values()]
+        label, method, rank = settings["party"]["label"], settings["method"]["kind"], settings["lora"]["r"]
+        first, last = manifest["first_loss"], manifest["last_loss"]
+        name = f"{manifest['name']}-{manifest['id']}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{folder}: there is no finished adapter in this run's folder (manifest.json or adapter is missing or "
+            "damaged); run its train.py command again."
+        ) from error
+    held_out = [(_STATES[state], [f"{loss:.3f}" for loss in by.values()]) for state, by in losses.items()]
+    here = run.get("kind") == "training"
+    row = {
+        "adapter": name,
+        "base model": manifest["base"],
+        "method": method,
+        "rank": str(rank),
+        "seed": str(settings["seed"]),
+        "answers": str(manifest["rows"]),
+        "first loss": f"{first:.3f}",
+        "last loss": f"{last:.3f}",
+        **{f"held out, {party}": value for party, value in zip(parties, held_out[-1][1], strict=True)},
+    }
+    return Training(
+        name=name,
+        sentence=f"{manifest['base']} was bent towards {label} views by {_METHODS[method]}, at rank {rank}, with "
+        f"{manifest['rows']:,} answers to {settings['questions']:,} questions: loss {first:.3f} at first, {last:.3f} "
+        "at last.",
+        parties=parties,
+        held_out=held_out,
+        losses=_table(made / "loss.csv") if (made / "loss.csv").exists() else None,
+        picture=next((it["source"] for it in figures(made) if it["name"] == "loss"), None),
+        card=(made / "README.md").read_text(encoding="utf-8") if (made / "README.md").exists() else "",
+        settings=_flat(settings),
+        facts={
+            "adapter": name,
+            "base model": f"{manifest['base']}, {manifest['of']['model']}",
+            "questions (artifact)": manifest["questions"],
+            **{f"{party} answers (artifact)": place for party, place in manifest["answers"].items()},
+            "seed": str(settings["seed"]),
+            "seconds": f"{manifest['seconds']:,.1f}",
+            **manifest["versions"],
+        },
+        command=_command(run) if here else "",
+        row=row,
+    )
+
+
+def evaluation(folder: Path) -> dict[str, Any]:
+    """How an evaluation was made: name, command, facts and settings.
+
+    Args:
+        folder: of a run of evaluate.py.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    settings = manifest["settings"]
+    return {
+        "name": settings["row"] or settings["adapter"] or "base",
+        "command": _command(manifest),
+        "facts": {
+            **{f"model {name}": fingerprint for name, fingerprint in manifest["models"].items()},
+            **({"adapters": ", ".join(manifest["adapters"])} if manifest["adapters"] else {}),
+            "git commit": manifest["commit"] or "not in a checkout",
+            "seconds": f"{manifest['seconds']:,.1f}",
+            **manifest["versions"],
+        },
+        "settings": _flat(settings),
+    }
+
+
+_STATES = {"base": "base", "nwp": "nwp adapter (the reference)", "adapter": "this adapter"}
+_METHODS = {"nwp": "next-word prediction", "dpo": "next-word prediction and then DPO"}
+
+
+def _command(manifest: Mapping[str, Any]) -> str:
+    return shlex.join(["python", *manifest.get("command", ())])
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted key → value, as text."""
+    flat = report.flatten(settings)
+    return {key: it if isinstance(it, str) else json.dumps(it, ensure_ascii=False) for key, it in flat.items()}
 
 
 def run(folder: Path, share: int) -> Run:
@@ -87,17 +212,15 @@ def run(folder: Path, share: int) -> Run:
     return Run(
         id=str(manifest["debates"]),
         source=source,
-        settings={
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in report.flatten(settings).items()
-        },
+        settings=_flat(settings),
         sentence=sentence(manifest, log.counts),
         counts=log.counts,
         statistics=statistics(folder / "statistics.csv"),
         tables=tables(folder),
         figures=list(figures(folder / "figures")) if share == 1 else [],
         invalid=_invalid(attitudes, topics, looks),
-        command=shlex.join(["python", *manifest.get("command", ())]),
+        command=_command(manifest),
+        training=training(folder) if (folder / report.ADAPTER).exists() else None,
         script={
             "id": str(manifest["debates"]),
             "roles": looks,

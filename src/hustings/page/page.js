@@ -39,22 +39,6 @@
   }
   function symbol(role, size) { return d3.symbol(SYMBOLS[order.indexOf(role) % SYMBOLS.length], size)(); }
 
-  /* ---- theme ---- */
-  const THEMES = ["system", "light", "dark"];
-  function theme(name) {
-    if (name === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = name;
-    $("theme").textContent = `Theme: ${name}`;
-    try { localStorage.setItem("hustings-theme", name); } catch { /* a browser that keeps nothing for files */ }
-  }
-  let shown = "system";
-  try { shown = localStorage.getItem("hustings-theme") ?? "system"; } catch { /* as above */ }
-  theme(THEMES.includes(shown) ? shown : "system");
-  $("theme").addEventListener("click", () => {
-    const now = document.documentElement.dataset.theme ?? "system";
-    theme(THEMES[(THEMES.indexOf(now) + 1) % THEMES.length]);
-  });
-
   /* ---- curves ---- */
   const topics = new Map();
   for (const run of runs) for (const [key, topic] of Object.entries(run.topics)) if (!topics.has(key)) topics.set(key, topic);
