@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import cli, config, hustings, left, settings
+from conftest import bent, cli, config, hustings, left, settings
 
 from hustings import page, records, report, simulation, tracking
 from hustings.analysis.curves import curve
@@ -256,6 +256,21 @@ def test_the_report_of_several_runs_is_built_without_a_network(tmp_path: Path) -
         plain = json.loads((run / "manifest.json").read_text())["settings"]
         assert tracking.id_of(plain) in text
     for part in ("attitude/racism/republican", "attitude/gun_violence/default", "Democrats moved.", "| base | 6.5 |"):
+        assert part in text
+
+
+def test_the_report_has_losses_by_rank_and_the_table_of_scores(tmp_path: Path) -> None:
+    scores = evaluated(tmp_path)
+    made, tests = table.write([scores], scores)
+    assert len(made) == 4 and len(tests) >= 0
+    trained = bent(tmp_path / "trained", "a card")
+    manifest = json.loads((trained / "manifest.json").read_text())
+    of = json.loads((trained / "adapter" / "manifest.json").read_text())["settings"]
+    del of["topics"]
+    wandb = load(EvaluateSettings, config(*WANDB, name="evaluate")).tracker.model_dump(mode="json")
+    (trained / "manifest.json").write_text(json.dumps({**manifest, "settings": {**of, "tracker": wandb}}))
+    text = tracking.report([trained, scores], None)._to_model().model_dump_json()
+    for part in ("train/loss", "| republican_nwp_r8_s1-0123456789ab | tiny |", "table1", "| base |"):
         assert part in text
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings import records
 from hustings.artifacts import write_atomically
-from hustings.errors import SettingsError, first_line
+from hustings.errors import RecordError, SettingsError, first_line
 from hustings.identity import canonical, identity
 from hustings.page import data
 from hustings.progress import say
@@ -290,10 +290,10 @@ def _artifacts(run: "wandb.Run", folder: Path, manifest: dict[str, Any]) -> None
 
 
 def report(folders: Sequence[Path], entity: str | None) -> "v2.Report":
-    """A W&B Report that compares tracked runs: curves, statistics, and the tables in their folders.
+    """A W&B Report that compares tracked runs: curves and statistics, losses by rank, Table 1.
 
     Args:
-        folders: of runs that were made with `tracker=wandb`.
+        folders: of runs of any entry point that were made with `tracker=wandb`.
         entity: user or team; None takes the runs' own.
 
     Returns:
@@ -305,25 +305,50 @@ def report(folders: Sequence[Path], entity: str | None) -> "v2.Report":
     """
     from wandb_workspaces.reports.v2 import interface as v2
 
-    runs = [data.run(folder, len(folders)) for folder in folders]
-    trackers = [each.source.manifest["settings"]["tracker"] for each in runs]
+    settings = [_settings(folder) for folder in folders]
+    trackers = [each["tracker"] for each in settings]
     for folder, tracker in zip(folders, trackers, strict=True):
         if tracker["kind"] != "wandb":
             raise SettingsError(f"{folder}: this run was not tracked; run its command again with tracker=wandb.")
     projects = sorted({tracker["project"] for tracker in trackers})
     if len(projects) > 1:
         raise SettingsError(f"tracker.project: these runs are in several projects ({', '.join(projects)}); give one's.")
-    ids = ", ".join(f"'{id_of(each.source.manifest['settings'])}'" for each in runs)
-    blocks: list[Any] = [v2.H1("Attitude curves"), _grid(runs, f"ID in [{ids}]")]
+    ids = ", ".join(f"'{id_of(each)}'" for each in settings)
+    which = f"ID in [{ids}]"
+    scores = [folder for folder, each in zip(folders, settings, strict=True) if "benchmark" in each]
+    trained = [folder for folder, each in zip(folders, settings, strict=True) if "topics" not in each]
+    runs = [data.run(folder, len(folders)) for folder in folders if folder not in (*scores, *trained)]
+    blocks: list[Any] = [v2.H1("Attitude curves"), _grid(runs, which)] if runs else []
     for each in runs:
         blocks += [v2.H1(each.sentence), *_words(each)]
+    if trained:
+        rows = [data.training(folder).row for folder in trained]
+        lines = {"name": "by rank", "columns": list(rows[0]), "rows": [[*row.values()] for row in rows]}
+        blocks += [v2.H1("Fine-tuning"), _losses(which), *_markdown(lines)]
+    for folder in scores:
+        blocks += [v2.H1("Benchmarks"), *(block for each in data.tables(folder) for block in _markdown(each))]
     return v2.Report(
         project=projects[0],
         entity=entity or trackers[0]["entity"] or "",
-        title=f"Hustings: {len(runs)} runs compared" if len(runs) > 1 else "Hustings",
+        title=f"Hustings: {len(folders)} runs compared" if len(folders) > 1 else "Hustings",
         width="fluid",
         blocks=blocks,
     )
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings in a run's manifest.
+
+    Raises:
+        RecordError: the folder is no run.
+    """
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{folder}: this is not a run's folder (manifest.json is missing or damaged); give the folder that a run "
+            "printed as its last line."
+        ) from error
 
 
 def send(made: "v2.Report", spec: Path | None) -> str:
@@ -372,6 +397,14 @@ def _grid(runs: Sequence[data.Run], which: str) -> Any:
     return v2.PanelGrid(runsets=[v2.Runset(name="runs", filters=which)], panels=panels)
 
 
+def _losses(which: str) -> Any:
+    """Losses over the steps of every training."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    panel: Any = v2.LinePlot(title="loss", x="step", y=["train/loss"], title_x="step", title_y="loss, nats")
+    return v2.PanelGrid(runsets=[v2.Runset(name="trainings", filters=which)], panels=[panel])
+
+
 def _words(run: data.Run) -> list[Any]:
     """Statistics as sentences, and the other tables of a run as Markdown."""
     from wandb_workspaces.reports.v2 import interface as v2
@@ -380,8 +413,13 @@ def _words(run: data.Run) -> list[Any]:
     said = [row["sentence"] for row in run.statistics if row["statistic"] in ("convergence", "echo", "crossing")]
     if said:
         blocks.append(v2.UnorderedList(items=said))
-    for table in run.tables:
-        rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
-        text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-        blocks += [v2.H2(table["name"]), v2.MarkdownBlock(text=text)]
-    return blocks
+    return [*blocks, *(block for table in run.tables for block in _markdown(table))]
+
+
+def _markdown(table: dict[str, Any]) -> list[Any]:
+    """A table with its name as a heading."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return [v2.H2(table["name"]), v2.MarkdownBlock(text=text)]
