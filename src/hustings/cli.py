@@ -18,6 +18,9 @@ _TRACEBACK = "HYDRA_FULL_ERROR"
 
 def entry(main: Callable[[], Any]) -> None:
     """Run a Hydra entry point; known errors become one paragraph and an exit code."""
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(_help(Path(sys.argv[0]).resolve()))
+        return
     traceback_wanted = os.environ.get(_TRACEBACK, "0") != "0"
     os.environ[_TRACEBACK] = "1"
     from hydra.errors import HydraException, OverrideParseException
@@ -42,6 +45,29 @@ def entry(main: Callable[[], Any]) -> None:
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}; choose a folder that can be written.", 2)
+
+
+def _help(script: Path) -> str:
+    """What Hydra would print, from the same templates; it composes the config anew for each group, which takes long."""
+    from string import Template
+
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import get_args_parser
+    from omegaconf import OmegaConf
+
+    conf = script.parent / "conf"
+    templates = (
+        OmegaConf.select(OmegaConf.load(conf / f"{name}.yaml"), "hydra.help.template") for name in (script.stem, "base")
+    )
+    groups = {
+        folder.name: sorted(option.stem for option in folder.glob("*.yaml"))
+        for folder in sorted(conf.iterdir())
+        if folder.is_dir()
+    }
+    return Template(next(filter(None, templates))).substitute(
+        APP_CONFIG_GROUPS="".join(f"{group}: {', '.join(options)}\n" for group, options in groups.items()),
+        FLAGS_HELP=Hydra.format_args_help(get_args_parser()),
+    )
 
 
 def _fail(text: str, code: int) -> None:
