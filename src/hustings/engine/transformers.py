@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
+from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.models import Weights, as_folder
 from hustings.progress import say
@@ -86,6 +86,7 @@ class TransformersEngine(Engine):
             ) from error
         if adapter is not None:
             self._model = with_adapter(self._model, adapter).eval()
+        self._chat = Chat(self._rendered if self._tokenizer.chat_template else None, self._tokenizer.bos_token or "")
         self._end = self._end_tokens()
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -108,17 +109,14 @@ class TransformersEngine(Engine):
                     for row, answer in zip(batch, answers, strict=True):
                         yield row.request, answer
 
-    def _row(self, request: Request) -> _Row:
-        templated = bool(self._tokenizer.chat_template)
-        text: str = (
-            self._tokenizer.apply_chat_template(
-                [{"role": "user", "content": request.prompt}], add_generation_prompt=True, tokenize=False
-            )
-            if templated
-            else request.prompt + "\n\n"
+    def _rendered(self, turns: list[dict[str, str]], opening: bool) -> str:
+        return self._tokenizer.apply_chat_template(
+            turns, add_generation_prompt=opening, tokenize=False, enable_thinking=False
         )
-        # A template writes the token that begins a text by itself.
-        prompt: list[int] = self._tokenizer(text + request.start, add_special_tokens=not templated).input_ids
+
+    def _row(self, request: Request) -> _Row:
+        text = self._chat.text(request.prompt, request.start)
+        prompt: list[int] = self._tokenizer(text, add_special_tokens=not self._chat.begun(text)).input_ids
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
