@@ -26,7 +26,7 @@ def test_every_experiment_runs_on_every_model_and_engine(experiment: str, model:
         config(f"experiment={experiment}", f"model={model}", f"engine={engine}", *NEEDS.get(model, [])),
     )
     name = None if model in NEEDS else model
-    assert (made.model.name, made.engine.kind) == (name, engine.removesuffix("_8bit"))
+    assert (made.model.name, made.engine.kind) == (name, engine.removesuffix("_8bit").removesuffix("_4bit"))
 
 
 def test_every_topic_composition_prompt_and_society_is_valid_somewhere() -> None:
@@ -43,9 +43,21 @@ def test_every_topic_composition_prompt_and_society_is_valid_somewhere() -> None
 
 @pytest.mark.parametrize("model", options("model"))
 def test_every_model_names_its_natural_engine(model: str) -> None:
-    natural = {"smollm2": "openvino", "gguf": "openvino"}
+    natural = {"smollm2": "openvino", "gguf": "openvino", "qwen25_05b": "openvino"}
     made = load(SimulateSettings, config(f"model={model}", *NEEDS.get(model, [])))
     assert made.engine.kind == natural.get(model, "transformers")
+
+
+@pytest.mark.parametrize("model", ["mistral", "solar", "llama2"])
+def test_the_papers_open_models_are_run_in_8_bits(model: str) -> None:
+    made = load(SimulateSettings, config(f"model={model}"))
+    assert made.engine.kind == "transformers" and made.engine.quantization == "8bit"
+
+
+@pytest.mark.parametrize("model", sorted({*options("model")} - {*NEEDS}))
+def test_every_model_tells_its_licence_and_memory(model: str) -> None:
+    made = load(SimulateSettings, config(f"model={model}")).model
+    assert made.source == "api" or (made.licence and made.memory_gb)
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

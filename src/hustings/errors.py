@@ -10,6 +10,7 @@ HustingsError                exit code 2 unless noted
 ├── DataError                the model could not write the questions or answers to train on
 ├── TrainingError            an adapter does not fit its model, or cannot be trained on this machine
 ├── AdapterError             there is no such adapter, or it belongs to another model
+├── SweepError               jobs of a sweep could not be started
 └── EngineError              an engine could not answer a request
 """
 
@@ -54,6 +55,10 @@ class TrainingError(HustingsError):
 
 class AdapterError(HustingsError):
     """There is no such adapter, or it belongs to another model."""
+
+
+class SweepError(HustingsError):
+    """Jobs of a sweep could not be started."""
 
 
 class EngineError(HustingsError):

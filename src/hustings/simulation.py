@@ -1,5 +1,6 @@
 """The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -9,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from hustings import __version__, adapters, models, records
+from hustings import __version__, adapters, distributed, models, records
 from hustings.artifacts import Artifact, held, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.play import Rules, play
@@ -76,20 +77,18 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     """
     prompts = Prompts(settings.prompt)
     seats = _seats(settings)
-    planted = settings.engine.kind == "planted"
-    weights = models.Weights("planted", "planted", None, None) if planted else models.resolve(settings.model)
     store = Path(settings.artifacts)
-    adapter = None if planted or settings.adapter is None else adapters.find(store, weights, settings.adapter)
-    base = lazy = _Lazy(lambda: adapters.build(settings, weights, None), f"{weights.name} on {settings.engine.kind}")
+    weights, adapter = _model(settings)
+    base = lazy = _lazy(settings, weights, None)
     if adapter is not None:
-        name = f"{weights.name} with {adapter.name} on {settings.engine.kind}"
-        lazy = _Lazy(lambda: adapters.build(settings, weights, adapter), name)
+        lazy = _lazy(settings, weights, adapter)
     bent = [adapter.name] if adapter else []
     slug = "-".join((weights.name, *bent, settings.composition.name, *(["silent"] if settings.silent else [])))
     substance = _substance(settings, weights.fingerprint, adapter)
     try:
         with held(store, "debates", slug, substance, wait=False) as artifact:
             path = artifact.folder / EVENTS
+            distributed.gather(artifact.folder, EVENTS)
             logged = _logged(path)
             missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
             outcome = _Counts()
@@ -104,12 +103,41 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                 ]
                 artifact.grow(model=weights.fingerprint, promise=lazy.get().promise, versions=_versions())
                 outcome = _play(settings, prompts, path, starts, logged, len(seats), lazy)
+            elif distributed.awaited(settings.trainer):
+                outcome = _play(settings, prompts, path, [], logged, len(seats), lazy)
             if artifact.growing:
                 artifact.seal()
             return _tables(settings, weights, adapter, artifact, set(seats), folder, command, outcome)
     finally:
         base.close()
         lazy.close()
+
+
+def assists(settings: SimulateSettings) -> bool:
+    """Play a share of a run that another process leads, if this process was started for that, and say so."""
+    if settings.trainer.ranks == 1 or distributed.first():
+        return False
+    weights, adapter = _model(settings)
+    lazy = _lazy(settings, weights, adapter)
+    try:
+        _share_out(settings, None, lazy, _rules(settings, Prompts(settings.prompt)), lambda _: None, lambda _: None)
+    finally:
+        lazy.close()
+    return True
+
+
+def _model(settings: SimulateSettings) -> tuple[models.Weights, adapters.Adapter | None]:
+    if settings.engine.kind == "planted":
+        return models.Weights("planted", "planted", None, None), None
+    weights = models.resolve(settings.model)
+    if settings.adapter is None:
+        return weights, None
+    return weights, adapters.find(Path(settings.artifacts), weights, settings.adapter)
+
+
+def _lazy(settings: SimulateSettings, weights: models.Weights, adapter: adapters.Adapter | None) -> _Lazy:
+    bent = f" with {adapter.name}" if adapter else ""
+    return _Lazy(lambda: adapters.build(settings, weights, adapter), f"{weights.name}{bent} on {settings.engine.kind}")
 
 
 @dataclasses.dataclass(slots=True)
@@ -265,7 +293,47 @@ def _play(
     there = sum(
         isinstance(event, records.Reply | records.Survey) for start in starts for event in logged.get(start.debate, ())
     )
-    rules = Rules(
+    rules = _rules(settings, prompts)
+    ranks = settings.trainer.ranks
+    with (
+        contextlib.closing(records.Log(path)) as log,
+        showing("debates", total, total - len(starts), (answers * len(starts) - there) // ranks) as progress,
+    ):
+
+        def seen(event: records.Start | records.Survey | records.Reply | records.End) -> None:
+            match event:
+                case records.Reply():
+                    progress.replies += 1
+                    progress.answers += 1
+                case records.Survey():
+                    progress.invalid += not event.valid
+                    progress.answers += 1
+                case records.End():
+                    progress.done += 1
+                case records.Start():
+                    pass
+            progress.show()
+
+        def keep(event: records.Start | records.Survey | records.Reply | records.End) -> None:
+            log.append(event)
+            seen(event)
+
+        def told(answer: Answer) -> None:
+            progress.tokens += answer.tokens
+            progress.prompt_tokens += answer.prompt_tokens
+
+        if ranks == 1:
+            play(lazy.get(), starts, logged, rules, settings.engine.concurrency, keep, told)
+            counts = [progress.replies, progress.tokens, progress.prompt_tokens]
+        else:
+            unfinished = {start.debate: logged.get(start.debate, ()) for start in starts}
+            plan = distributed.Plan(str(path.parent.resolve()), starts, unfinished)
+            counts = _share_out(settings, plan, lazy, rules, seen, told)
+        return _Counts(len(starts), progress.seconds, *counts)
+
+
+def _rules(settings: SimulateSettings, prompts: Prompts) -> Rules:
+    return Rules(
         prompts,
         settings.topics,
         settings.rounds,
@@ -274,34 +342,20 @@ def _play(
         settings.seed,
         settings.prompt.scale,
     )
-    live = lazy.get()
-    log = records.Log(path)
-    try:
-        with showing("debates", total, total - len(starts), answers * len(starts) - there) as progress:
 
-            def keep(event: records.Start | records.Survey | records.Reply | records.End) -> None:
-                log.append(event)
-                match event:
-                    case records.Reply():
-                        progress.replies += 1
-                        progress.answers += 1
-                    case records.Survey():
-                        progress.invalid += not event.valid
-                        progress.answers += 1
-                    case records.End():
-                        progress.done += 1
-                    case records.Start():
-                        pass
-                progress.show()
 
-            def told(answer: Answer) -> None:
-                progress.tokens += answer.tokens
-                progress.prompt_tokens += answer.prompt_tokens
-
-            play(live, starts, logged, rules, settings.engine.concurrency, keep, told)
-        return _Counts(len(starts), progress.seconds, progress.replies, progress.tokens, progress.prompt_tokens)
-    finally:
-        log.close()
+def _share_out(
+    settings: SimulateSettings,
+    plan: distributed.Plan | None,
+    lazy: _Lazy,
+    rules: Rules,
+    seen: Callable[[Any], None],
+    told: Callable[[Answer], None],
+) -> list[int]:
+    device = settings.engine.device if settings.engine.kind == "transformers" else "cpu"
+    return distributed.share_out(
+        settings.trainer, plan, lazy.get, device, rules, settings.engine.concurrency, seen, told
+    )
 
 
 def _tables(
