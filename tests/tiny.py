@@ -20,15 +20,25 @@ _CORPUS = [
 
 
 def tiny_model(
-    folder: Path, *, kind: str = "llama", chat: bool = True, digits: bool = True, head: int = 16, hidden: int = 64
+    folder: Path,
+    *,
+    kind: str = "llama",
+    chat: bool | str = True,
+    digits: bool = True,
+    special: tuple[str, str] = ("<|im_start|>", "<|im_end|>"),
+    begins: bool = False,
+    head: int = 16,
+    hidden: int = 64,
 ) -> Path:
     """Save a random model of two layers in `folder`, as safetensors with tokenizer and config.
 
     Args:
         folder: made when it is not there.
         kind: `llama`, `qwen2` or `qwen3`.
-        chat: with a chat template; a base model has none.
+        chat: with a chat template, this one or CHAT; a base model has none.
         digits: the tokenizer takes digits one by one, as SmolLM2's does; otherwise, as with Llama 3, "10" is one token.
+        special: the tokens that begin and end a text.
+        begins: the tokenizer puts the first of them before every text.
         head: numbers in an attention head; vLLM has CPU kernels from 32 on.
         hidden: numbers that a token is between the layers.
     """
@@ -36,14 +46,14 @@ def tiny_model(
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=_bpe(digits),
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
+        tokenizer_object=_bpe(digits, special, begins),
+        bos_token=special[0],
+        eos_token=special[1],
+        pad_token=special[1],
         unk_token="<|endoftext|>",
     )
     if chat:
-        tokenizer.chat_template = CHAT
+        tokenizer.chat_template = CHAT if chat is True else chat
     config: Any = AutoConfig.for_model(
         kind,
         vocab_size=len(tokenizer),
@@ -70,8 +80,8 @@ def tiny_model(
     return folder
 
 
-def _bpe(digits: bool) -> Any:
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+def _bpe(digits: bool, special: tuple[str, str], begins: bool) -> Any:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())
     cut = pre_tokenizers.Digits(individual_digits=True) if digits else pre_tokenizers.Split(Regex(_LLAMA3), "isolated")
@@ -80,9 +90,12 @@ def _bpe(digits: bool) -> Any:
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=384,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=list(dict.fromkeys(("<|endoftext|>", *special))),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(_CORPUS * 4, trainer)
+    if begins:
+        first = (special[0], tokenizer.token_to_id(special[0]))
+        tokenizer.post_processor = processors.TemplateProcessing(single=f"{special[0]} $A", special_tokens=[first])
     return tokenizer

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hustings.errors import HustingsError
+from hustings.errors import HustingsError, SettingsError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,6 +18,9 @@ _TRACEBACK = "HYDRA_FULL_ERROR"
 
 def entry(main: Callable[[], Any]) -> None:
     """Run a Hydra entry point; known errors become one paragraph and an exit code."""
+    if sys.argv[1:] in (["--help"], ["-h"]):
+        print(_help(Path(sys.argv[0]).resolve()))
+        return
     traceback_wanted = os.environ.get(_TRACEBACK, "0") != "0"
     os.environ[_TRACEBACK] = "1"
     from hydra.errors import HydraException, OverrideParseException
@@ -44,6 +47,29 @@ def entry(main: Callable[[], Any]) -> None:
         _fail(f"{error.filename}: {error.strerror}; choose a folder that can be written.", 2)
 
 
+def _help(script: Path) -> str:
+    """What Hydra would print, from the same templates; it composes the config anew for each group, which takes long."""
+    from string import Template
+
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import get_args_parser
+    from omegaconf import OmegaConf
+
+    conf = script.parent / "conf"
+    templates = (
+        OmegaConf.select(OmegaConf.load(conf / f"{name}.yaml"), "hydra.help.template") for name in (script.stem, "base")
+    )
+    groups = {
+        folder.name: sorted(option.stem for option in folder.glob("*.yaml"))
+        for folder in sorted(conf.iterdir())
+        if folder.is_dir()
+    }
+    return Template(next(filter(None, templates))).substitute(
+        APP_CONFIG_GROUPS="".join(f"{group}: {', '.join(options)}\n" for group, options in groups.items()),
+        FLAGS_HELP=Hydra.format_args_help(get_args_parser()),
+    )
+
+
 def _fail(text: str, code: int) -> None:
     print(text, file=sys.stderr, flush=True)
     sys.exit(code)
@@ -51,10 +77,17 @@ def _fail(text: str, code: int) -> None:
 
 def explain(message: str) -> str:
     """One paragraph from Hydra's words about a config that cannot be composed, with the nearest right spelling."""
-    option = re.search(r"Could not find '(?P<group>.+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
+    option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
         known = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
         group = option["group"]
+        if group == "hydra/launcher":
+            cluster = option["option"].removeprefix("submitit_")
+            return (
+                f"cluster={cluster}: the plugin of Hydra that starts jobs there is not installed; install it with "
+                f"pip install 'hustings[{cluster}]' (in a checkout: pip install -e '.[{cluster}]'), or run here with "
+                "cluster=local."
+            )
         return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], known)}"
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:
@@ -108,13 +141,22 @@ def simulate(config: "DictConfig") -> None:
     folder = Path(hydra.runtime.output_dir)
     try:
         settings = load(SimulateSettings, config)
+        if hydra.mode == RunMode.MULTIRUN and settings.trainer.ranks > 1:
+            raise SettingsError(
+                f"trainer.devices={settings.trainer.devices}, trainer.num_nodes={settings.trainer.num_nodes}: a job of "
+                "a sweep uses one device; set both to 1 and let cluster=joblib, slurm or ray run jobs side by side, or "
+                "run this without -m."
+            )
         from hustings import page, report, simulation, tracking
 
         if settings.dry_run:
             print(simulation.estimate(settings))
             _leave_nothing(folder)
             return
-        command = [Path(sys.argv[0]).name, *hydra.overrides.task]
+        if simulation.assists(settings):
+            _leave_nothing(folder)
+            return
+        command = [f"{hydra.job.name}.py", *hydra.overrides.task]
         with tracking.tracked(settings, "simulate", hydra.runtime.choices.get("experiment")) as track:
             outcome = simulation.run(settings, folder, command)
             tests = report.finish(folder, Path(settings.artifacts))
@@ -156,7 +198,7 @@ def train(config: "DictConfig") -> None:
         from hustings.training import main_process
 
         with tracking.tracked(settings, "train", None) as track:
-            outcome = bending.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+            outcome = bending.run(settings, folder, [f"{hydra.job.name}.py", *hydra.overrides.task])
             if main_process():
                 page.write_trainings([folder], folder / page.NAME)
             track(folder)
@@ -280,6 +322,7 @@ def hustings() -> None:
     )
     listing = commands.add_parser("adapters", help="what train.py has made")
     listing.add_argument("store", nargs="?", type=Path, default=Path("artifacts"), help="the artifact store")
+    commands.add_parser("doctor", help="what this machine can run, and the command to begin with")
     arguments = parser.parse_args()
     try:
         if arguments.command == "report":
@@ -290,6 +333,12 @@ def hustings() -> None:
             from hustings import tracking
 
             print(tracking.send(tracking.report(arguments.runs, arguments.entity), arguments.spec))
+        elif arguments.command == "doctor":
+            from hustings import doctor
+
+            here = Path("conf") if Path("conf/model").is_dir() else Path(__file__).resolve().parents[2] / "conf"
+            for part in doctor.shown(doctor.machine(), doctor.models(here)):
+                _show(part)
         elif arguments.command == "adapters":
             from hustings import adapters
 

@@ -11,6 +11,7 @@ HustingsError                exit code 2 unless noted
 ├── TrainingError            an adapter does not fit its model, or cannot be trained on this machine
 ├── AdapterError             there is no such adapter, or it belongs to another model
 ├── BenchmarkError           a benchmark does not exist, its data are missing or malformed, or it is too small
+├── SweepError               jobs of a sweep could not be started
 └── EngineError              an engine could not answer a request
 """
 
@@ -59,6 +60,10 @@ class AdapterError(HustingsError):
 
 class BenchmarkError(HustingsError):
     """A benchmark does not exist, its data are missing or malformed, or it is smaller than what was asked for."""
+
+
+class SweepError(HustingsError):
+    """Jobs of a sweep could not be started."""
 
 
 class EngineError(HustingsError):

@@ -165,6 +165,33 @@ class Log:
         os.close(self._file)
 
 
+def merge(path: Path, parts: Iterable[Path]) -> None:
+    """Append the events of other logs that are not in the log yet, and remove those logs.
+
+    Whatever was interrupted, doing it again loses nothing and writes nothing twice.
+    """
+    parts = list(parts)
+    if not parts:
+        return
+    known = {_place(event) for event in read(path)} if path.exists() else set[tuple[object, ...]]()
+    log = Log(path)
+    try:
+        for part in parts:
+            for event in read(part):
+                if _place(event) not in known:
+                    known.add(_place(event))
+                    log.append(event)
+    finally:
+        log.close()
+    for part in parts:
+        part.unlink()
+
+
+def _place(event: Start | Survey | Reply | End) -> tuple[object, ...]:
+    """What an event is, whatever it says: a debate has each once."""
+    return event.kind, event.debate, getattr(event, "iteration", None), getattr(event, "agent", None)
+
+
 def attitudes(events: Iterable[Start | Survey | Reply | End], model: str, adapter: str, seed: int) -> "pd.DataFrame":
     """The tidy table of every survey answer, columns ATTITUDES, ordered by debate, iteration and agent.
 

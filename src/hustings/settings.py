@@ -426,6 +426,22 @@ def _fitting(model: ModelSettings, engine: EngineSettings) -> None:
         )
 
 
+class TrainerSettings(Settings):
+    """Over how many devices Lightning shares out the debates of the transformers engine."""
+
+    devices: int = Field(ge=1)
+    """On each machine."""
+    num_nodes: int = Field(ge=1)
+    """Machines."""
+    strategy: Text
+    """Of Lightning; `auto` is ddp, which is all that debates need."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that play, one a device."""
+        return self.devices * self.num_nodes
+
+
 class SimulateSettings(Settings):
     """Everything that `simulate.py` needs."""
 
@@ -439,6 +455,7 @@ class SimulateSettings(Settings):
     sampling: SamplingSettings
     tracker: TrackerSettings = knob()
     analysis: AnalysisSettings = knob()
+    trainer: TrainerSettings = knob()
     seed: int = Field(ge=0)
     repetitions: int = knob(ge=1)
     """Debates on each topic; raising it extends what exists."""
@@ -462,6 +479,12 @@ class SimulateSettings(Settings):
             )
         if self.adapter is not None and self.engine.kind == "planted":
             raise ValueError(f"adapter={self.adapter}: engine=planted has no model to put it on; choose another engine")
+        if self.trainer.ranks > 1 and self.engine.kind not in ("transformers", "planted"):
+            raise ValueError(
+                f"trainer.devices={self.trainer.devices}, trainer.num_nodes={self.trainer.num_nodes}: debates are "
+                f"shared out for engine=transformers only, and engine={self.engine.kind} uses what it needs by itself; "
+                "set both to 1, or set engine=transformers"
+            )
         parties = self.society.parties
         for role in (*self.composition.roles, *self.composition.observers):
             if role != "default" and role not in parties:

@@ -1,5 +1,6 @@
 """The main job: personas, debates, tables and figures, each made only as far as it is not there yet."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hustings import adapters, models, records, report
+from hustings import adapters, distributed, models, records, report
 from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.debate import personas, protocol
 from hustings.debate.estimate import Counter, count
@@ -80,15 +81,15 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     weights, adapter = _model(settings, store)
     if settings.engine.kind == "openai":
         say(estimate(settings))
-    base = lazy = _Lazy(lambda: adapters.build(settings, weights, None), f"{weights.name} on {settings.engine.kind}")
+    base = lazy = _lazy(settings, weights, None)
     if adapter is not None:
-        name = f"{weights.name} with {adapter.name} on {settings.engine.kind}"
-        lazy = _Lazy(lambda: adapters.build(settings, weights, adapter), name)
+        lazy = _lazy(settings, weights, adapter)
     slug, substance = _named(settings, weights, adapter)
     counts = _Counts()
     try:
         with held(store, "debates", slug, substance, wait=False) as artifact:
             path = artifact.folder / EVENTS
+            distributed.gather(artifact.folder, EVENTS)
             logged = _logged(path)
             missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
             if missing:
@@ -103,12 +104,32 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
                     _play(settings, prompts, path, starts, logged, len(seats), lazy, counts)
                 finally:
                     artifact.grow(spent=counts.added(artifact.manifest.get("spent")))
+            elif distributed.awaited(settings.trainer):
+                _play(settings, prompts, path, [], logged, len(seats), lazy, counts)
             if artifact.growing:
                 artifact.seal()
             return _tables(settings, weights, adapter, artifact, set(seats), folder, command, counts)
     finally:
         base.close()
         lazy.close()
+
+
+def assists(settings: SimulateSettings) -> bool:
+    """Play a share of a run that another process leads, if this process was started for that, and say so."""
+    if settings.trainer.ranks == 1 or distributed.first():
+        return False
+    weights, adapter = _model(settings, Path(settings.artifacts))
+    lazy = _lazy(settings, weights, adapter)
+    try:
+        _share_out(settings, None, lazy, _rules(settings, Prompts(settings.prompt)), lambda _: None, lambda _: None)
+    finally:
+        lazy.close()
+    return True
+
+
+def _lazy(settings: SimulateSettings, weights: models.Weights, adapter: adapters.Adapter | None) -> _Lazy:
+    bent = f" with {adapter.name}" if adapter else ""
+    return _Lazy(lambda: adapters.build(settings, weights, adapter), f"{weights.name}{bent} on {settings.engine.kind}")
 
 
 @dataclasses.dataclass(slots=True)
@@ -381,38 +402,62 @@ def _play(
     there = sum(
         isinstance(event, records.Reply | records.Survey) for start in starts for event in logged.get(start.debate, ())
     )
-    live = lazy.get()
-    log = records.Log(path)
-    try:
-        with showing("debates", total, total - len(starts), answers * len(starts) - there) as progress:
+    rules = _rules(settings, prompts)
+    ranks = settings.trainer.ranks
+    with (
+        contextlib.closing(records.Log(path)) as log,
+        showing("debates", total, total - len(starts), (answers * len(starts) - there) // ranks) as progress,
+    ):
 
-            def keep(event: records.Start | records.Survey | records.Reply | records.End) -> None:
-                log.append(event)
-                match event:
-                    case records.Reply():
-                        progress.replies += 1
-                        progress.answers += 1
-                    case records.Survey():
-                        progress.invalid += not event.valid
-                        progress.answers += 1
-                    case records.End():
-                        progress.done += 1
-                    case records.Start():
-                        pass
-                progress.show()
+        def seen(event: records.Start | records.Survey | records.Reply | records.End) -> None:
+            match event:
+                case records.Reply():
+                    progress.replies += 1
+                    progress.answers += 1
+                case records.Survey():
+                    progress.invalid += not event.valid
+                    progress.answers += 1
+                case records.End():
+                    progress.done += 1
+                case records.Start():
+                    pass
+            progress.show()
 
-            def told(answer: Answer) -> None:
-                counts.told(answer, settings.model.price)
-                progress.tokens += answer.tokens
-                progress.dollars, progress.refusals = counts.dollars, counts.refusals
+        def keep(event: records.Start | records.Survey | records.Reply | records.End) -> None:
+            log.append(event)
+            seen(event)
 
-            try:
-                play(live, starts, logged, _rules(settings, prompts), settings.engine.concurrency, keep, told)
-            finally:
-                counts.played = progress.done - total + len(starts)
-                counts.seconds, counts.replies = progress.seconds, progress.replies
-    finally:
-        log.close()
+        def told(answer: Answer) -> None:
+            counts.told(answer, settings.model.price)
+            progress.tokens += answer.tokens
+            progress.dollars, progress.refusals = counts.dollars, counts.refusals
+
+        try:
+            if ranks == 1:
+                play(lazy.get(), starts, logged, rules, settings.engine.concurrency, keep, told)
+            else:
+                unfinished = {start.debate: logged.get(start.debate, ()) for start in starts}
+                plan = distributed.Plan(str(path.parent.resolve()), starts, unfinished)
+                progress.replies, counts.tokens, counts.prompt_tokens = _share_out(
+                    settings, plan, lazy, rules, seen, told
+                )
+        finally:
+            counts.played = progress.done - total + len(starts)
+            counts.seconds, counts.replies = progress.seconds, progress.replies
+
+
+def _share_out(
+    settings: SimulateSettings,
+    plan: distributed.Plan | None,
+    lazy: _Lazy,
+    rules: Rules,
+    seen: Callable[[Any], None],
+    told: Callable[[Answer], None],
+) -> list[int]:
+    device = settings.engine.device if settings.engine.kind == "transformers" else "cpu"
+    return distributed.share_out(
+        settings.trainer, plan, lazy.get, device, rules, settings.engine.concurrency, seen, told
+    )
 
 
 def _rules(settings: SimulateSettings, prompts: Prompts) -> Rules:

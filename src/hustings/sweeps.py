@@ -1,44 +1,190 @@
-"""What Hydra calls when a sweep ends; the rest of the library does not know of it."""
+"""What a sweep does when a job fails and when all have ended; the rest of the library does not know of it.
 
+It knows nothing of where jobs run: Hydra's launchers see to that, here, on Slurm or on Ray.
+"""
+
+import itertools
 import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
+
+from hustings.errors import HustingsError, SweepError, first_line
+from hustings.progress import say
+
+ERROR = "error.txt"
+"""In a job's folder: the traceback of an error that is not the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A job that did not end well."""
+
+    number: int
+    overrides: tuple[str, ...]
+    reason: str
+
+
+class _Tolerant(Launcher):
+    """A launcher whose failing jobs are written down and do not end the sweep."""
+
+    def __init__(self, inner: Launcher, folder: Path, failures: list[Failure]) -> None:
+        self._inner, self._folder, self._failures = inner, folder, failures
+
+    def setup(self, **_: Any) -> None:
+        """Nothing: the inner launcher is ready."""
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; those that failed return nothing."""
+        numbered = list(enumerate(job_overrides, initial_job_idx))
+        try:
+            returns = list(self._inner.launch(job_overrides, initial_job_idx))
+        except Exception as error:
+            return self._lost(numbered, error)
+        for (number, overrides), job in zip(numbered, returns, strict=True):
+            if job.status == JobStatus.FAILED:
+                self._failed(number, overrides, _reason(self._folder / str(number), _error(job)))
+                job.status, job.return_value = JobStatus.COMPLETED, None
+        return returns
+
+    def _lost(self, numbered: list[tuple[int, Sequence[str]]], error: Exception) -> Sequence[JobReturn]:
+        """A launcher gives up when one job's process dies; what other jobs have finished is on disk."""
+        if not any((self._folder / str(number)).exists() for number, _ in numbered):
+            raise SweepError(
+                f"cluster: the launcher could not start the jobs ({first_line(error)}); check the settings under "
+                "hydra.launcher, or run here with cluster=local."
+            ) from error
+        for number, overrides in numbered:
+            if not (self._folder / str(number) / "manifest.json").exists():
+                self._failed(number, overrides, f"its process gave no answer ({first_line(error)})")
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in numbered]
+
+    def _failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
+        self._failures.append(Failure(number, tuple(overrides), reason))
+
+
+def _error(job: JobReturn) -> BaseException:
+    """What a failed job raised; asking for its result would print a line of Hydra's and raise it here."""
+    return job._return_value  # pyright: ignore[reportPrivateUsage]
+
+
+def _reason(folder: Path, error: BaseException) -> str:
+    if isinstance(error, HustingsError):
+        return str(error)
+    where = f"; see {os.path.relpath(folder / ERROR)}" if (folder / ERROR).exists() else ""
+    return f"{type(error).__name__}: {first_line(Exception(error))}{where}"
 
 
 class SweepEnd(Callback):
-    """Gives a sweep's folder the tables and figures of all its jobs together."""
+    """Lets a sweep outlive its failing jobs; gives its folder the tables and figures of all its jobs together."""
+
+    def __init__(self) -> None:
+        self._failures: list[Failure] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Put a tolerant launcher between Hydra's sweeper and the launcher, where Hydra has no hook."""
+        plugins = Plugins.instance()
+        make = plugins.instantiate_launcher
+        folder = Path(config.hydra.sweep.dir)
+
+        def tolerant(**context: Any) -> Launcher:
+            del vars(plugins)["instantiate_launcher"]  # the class's own again: workers get a copy of the plugins
+            return _Tolerant(make(**context), folder, self._failures)
+
+        vars(plugins)["instantiate_launcher"] = tolerant
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Keep the traceback of an error of ours in the folder of the job, which may run on another machine."""
+        error = _error(job_return)
+        if job_return.status == JobStatus.FAILED and not isinstance(error, HustingsError):
+            folder = Path(config.hydra.runtime.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ERROR).write_text("".join(traceback.format_exception(error)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Compare the jobs that have ended well with the first of them."""
+        """Put the jobs that have ended well together; say which failed, and end with their code."""
+        folder = Path(config.hydra.sweep.dir)
+        made = self.together(folder)
+        if self._failures:
+            say(told(self._failures, list(config.hydra.overrides.hydra)))
+        if made:
+            print(f"run: {os.path.relpath(folder)}", flush=True)
+        if self._failures:
+            sys.exit(SweepError.exit_code)
+
+    def together(self, folder: Path) -> bool:
+        """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare."""
         from hustings import page, report
 
-        folder = Path(config.hydra.sweep.dir)
         runs, trainings = report.jobs(folder), report.trainings(folder)
         if len(runs) > 1:
             report.compare(runs, folder)
             page.write(runs, folder / page.NAME)
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / page.NAME)
-        else:
-            return
-        print(f"run: {os.path.relpath(folder)}")
+        return len(runs) > 1 or len(trainings) > 1
 
 
-class Table1(Callback):
+class Table1(SweepEnd):
     """Gives an evaluation sweep's folder the table of all its rows."""
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+    def together(self, folder: Path) -> bool:
         """Put the rows of the jobs that have ended well together."""
         from hustings import page, report
         from hustings.evaluation import table
 
-        folder = Path(config.hydra.sweep.dir)
         runs = report.jobs(folder, table.SCORES)
         if runs:
             made, tests = table.write(runs, folder)
             page.write_evaluation(runs, table.shown(made, tests), folder / page.NAME)
             print(table.markdown(made, tests))
-            print(f"run: {os.path.relpath(folder)}")
+        return bool(runs)
+
+
+def told(failures: Sequence[Failure], hydra: Sequence[str]) -> str:
+    """What failed, why, and the commands that run only those jobs again.
+
+    Args:
+        hydra: overrides of Hydra's own settings that the sweep was given.
+    """
+    lines = [f"{len(failures)} of the sweep's jobs failed:"]
+    for reason, group in itertools.groupby(failures, key=lambda failure: failure.reason):
+        same = list(group)
+        common = set.intersection(*(set(failure.overrides) for failure in failures)) if len(failures) > 1 else set()
+        for failure in same:
+            own = [override for override in failure.overrides if override not in common] or failure.overrides
+            lines.append(f"  job {failure.number} ({' '.join(own)})")
+        lines.append(f"    {reason}")
+    kept = [word for word in hydra if not word.startswith(("hydra.mode=", "hydra.sweep.dir=", "hydra.run.dir="))]
+    lines.append("To run only these again (and then the whole sweep, for its tables: what is there takes a second):")
+    script = Path(sys.argv[0]).name
+    lines += [
+        f"  python {shlex.join([script, '-m', *words, *kept])}" for words in again([it.overrides for it in failures])
+    ]
+    return "\n".join(lines)
+
+
+def again(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Overrides of the sweeps that have exactly these jobs: one when they are a product, else one for each job."""
+    values: dict[str, dict[str, None]] = {}
+    for job in jobs:
+        for override in job:
+            key, _, value = override.partition("=")
+            values.setdefault(key, {})[value] = None
+    product = {
+        tuple(f"{key}={value}" for key, value in zip(values, chosen, strict=True))
+        for chosen in itertools.product(*values.values())
+    }
+    if product == {tuple(job) for job in jobs}:
+        return [[f"{key}={','.join(chosen)}" for key, chosen in values.items()]]
+    return [list(job) for job in jobs]

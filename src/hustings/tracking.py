@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import wandb
     from wandb_workspaces.reports.v2 import interface as v2
 
-_OURS = {"tracker", "artifacts", "analysis"}
+_OURS = {"tracker", "artifacts", "analysis", "trainer"}
 _SPOKEN = ["debate", "topic", "iteration", "agent", "role", "persona", "name", "text", "tokens", "finish"]
 
 

@@ -7,11 +7,11 @@ An engine does not know what a debate is. It knows prompts, seeds and limits; wh
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hustings.errors import EngineError
+from hustings.errors import EngineError, ModelError, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,52 @@ class Engine(ABC):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Chat:
+    """One user turn, as the chat template of a model writes it; a model without one reads it and a blank line.
+
+    Templates differ: some refuse a system's or a second user's turn, so there is neither; some write the token that
+    begins a text, some leave it to the tokenizer; some set a space before the answer, some do not.
+
+    Args:
+        render: puts turns (role, content) through the template, with or without the opening of the answer; None when
+            the model has no template.
+        bos: the token that begins a text, as it is written; empty when there is none.
+
+    Raises:
+        ModelError: the template does not take a single user's turn.
+    """
+
+    def __init__(self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str) -> None:
+        self._render, self._bos = render, bos
+        self._gap = ""
+        if render is None:
+            return
+        user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+        try:
+            opened = render([user], True)
+        except Exception as error:  # a template raises what it likes
+            raise ModelError(
+                f"The model's chat template refuses a single turn of the user ({first_line(error)}); take another "
+                "model, or correct the template that is in its folder or file."
+            ) from error
+        try:
+            if render([user, assistant], False).startswith(f"{opened} b"):
+                self._gap = " "
+        except Exception:  # it is not made for conversations
+            pass
+
+    def text(self, prompt: str, start: str = "") -> str:
+        """What the model reads: the user's turn, and the words that the answer begins with."""
+        if self._render is None:
+            return f"{prompt}\n\n{start}"
+        opened = self._render([{"role": "user", "content": prompt}], True)
+        return f"{opened}{self._gap}{start}" if start else opened
+
+    def begun(self, text: str) -> bool:
+        """Whether a text has the token that begins it, so that the tokenizer must not add another."""
+        return bool(self._bos) and text.startswith(self._bos)
 
 
 def check_length(request: Request, prompt: int, answer: int, context: int) -> None:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
+from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError, first_line
+from hustings.gguf import gguf_header
 from hustings.settings import OpenvinoSettings
 
 _EXACT = {
@@ -74,6 +75,10 @@ class OpenvinoEngine(Engine):
                 "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; for others set engine=transformers."
             ) from error
         self._tokenizer = self._pipeline.get_tokenizer()
+        self._chat = Chat(self._rendered if self._tokenizer.chat_template else None, self._tokenizer.get_bos_token())
+        header = gguf_header(gguf)
+        llama = "llama" in (header.get("tokenizer.ggml.model"), str(header.get("tokenizer.ggml.pre"))[:5])
+        self._begins = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
         self._end: set[int] = set(self._pipeline.get_config().stop_token_ids)
         self._company: list[Any] = []
         self._count = 0
@@ -116,15 +121,14 @@ class OpenvinoEngine(Engine):
             running = still
         self._dismiss()
 
+    def _rendered(self, turns: list[dict[str, str]], opening: bool) -> str:
+        return self._tokenizer.apply_chat_template(turns, opening, extra_context={"enable_thinking": False})
+
     def _start(self, request: Request) -> _Job:
-        turn = [{"role": "user", "content": request.prompt}]
-        templated = bool(self._tokenizer.chat_template)
-        text = (
-            self._tokenizer.apply_chat_template(turn, add_generation_prompt=True)
-            if templated
-            else request.prompt + "\n\n"
-        )
-        prompt = self._tokenizer.encode(text + request.start, add_special_tokens=not templated).input_ids
+        text = self._chat.text(request.prompt, request.start)
+        if self._begins and not self._chat.begun(text):
+            text = self._tokenizer.get_bos_token() + text
+        prompt = self._tokenizer.encode(text, add_special_tokens=False).input_ids
         length = int(prompt.shape[1])
         check_length(request, length, request.sampling.max_tokens, self._context)
         config = self._drawn(request.options) if request.options else self._sampled(request)

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length, disjoint
+from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.models import Weights, as_folder
 from hustings.progress import say
@@ -69,6 +69,7 @@ class TransformersEngine(Engine):
         self._model: Any = model.eval()
         if adapter is not None:
             self._model = with_adapter(self._model, adapter).eval()
+        self._chat = chat_of(self._tokenizer)
         self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -87,7 +88,7 @@ class TransformersEngine(Engine):
                         yield row.request, answer
 
     def _row(self, request: Request) -> _Row:
-        prompt = prompt_tokens(self._tokenizer, request)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request)
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
@@ -217,17 +218,21 @@ class _State:
             self._mask = self._mask[places]
 
 
-def prompt_tokens(tokenizer: Any, request: Request) -> list[int]:
+def chat_of(tokenizer: Any) -> Chat:
+    """The chat template of a tokenizer."""
+
+    def rendered(turns: list[dict[str, str]], opening: bool) -> str:
+        return tokenizer.apply_chat_template(
+            turns, add_generation_prompt=opening, tokenize=False, enable_thinking=False
+        )
+
+    return Chat(rendered if tokenizer.chat_template else None, tokenizer.bos_token or "")
+
+
+def prompt_tokens(tokenizer: Any, chat: Chat, request: Request) -> list[int]:
     """A request as the model sees it: through the chat template, with the beginning of the answer after it."""
-    templated = bool(tokenizer.chat_template)
-    turn = [{"role": "user", "content": request.prompt}]
-    text: str = (
-        tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        if templated
-        else request.prompt + "\n\n"
-    )
-    # A template writes the token that begins a text by itself.
-    return tokenizer(text + request.start, add_special_tokens=not templated).input_ids
+    text = chat.text(request.prompt, request.start)
+    return tokenizer(text, add_special_tokens=not chat.begun(text)).input_ids
 
 
 def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:

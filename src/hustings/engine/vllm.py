@@ -17,6 +17,7 @@ from typing import Any
 from hustings.engine.base import Answer, Completion, Engine, Request, check_length
 from hustings.engine.transformers import (
     Tokens,
+    chat_of,
     continuation,
     dtype_of,
     ends_of,
@@ -135,6 +136,7 @@ class VllmEngine(Engine):
                 "engine.cache_gb, model.context); VLLM_LOGGING_LEVEL=INFO in the environment shows what it does."
             ) from error
         generation: dict[str, Any] = self._engine.model_config.try_get_generation_config()
+        self._chat = chat_of(self._tokenizer)
         self._end = ends_of(generation.get("eos_token_id"), self._tokenizer)
         promise = settings.precision if alone or settings.precision == "exact" else "workers"
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -157,7 +159,7 @@ class VllmEngine(Engine):
                 self._engine.abort_request(list(running))
 
     def _start(self, request: Request) -> _Job:
-        prompt = prompt_tokens(self._tokenizer, request)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request)
         sequences = sequences_of(self._tokenizer, request.options)
         longest = max(map(len, sequences), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)

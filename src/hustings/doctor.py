@@ -1,0 +1,221 @@
+"""What this machine can run: hardware, packages, keys, weights, and the model that suits it best.
+
+It loads no model and imports none of the engines; of a key it only tells whether it is set.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hustings.errors import ModelError, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PACKAGES = {
+    "openvino-genai": "engine=openvino",
+    "torch": "engine=transformers, train.py",
+    "transformers": "engine=transformers, train.py",
+    "bitsandbytes": "engine=transformers_8bit, quantization",
+    "vllm": "engine=vllm",
+    "openai": "engine=openai",
+    "pytorch-lightning": "trainer.devices",
+    "hydra-joblib-launcher": "cluster=joblib",
+    "hydra-submitit-launcher": "cluster=slurm",
+    "hydra-ray-launcher": "cluster=ray",
+    "wandb": "tracker=wandb",
+}
+KEYS = {
+    "OPENAI_API_KEY": "models of an API",
+    "HF_TOKEN": "models whose licence is accepted on the hub",
+    "WANDB_API_KEY": "tracker=wandb tracker.mode=online",
+}
+_GB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What there is to compute with."""
+
+    processor: str
+    cores: int
+    memory: float
+    """GB."""
+    free_memory: float
+    """GB."""
+    free_disk: float
+    """GB where models are kept."""
+    gpus: tuple[tuple[str, float], ...]
+    """Name and memory in GB, as nvidia-smi tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of conf/model, and what becomes of it here."""
+
+    name: str
+    engine: str
+    source: str
+    licence: str
+    memory: float | None
+    """That its engine needs, GB; None for those of an API."""
+    here: bool
+    """Whether its weights are on this machine."""
+    retired: bool
+
+    def place(self, machine: Machine) -> str:
+        """Where it runs: `GPU`, `CPU`, `CPU, slowly`, `API` or `no`."""
+        if self.retired:
+            return "no longer served"
+        if self.memory is None:
+            return "API"
+        if self.engine == "openvino":
+            return "CPU" if self.memory <= machine.memory else "no"
+        if self.memory <= max((memory for _, memory in machine.gpus), default=0.0):
+            return "GPU"
+        return "CPU, slowly" if 2 * self.memory <= machine.memory else "no"  # float32 where it computes in it
+
+
+def machine() -> Machine:
+    """This one."""
+    import psutil
+
+    from hustings.models import cache_folder
+
+    memory = psutil.virtual_memory()
+    place = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
+    return Machine(
+        _processor(),
+        psutil.cpu_count(logical=False) or os.cpu_count() or 1,
+        memory.total / _GB,
+        memory.available / _GB,
+        shutil.disk_usage(place).free / _GB,
+        _gpus(),
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _gpus() -> tuple[tuple[str, float], ...]:
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+        rows = [line.rpartition(",") for line in done.stdout.splitlines() if line.strip()]
+        return tuple((name.strip(), float(memory) / 1024) for name, _, memory in rows)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ()
+
+
+def models(conf: Path) -> list[Model]:
+    """Those of conf/model that name their weights, smallest first."""
+    from omegaconf import OmegaConf
+
+    files = sorted((conf / "model").glob("*.yaml"))
+    if not files:
+        raise SettingsError(f"{conf / 'model'}: there are no model configs; run hustings doctor in the checkout.")
+    found = [model for file in files if (model := _model(file.stem, OmegaConf.to_container(OmegaConf.load(file))))]
+    return sorted(found, key=lambda model: (model.memory is None, model.memory or 0.0, model.name))
+
+
+def _model(name: str, plain: Any) -> Model | None:
+    if plain.get("path") == "???" or (plain.get("source") == "hub" and not plain.get("id")):
+        return None
+    inherited = [entry for entry in plain.get("defaults", []) if isinstance(entry, dict)]
+    engine = next((str(value) for entry in inherited for key, value in entry.items() if "engine" in str(key)), "")
+    return Model(
+        name,
+        engine,
+        plain.get("source", ""),
+        plain.get("licence") or "–",
+        plain.get("memory_gb"),
+        _here(plain),
+        bool(plain.get("retired")),
+    )
+
+
+def _here(plain: Any) -> bool:
+    if plain.get("source") == "embedded":
+        from hustings.models import embedded
+
+        try:
+            return embedded().gguf is not None
+        except ModelError:
+            return False
+    if plain.get("source") != "hub":
+        return False
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    folder = cache / f"models--{plain['id'].replace('/', '--')}"
+    return any(folder.glob("snapshots/*/*.safetensors"))
+
+
+def best(found: Iterable[Model], on: Machine) -> Model | None:
+    """The largest that runs at full speed here; one whose weights are here before a larger one that is not."""
+    for places in (("GPU",), ("CPU",)):
+        ready = [model for model in found if model.place(on) in places]
+        if ready:
+            return max(ready, key=lambda model: (model.here, model.memory or 0.0))
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that engines and launchers need; empty for those that are not installed."""
+    there: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            there[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            there[package] = ""
+    return there
+
+
+def shown(on: Machine, found: Sequence[Model]) -> "list[RenderableType]":
+    """All of it for the screen."""
+    from rich.table import Table
+
+    gpus = ", ".join(f"{name} ({memory:.0f} GB)" for name, memory in on.gpus) or "none that nvidia-smi knows"
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_row("processor", f"{on.processor}, {on.cores} cores")
+    facts.add_row("memory", f"{on.memory:.0f} GB, {on.free_memory:.0f} GB free")
+    facts.add_row("GPU", gpus)
+    facts.add_row("disk", f"{on.free_disk:.0f} GB free for models")
+    there = versions()
+    if on.gpus and "+cpu" in there["torch"]:
+        facts.add_row("", "torch is built without CUDA, so no GPU is used; install a CUDA build of torch")
+    packages = Table("package", "version", "for", box=None, pad_edge=False)
+    for package, use in PACKAGES.items():
+        packages.add_row(package, there[package] or "not installed", use)
+    keys = Table("key", "", "for", box=None, pad_edge=False)
+    for key, use in KEYS.items():
+        keys.add_row(key, "set" if os.environ.get(key) else "not set", use)
+    table = Table("model", "engine", "needs", "weights", "runs on", "licence", box=None, pad_edge=False)
+    for model in found:
+        memory = f"{model.memory:g} GB" if model.memory else "–"
+        weights = "–" if model.memory is None else "here" if model.here else "to be downloaded"
+        table.add_row(model.name, model.engine, memory, weights, model.place(on), model.licence)
+    return [facts, "", packages, "", keys, "", table, "", advice(found, on)]
+
+
+def advice(found: Sequence[Model], on: Machine) -> str:
+    """The command to begin with."""
+    chosen = best(found, on)
+    if chosen is None:
+        return "No model of conf/model fits this machine; `make demo` installs the embedded one."
+    text = f"best here: python simulate.py model={chosen.name}"
+    larger = best([model for model in found if not model.here], on)
+    if chosen.here and larger and (larger.memory or 0) > (chosen.memory or 0) and larger.place(on) != "CPU, slowly":
+        text += f"\nafter a download: python simulate.py model={larger.name}"
+    return text if chosen.here else f"{text} (its weights are downloaded first)"

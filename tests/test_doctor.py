@@ -1,0 +1,64 @@
+"""What `hustings doctor` says of machines: this one, and others that are described to it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CONF, ROOT
+
+from hustings import doctor
+from hustings.doctor import Machine, Model
+
+LAPTOP = Machine("a laptop", 4, 16.0, 8.0, 100.0, ())
+SERVER = Machine("a server", 32, 256.0, 200.0, 1000.0, (("H100", 80.0),))
+
+
+def test_it_tells_of_this_machine_quickly_and_never_what_a_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    code = (
+        "import sys; from hustings.cli import hustings; sys.argv[1:] = ['doctor']; hustings(); "
+        "print({'torch', 'transformers', 'openvino_genai', 'vllm'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert "canary" not in done.stdout + done.stderr
+    words = done.stdout.split()
+    assert {"processor", "memory", "GPU", "disk", "OPENAI_API_KEY", "smollm2", "llama2", "mistral"} <= {*words}
+    assert any(
+        line.split() == ["OPENAI_API_KEY", "set", "models", "of", "an", "API"] for line in done.stdout.splitlines()
+    )
+    assert "best here: python simulate.py model=smollm2" in done.stdout
+
+
+def known(**here: bool) -> list[Model]:
+    found = {model.name: model for model in doctor.models(CONF)}
+    return [
+        Model(it.name, it.engine, it.source, it.licence, it.memory, here.get(it.name, False), it.retired)
+        for it in found.values()
+    ]
+
+
+def test_models_run_where_their_memory_is() -> None:
+    places = {model.name: (model.place(LAPTOP), model.place(SERVER)) for model in known()}
+    assert places["smollm2"] == ("CPU", "CPU")
+    assert places["mistral"] == ("CPU, slowly", "GPU")
+    assert places["llama33_70b"] == ("no", "GPU")
+
+
+def test_the_best_is_the_largest_at_full_speed_and_weights_that_are_here_come_first() -> None:
+    assert doctor.advice(known(smollm2=True), LAPTOP).splitlines() == [
+        "best here: python simulate.py model=smollm2",
+        "after a download: python simulate.py model=qwen25_05b",
+    ]
+    assert doctor.advice(known(), SERVER).startswith("best here: python simulate.py model=mistral_small (its weights")
+    assert doctor.advice(known(mistral=True), SERVER).startswith("best here: python simulate.py model=mistral\n")
+
+
+def test_weights_of_the_hub_are_found_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "models--mistralai--Mistral-7B-Instruct-v0.2" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert not {model.name: model.here for model in doctor.models(CONF)}["mistral"]
+    (folder / "model.safetensors").write_bytes(b"")
+    assert {model.name: model.here for model in doctor.models(CONF)}["mistral"]

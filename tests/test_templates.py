@@ -1,0 +1,86 @@
+"""Prompts as models of every family read them: golden texts of their own chat templates, through both engines.
+
+Templates (templates/*.jinja) are those that the families publish; golden texts (templates/*.txt) are a reply and a
+survey, the reply with the words that it begins with.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_transformers_engine import settings as transformers_settings
+from tiny import tiny_model
+
+from hustings.engine.base import Chat, Request, Sampling, Turn
+from hustings.engine.openvino import OpenvinoEngine
+from hustings.engine.transformers import TransformersEngine
+from hustings.errors import ModelError
+from hustings.models import Weights, as_gguf
+from hustings.settings import OpenvinoSettings
+
+TEMPLATES = Path(__file__).parent / "templates"
+FAMILIES: dict[str, tuple[tuple[str, str], bool]] = {
+    "llama2": (("<s>", "</s>"), True),
+    "llama3": (("<|begin_of_text|>", "<|eot_id|>"), True),
+    "mistral": (("<s>", "</s>"), True),
+    "qwen25": (("<|endoftext|>", "<|im_end|>"), False),
+    "gemma": (("<bos>", "<eos>"), True),
+    "phi": (("<|endoftext|>", "<|im_end|>"), False),
+    "smollm2": (("<|im_start|>", "<|im_end|>"), False),
+    "solar": (("<s>", "</s>"), True),
+    "none": (("<s>", "</s>"), True),
+}
+"""The tokens that begin and end a text, and whether the tokenizer puts the first of them there by itself."""
+PROMPT = "You are Ann.\n\nThe debate about racism so far:\nBob: It's a problem.\n\n"
+
+
+def requests() -> list[Request]:
+    sampling = Sampling(1.0, 4)
+    return [
+        Request(PROMPT + "Ann, it is your turn.", 1, sampling, Turn("d", 0, "", 0, "reply", "Ann"), "Ann:"),
+        Request(PROMPT + "How big?", 1, sampling, Turn("d", 0, "", 0, "survey", "Ann"), options=("0", "10")),
+    ]
+
+
+def model(folder: Path, family: str) -> Path:
+    special, begins = FAMILIES[family]
+    template = TEMPLATES / f"{family}.jinja"
+    chat = template.read_text() if template.exists() else False
+    return tiny_model(folder, chat=chat, special=special, begins=begins)
+
+
+def golden(family: str) -> str:
+    return (TEMPLATES / f"{family}.txt").read_text()
+
+
+def shown(texts: list[str]) -> str:
+    return "\n--------\n".join(texts) + "\n"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformers_reads_the_familys_own_prompt_with_one_beginning(tmp_path: Path, family: str) -> None:
+    weights = Weights("tiny", "tiny", None, model(tmp_path, family))
+    with TransformersEngine(weights, transformers_settings(), 512) as engine:
+        prompts = [engine._row(request).prompt for request in requests()]
+        assert shown([engine._tokenizer.decode(prompt) for prompt in prompts]) == golden(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_openvino_reads_the_familys_own_prompt_with_one_beginning(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
+    gguf = as_gguf(Weights("tiny", family, None, model(tmp_path / "tiny", family)))
+    of: dict[str, Any] = {"precision": "fast", "faithful": True, "device": "CPU", "cache_gb": 1, "threads": None}
+    with OpenvinoEngine(gguf, OpenvinoSettings(kind="openvino", concurrency=2, **of), 512) as engine:
+        prompts = [engine._start(request).prompt for request in requests()]
+        texts = [engine._tokenizer.decode(prompt, skip_special_tokens=False)[0] for prompt in prompts]
+        assert shown(texts) == golden(family)
+
+
+def test_a_template_that_refuses_every_user_is_an_error_that_says_why() -> None:
+    def refuse(turns: list[dict[str, str]], opening: bool) -> str:
+        raise ValueError("Only systems are supported!")
+
+    with pytest.raises(ModelError, match=r"refuses a single turn of the user \(Only systems are supported!\)"):
+        Chat(refuse, "")
