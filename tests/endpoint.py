@@ -204,7 +204,7 @@ p = xllamacpp.CommonParams()
 p.model.path, p.port, p.hostnames = sys.argv[1], int(sys.argv[2]), ["127.0.0.1"]
 p.n_parallel = 2
 p.n_ctx = 4096 * p.n_parallel
-p.cpuparams.n_threads = 2
+p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(p)
 sys.stdin.read()
 """

@@ -384,8 +384,8 @@ def surveys(count: int) -> list[Request]:
 
 
 def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server: str) -> None:
-    asked = surveys(60)
-    with build(server, "engine.concurrency=2") as engine:
+    asked = surveys(40)
+    with build(server, "engine.concurrency=2", "engine.logprobs=100") as engine:
         there = engine.score(asked)
     exact = OpenvinoSettings(
         kind="openvino", precision="exact", faithful=True, device="CPU", cache_gb=1, concurrency=64, threads=None
@@ -406,7 +406,7 @@ def _mean(logprobs: tuple[float, ...]) -> float:
 
 
 def test_a_debate_on_a_real_server_within_its_estimate(server: str, tmp_path: Path) -> None:
-    words = ("topic=racism", "repetitions=1", "engine.concurrency=2")
+    words = ("topic=racism", "repetitions=1", "engine.concurrency=2", "engine.logprobs=100")
     said = simulation.estimate(of(server, f"artifacts={tmp_path / 'artifacts'}", *words))
     run(tmp_path, server, *words)
     whole(events(tmp_path), 1)

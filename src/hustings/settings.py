@@ -199,7 +199,7 @@ class OpenaiSettings(Settings):
     """`chat`: the endpoint puts prompts into the model's template; `completions`: plain text goes on."""
     start: Literal["ask", "prefill"]
     """How an answer comes to begin with given words: `ask` asks for them; `prefill` puts them into its mouth."""
-    logprobs: int = Field(ge=0, le=100)
+    logprobs: int = Field(ge=0, le=1000)
     """Most probable tokens that surveys are read from; 0 reads the number in the generated text."""
     reasoning: str | None
     """Effort of OpenAI's own reasoning models; other endpoints are not told."""
@@ -280,7 +280,7 @@ class HumansSettings(Settings):
     """What a poll found among people, to set beside the agents."""
 
     source: Text
-    share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=100)]]]
+    share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1000)]]]
     """Percent of a party's people who call a topic a very big problem, by party and topic."""
 
 

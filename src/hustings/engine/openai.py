@@ -459,7 +459,7 @@ def _read(
             _split(found, short, long, positions[1])
         else:
             doubt = short, long
-    unlisted = sum(option not in found for option in options)
+    unlisted = sum(option not in found and (doubt is None or option != doubt[1]) for option in options)
     rest = max(0.0, 1.0 - sum(math.exp(logprob) for _, logprob in first))
     unknown = min(rest, unlisted * math.exp(min(logprob for _, logprob in first)))
     return found, unknown <= _UNKNOWN * mass, doubt
