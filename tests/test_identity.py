@@ -95,6 +95,8 @@ CHOICES = {
     "planted": ("engine=planted", "topic=racism"),
     "openvino": ("model=gguf", "model.path=a.gguf", "topic=racism"),
     "transformers": ("model=mistral", "topic=racism"),
+    "vllm": ("model=mistral", "engine=vllm", "topic=racism"),
+    "openai": ("model=openai_chat", "topic=racism"),
 }
 
 
@@ -116,18 +118,41 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
     shown = {place for place in knobs if place.endswith((".label", ".colour")) or place.count(".") == 3}
     assert all(place.startswith(("society.parties.", "society.default.", "society.humans.")) for place in shown)
     assert knobs - shown == {
-        "artifacts",
-        "composition.rounds",
-        "repetitions",
-        "tracker.kind",
         "analysis.outcome",
         "analysis.spaghetti",
-        "society.humans.source",
+        "artifacts",
+        "composition.rounds",
+        "dry_run",
+        "engine.attempts",
+        "engine.batch_size",
+        "engine.budget_tokens",
+        "engine.budget_usd",
+        "engine.cache_gb",
+        "engine.compile",
         "engine.concurrency",
         "engine.device",
-        "engine.cache_gb",
+        "engine.distributed_executor",
+        "engine.gpu_memory_utilization",
+        "engine.key",
+        "engine.pipeline_parallel",
+        "engine.requests_a_minute",
+        "engine.tensor_parallel",
         "engine.threads",
-        "engine.batch_size",
+        "engine.timeout",
+        "engine.tokens_a_minute",
+        "model.licence",
+        "model.memory_gb",
+        "model.price",
+        "model.price.date",
+        "model.price.input",
+        "model.price.output",
+        "model.retired",
+        "repetitions",
+        "society.humans.source",
+        "tracker.kind",
+        "trainer.devices",
+        "trainer.num_nodes",
+        "trainer.strategy",
     }
 
 
