@@ -150,10 +150,12 @@ def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options
     )
 
 
-def cli(cwd: Path, *arguments: str, script: str = "simulate.py") -> "subprocess.CompletedProcess[str]":
-    """An entry point run to its end."""
+def cli(
+    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """An entry point run to its end, which comes within so many seconds."""
     process = start_cli(cwd, *arguments, script=script)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 

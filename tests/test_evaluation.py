@@ -187,7 +187,7 @@ ROW = [
     "model=hf", "model.source=local", "engine.precision=exact", "engine.device=cpu", "model.context=512",
     "method=dpo", "party=republican", "questions=2", "answers_per_question=2", "held_out=1", "method.batch=2",
     "method.nwp.batch=2", "batch_size=2", "precision=exact", "interview.answer_tokens=8", "interview.similarity=100",
-    "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
+    "benchmark.tasks=[hellaswag,mmlu_other]", "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
 ]  # fmt: skip
 
 
@@ -200,7 +200,7 @@ def swept(tiny: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         json.dumps({"party": party, "name": f"{party[:3].title()}{n}", "story": f"You are {n} of the {party}s."}) + "\n"
         for party in ("republican", "democrat") for n in range(2)))  # fmt: skip
     done = cli(here, "-m", "row=base,nwp_r2,dpo_r2", "seeds=[1,2]", "train_missing=true", f"model.path={tiny}",
-               f"benchmark.data_dir={folder}", f"personas.file={stories}", *ROW, script="evaluate.py")  # fmt: skip
+               f"benchmark.data_dir={folder}", f"personas.file={stories}", *ROW, script="evaluate.py", timeout=500)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (here / "out.txt").write_text(done.stdout)
     return here
@@ -210,23 +210,23 @@ def test_a_sweep_trains_what_is_missing_and_ends_in_a_table(swept: Path) -> None
     (sweep,) = swept.glob("multirun/*/*/")
     made = pd.read_csv(sweep / "table1.csv")
     assert [*dict.fromkeys(made["label"])] == [made["label"][0], "r=2 NWP", "r=2 DPO"]
-    assert {*made["column"]} == {"hellaswag", "mmlu", "attitude/racism"}
+    assert {*made["column"]} == {"hellaswag", "mmlu_other", "attitude/racism"}
     assert [*made.groupby("row", sort=False)["seeds"].first()] == [1, 2, 2]
     assert all((sweep / f"table1.{kind}").stat().st_size for kind in ("md", "tex", "png", "svg"))
     scores = pd.read_csv(sweep / "scores.csv")
-    one = scores[(scores["row"] == "nwp_r2") & (scores["benchmark"] == "mmlu")]
-    cell = made[(made["row"] == "nwp_r2") & (made["column"] == "mmlu")].iloc[0]
+    one = scores[(scores["row"] == "nwp_r2") & (scores["benchmark"] == "mmlu_other")]
+    cell = made[(made["row"] == "nwp_r2") & (made["column"] == "mmlu_other")].iloc[0]
     assert cell["score"] == pytest.approx(one["score"].mean()) and len(one) == 2
     last = (swept / "out.txt").read_text().strip().splitlines()[-1]
     assert last == f"run: {sweep.relative_to(swept)}"
 
 
 def test_scores_are_means_of_what_lm_eval_says_of_each_document(swept: Path) -> None:
-    for kept in swept.glob("artifacts/benchmarks/*-mmlu-*"):
+    for kept in swept.glob("artifacts/benchmarks/*-mmlu_other-*"):
         with gzip.open(kept / benchmarks.SAMPLES, "rt") as lines:
             right = pd.Series([json.loads(line)["acc"] for line in lines])
         score = json.loads((kept / benchmarks.SCORES).read_text())[0]
-        assert score["benchmark"] == "mmlu" and score["n"] == len(right) == 6
+        assert score["benchmark"] == "mmlu_other" and score["n"] == len(right) == 6
         assert score["score"] == pytest.approx(right.mean()) and score["stderr"] == pytest.approx(right.sem())
 
 
