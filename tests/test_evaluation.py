@@ -187,7 +187,8 @@ ROW = [
     "model=hf", "model.source=local", "engine.precision=exact", "engine.device=cpu", "model.context=512",
     "method=dpo", "party=republican", "questions=2", "answers_per_question=2", "held_out=1", "method.batch=2",
     "method.nwp.batch=2", "batch_size=2", "precision=exact", "interview.answer_tokens=8", "interview.similarity=100",
-    "benchmark.tasks=[hellaswag,mmlu_other]", "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
+    "benchmark.tasks=[hellaswag,mmlu_other]",
+    "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
 ]  # fmt: skip
 
 
@@ -200,7 +201,8 @@ def swept(tiny: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
         json.dumps({"party": party, "name": f"{party[:3].title()}{n}", "story": f"You are {n} of the {party}s."}) + "\n"
         for party in ("republican", "democrat") for n in range(2)))  # fmt: skip
     done = cli(here, "-m", "row=base,nwp_r2,dpo_r2", "seeds=[1,2]", "train_missing=true", f"model.path={tiny}",
-               f"benchmark.data_dir={folder}", f"personas.file={stories}", *ROW, script="evaluate.py", timeout=500)  # fmt: skip
+               f"benchmark.data_dir={folder}", f"personas.file={stories}", *ROW, script="evaluate.py",
+               timeout=500)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     (here / "out.txt").write_text(done.stdout)
     return here
