@@ -45,7 +45,7 @@ REFUSED = {
     ("silent=maybe",): "silent='maybe': must be a valid boolean.",
     ("sampling.temperature=hot",): "sampling.temperature='hot': must be a valid number.",
     ("engine.bias=11",): "engine.bias=11: must be less than or equal to 10.",
-    ("engine.kind=gpu",): "engine.kind='gpu': must be one of 'openvino', 'transformers', 'planted'.",
+    ("engine.kind=gpu",): "engine.kind='gpu': must be one of 'openvino', 'transformers', 'vllm', 'planted'.",
     ("prompt.scale=odd",): "prompt.scale='odd': must be 'normal' or 'reversed'.",
     ("prompt.reply=''",): "prompt.reply='': must have at least 1 character.",
     ("model.name='A B'",): "model.name='A B': must match pattern '^[a-z0-9][a-z0-9_.-]*$'.",
