@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 WAYS = ("429", "500", "reset", "timeout", "malformed", "truncated", "empty")
-SLOW = 1.0
+SLOW = 4.0
 """Seconds that the way `timeout` takes to say nothing."""
 
 

@@ -26,7 +26,7 @@ from hustings.models import as_gguf, embedded
 from hustings.settings import OpenaiSettings, OpenvinoSettings, SimulateSettings, load
 
 KEY = "sk-canary-4f1d9c77aa"
-FAST = ("engine.timeout=0.4", "engine.attempts=30", "engine.concurrency=64")
+FAST = ("engine.timeout=3", "engine.attempts=30", "engine.concurrency=48")
 OPTIONS = tuple(map(str, range(11)))
 
 
@@ -385,7 +385,7 @@ def surveys(count: int) -> list[Request]:
 
 def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server: str) -> None:
     asked = surveys(40)
-    with build(server, "engine.concurrency=2", "engine.logprobs=100") as engine:
+    with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
         there = engine.score(asked)
     exact = OpenvinoSettings(
         kind="openvino", precision="exact", faithful=True, device="CPU", cache_gb=1, concurrency=64, threads=None
@@ -406,7 +406,7 @@ def _mean(logprobs: tuple[float, ...]) -> float:
 
 
 def test_a_debate_on_a_real_server_within_its_estimate(server: str, tmp_path: Path) -> None:
-    words = ("topic=racism", "repetitions=1", "engine.concurrency=2", "engine.logprobs=100")
+    words = ("topic=racism", "repetitions=1", "engine.concurrency=2", "engine.logprobs=1000")
     said = simulation.estimate(of(server, f"artifacts={tmp_path / 'artifacts'}", *words))
     run(tmp_path, server, *words)
     whole(events(tmp_path), 1)
