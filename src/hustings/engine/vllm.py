@@ -33,7 +33,8 @@ from hustings.settings import VllmSettings
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that vLLM has room for; one between two of them takes the room of the larger."""
-_QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
+QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
+"""What vLLM makes of weights while it loads them."""
 _PROMISES = {
     "fast": "two uninterrupted runs on the same machine give the same log; "
     "another batch size, order or a resume can change replies through rounding",
@@ -97,7 +98,7 @@ class VllmEngine(Engine):
         extra: dict[str, Any] = {}
         if adapter is not None:
             self._lora = _part("vllm.lora.request").LoRARequest("adapter", 1, str(adapter.absolute()))
-            extra = {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(adapter)}
+            extra = {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank_of(adapter)}
         if cpu:
             # A CPU's random generator cannot take back the draw that vLLM makes after a part of a prompt.
             extra |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 8192)}
@@ -114,7 +115,7 @@ class VllmEngine(Engine):
                         load_format="safetensors",
                         trust_remote_code=False,
                         dtype=dtype_of(settings.precision, "cpu" if cpu else "cuda"),
-                        quantization=_QUANTIZATION[settings.quantization],
+                        quantization=QUANTIZATION[settings.quantization],
                         max_model_len=context,
                         max_num_seqs=max(256, settings.concurrency * 2),
                         enable_prefix_caching=True,
@@ -255,7 +256,7 @@ def _part(name: str) -> Any:
         ) from error
 
 
-def _rank(adapter: Path) -> int:
+def rank_of(adapter: Path) -> int:
     """Room for the adapter's rank, as vLLM measures it."""
     rank: int = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
     for room in _RANKS:

@@ -24,7 +24,7 @@ from typing import Any
 
 from hustings.adapters import FILE, Adapter
 from hustings.artifacts import Artifact, held, write_atomically
-from hustings.engine import transformers
+from hustings.engine import transformers, vllm
 from hustings.errors import BenchmarkError, EngineError, first_line
 from hustings.evaluation import data
 from hustings.identity import seed_of
@@ -330,13 +330,9 @@ def _vllm(settings: BenchmarkSettings, folder: Path, adapter: Adapter | None, co
             "benchmark.engine=vllm: vLLM is not installed here; install hustings[vllm], or set "
             "benchmark.engine=transformers."
         )
-    if settings.quantization == "8bit":
-        raise EngineError(
-            "benchmark.quantization=8bit: vLLM has no LLM.int8(); set 4bit, none, or engine transformers."
-        )
-    options: dict[str, Any] = {"quantization": "bitsandbytes"} if settings.quantization == "4bit" else {}
+    options: dict[str, Any] = {"quantization": vllm.QUANTIZATION[settings.quantization]}
     if adapter is not None:
-        options |= {"lora_local_path": str(adapter.folder), "max_lora_rank": adapter.manifest["of"]["lora"]["r"]}
+        options |= {"lora_local_path": str(adapter.folder), "max_lora_rank": vllm.rank_of(adapter.folder)}
     from lm_eval.models.vllm_causallms import VLLM
 
     harness: Any = VLLM
