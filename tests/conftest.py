@@ -264,7 +264,7 @@ MISSING = {
     "published": (
         not PUBLISHED.is_dir(),
         "there are no published data",
-        "of published data: neither HUSTINGS_DATA nor the folder shared/data beside the checkout has them; name a folder "
+        "of published data: neither HUSTINGS_DATA nor shared/data beside the checkout has them; name a folder "
         "with hellaswag_val.jsonl.gz and mmlu.tar.gz in HUSTINGS_DATA, and run them with: pytest -m published",
     ),
 }
