@@ -88,7 +88,14 @@ def test_thousand_requests_of_which_three_in_ten_fail_in_seven_ways(
     said = [event.text for event in found if isinstance(event, records.Reply)]
     assert len(set(said)) == len(said) and all(text.rstrip(".").split()[-1] in seeds for text in said)
     shown = capfd.readouterr()
-    for words in ("429, too many", "status 500", "trying again in"):
+    for words in (
+        "429, too many",
+        "no answer within",
+        "the connection broke",
+        "cannot be read",
+        "status 500",
+        "trying again in",
+    ):
         assert words in shown.err
     assert KEY not in shown.err + shown.out
     assert_nowhere(tmp_path)
@@ -351,7 +358,7 @@ def test_what_does_not_go_together_is_refused(words: list[str], said: str) -> No
 
 def test_a_dry_run_counts_what_is_missing_and_leaves_nothing(tmp_path: Path) -> None:
     with Endpoint() as endpoint:
-        words = (f"artifacts={tmp_path / 'artifacts'}", "repetitions=2", "topic=racism")
+        words = (f"artifacts={tmp_path / 'artifacts'}", "repetitions=2", "topic=racism", "engine.start=ask")
         said = simulation.estimate(of(endpoint.url, *words))
         assert left(tmp_path) == [] and endpoint.asked == []
         assert "2 debates to play: about 46 calls" in said
@@ -384,7 +391,7 @@ def surveys(count: int) -> list[Request]:
 
 
 def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server: str) -> None:
-    asked = surveys(40)
+    asked = surveys(24)
     with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
         there = engine.score(asked)
     exact = OpenvinoSettings(
@@ -397,7 +404,7 @@ def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server
     both = [(a.logprobs, b.logprobs) for a, b in zip(there, here, strict=True) if a.logprobs and b.logprobs]
     assert len(both) > len(asked) / 2
     for mine, theirs in both:
-        assert abs(_mean(mine) - _mean(theirs)) < 0.15
+        assert abs(_mean(mine) - _mean(theirs)) < 0.05
 
 
 def _mean(logprobs: tuple[float, ...]) -> float:
@@ -406,10 +413,10 @@ def _mean(logprobs: tuple[float, ...]) -> float:
 
 
 def test_a_debate_on_a_real_server_within_its_estimate(server: str, tmp_path: Path) -> None:
-    words = ("topic=racism", "repetitions=1", "engine.concurrency=2", "engine.logprobs=1000")
+    words = ("topic=racism", "repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000")
     said = simulation.estimate(of(server, f"artifacts={tmp_path / 'artifacts'}", *words))
     run(tmp_path, server, *words)
-    whole(events(tmp_path), 1)
+    assert [type(event).__name__ for event in events(tmp_path)].count("Reply") == 3
     spent = json.loads((tmp_path / "run" / "manifest.json").read_text())["spent"]
     used = sum(spent[name] for name in ("tokens", "prompt_tokens", "persona_tokens", "persona_prompt_tokens"))
     prompts, tokens = (int(word) for word in said.split() if word.isdigit() and int(word) > 100)

@@ -200,10 +200,15 @@ def estimate(settings: SimulateSettings) -> str:
         stand_in = functools.partial(_stand_in, settings, prompts)
         cast_of[party] = known | {index: stand_in(counter, party, index) for party, index in unwritten}
     # A server that is not told the options generates the answer's whole length; other engines only score.
-    survey_tokens = 8 if settings.engine.kind == "openai" else 1
-    total = count(_starts(settings, missing, logged, cast_of), logged, _rules(settings, prompts), survey_tokens)
+    engine = settings.engine
+    survey_tokens = 8 if engine.kind == "openai" else 1
+    # Where answers can be begun, models that take digits one by one are asked what follows "1".
+    twice = engine.kind == "openai" and engine.start == "prefill" and engine.logprobs > 0
+    starts, rules = _starts(settings, missing, logged, cast_of), _rules(settings, prompts)
+    total = count(starts, logged, rules, survey_tokens, 1 + twice)
     total.add(counter.counted, 1)
-    return total.text(settings.model.price)
+    note = " Surveys are counted twice, for models that take the digits of 10 one by one." if twice else ""
+    return total.text(settings.model.price) + note
 
 
 def _stand_in(settings: SimulateSettings, prompts: Prompts, counter: Counter, party: str, index: int) -> Persona:

@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -101,7 +101,8 @@ class OpenaiEngine(Engine):
         self._pause = 0.0
         self._reached = False
         self._stop: EngineError | None = None
-        self._said, self._unsaid = 0.0, 0
+        self._said: dict[str, float] = {}
+        self._unsaid: Counter[str] = Counter()
         self._characters, self._counted = 0, 0
         self._used_prompt, self._used = 0, 0
 
@@ -317,17 +318,18 @@ class OpenaiEngine(Engine):
                 "answered is kept: run the same command again when the server is well, or raise engine.attempts or "
                 "engine.timeout."
             ) from None
-        self._tell(f"{where}: {what}; trying again in {wait:.1f} s", attempt)
+        self._tell(what, f"trying again in {wait:.1f} s", attempt)
         return wait
 
-    def _tell(self, text: str, attempt: int) -> None:
-        """Say it, unless something was said just now; the next line tells how often that was."""
-        self._unsaid += 1
-        if time.monotonic() - self._said < _SAY_EVERY:
+    def _tell(self, what: str, then: str, attempt: int) -> None:
+        """Say it, unless the same was said just now; the next line tells how often that was."""
+        self._unsaid[what] += 1
+        if time.monotonic() - self._said.get(what, -math.inf) < _SAY_EVERY:
             return
-        times = f" ({self._unsaid} such since the last line)" if self._unsaid > 1 else ""
-        say(f"{text}{times}" + (f", try {attempt + 2} of {self._settings.attempts}" if attempt else ""))
-        self._said, self._unsaid = time.monotonic(), 0
+        times = f" ({self._unsaid[what]} times since the last such line)" if self._unsaid[what] > 1 else ""
+        tries = f", try {attempt + 2} of {self._settings.attempts}" if attempt else ""
+        say(f"{self._settings.base_url}: {what}; {then}{times}{tries}")
+        self._said[what], self._unsaid[what] = time.monotonic(), 0
 
     def _fatal(self, error: Any, status: int, request: Request) -> None:
         """Raise what no further try would change."""
