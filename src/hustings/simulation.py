@@ -446,6 +446,7 @@ def _play(
                 progress.replies, counts.tokens, counts.prompt_tokens = _share_out(
                     settings, plan, lazy, rules, seen, told
                 )
+                progress.done = total  # those of the other ranks too
         finally:
             counts.played = progress.done - total + len(starts)
             counts.seconds, counts.replies = progress.seconds, progress.replies
