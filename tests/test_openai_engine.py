@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -443,7 +444,8 @@ _LIFE = (
 
 def test_a_real_server_goes_on_from_given_words_and_refuses_what_is_too_long(server: str) -> None:
     with build(server) as engine:
-        (answer,) = engine.complete([ask(1, "Name the capital of France.", start="The capital of France is")])
+        asked = ask(1, "Name the capital of France.", start="The capital of France is")
+        (answer,) = engine.complete([replace(asked, sampling=Sampling(0.0, 20))])
         assert isinstance(answer, Completion)
         assert answer.text.startswith("The capital of France is Paris")
         (score,) = engine.score([ask(2, "Answer with one number from 0 to 10: how good is peace?", OPTIONS)])
