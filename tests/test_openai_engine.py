@@ -7,6 +7,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -412,20 +413,39 @@ def _mean(logprobs: tuple[float, ...]) -> float:
     return sum(number * weight for number, weight in enumerate(weights)) / sum(weights)
 
 
-def test_a_debate_on_a_real_server_within_its_estimate(server: str, tmp_path: Path) -> None:
-    words = ("topic=racism", "repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000")
-    said = simulation.estimate(of(server, f"artifacts={tmp_path / 'artifacts'}", *words))
+def test_a_debate_on_a_real_server_comes_to_its_end(server: str, tmp_path: Path) -> None:
+    run(tmp_path, server, "topic=racism", "repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000")
+    found = events(tmp_path)
+    assert Counter(type(event).__name__ for event in found) == {"Start": 1, "Survey": 6, "Reply": 3, "End": 1}
+    assert all(event.valid and event.expected is not None for event in found if isinstance(event, records.Survey))
+
+
+def test_a_real_server_counts_as_many_tokens_as_were_estimated(server: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    lives = [("republican", "Keith"), ("democrat", "Maya")]
+    rows = [{"party": party, "name": name, "story": f"You are {name}. {_LIFE}"} for party, name in lives]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = (f"personas.file={file}", "silent=true", "topic=racism", "repetitions=1", "rounds=1")
+    words = (*words, "engine.concurrency=2", "engine.logprobs=1000", f"artifacts={tmp_path / 'artifacts'}")
+    said = simulation.estimate(of(server, *words))
     run(tmp_path, server, *words)
-    assert [type(event).__name__ for event in events(tmp_path)].count("Reply") == 3
     spent = json.loads((tmp_path / "run" / "manifest.json").read_text())["spent"]
-    used = sum(spent[name] for name in ("tokens", "prompt_tokens", "persona_tokens", "persona_prompt_tokens"))
-    prompts, tokens = (int(word) for word in said.split() if word.isdigit() and int(word) > 100)
-    assert 0.85 < (prompts + tokens) / used < 1.15
+    _, _, prompts, tokens = [int(word) for word in said.split() if word.isdigit()][:4]
+    assert 0.85 < (prompts + tokens) / (spent["prompt_tokens"] + spent["tokens"]) < 1.15
+
+
+_LIFE = (
+    "You grew up in a small town in Ohio, where your father ran a hardware store and your mother taught at the school "
+    "down the road. You saw factories close and friends move away, and you learned that hard work is not always paid. "
+    "After two years at college you came back, married, and took over the store; today you coach the baseball team, "
+    "read the paper every morning, and never miss an election, because you think that your vote is your voice."
+)
 
 
 def test_a_real_server_goes_on_from_given_words_and_refuses_what_is_too_long(server: str) -> None:
     with build(server) as engine:
-        (answer,) = engine.complete([ask(1, "Name the capital of France.", start="The capital of France is")])
+        asked = ask(1, "Name the capital of France.", start="The capital of France is")
+        (answer,) = engine.complete([replace(asked, sampling=Sampling(0.0, 20))])
         assert isinstance(answer, Completion)
         assert answer.text.startswith("The capital of France is Paris")
         (score,) = engine.score([ask(2, "Answer with one number from 0 to 10: how good is peace?", OPTIONS)])
