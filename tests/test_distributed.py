@@ -80,7 +80,7 @@ def test_a_killed_rank_ends_the_run_and_the_next_one_goes_on_from_what_all_have_
     process = start_cli(tmp_path, *tiny, "rounds=2", "trainer.devices=2")
     deadline = time.monotonic() + 300
     parts: list[Path] = []
-    while time.monotonic() < deadline and not (len(parts) == 2 and all(part.stat().st_size > 2000 for part in parts)):
+    while time.monotonic() < deadline and not (len(parts) == 2 and all(part.stat().st_size > 0 for part in parts)):
         time.sleep(0.02)
         parts = list(tmp_path.glob("artifacts/debates/*/events.rank*.jsonl"))
     (child,) = [it for it in psutil.Process(process.pid).children(recursive=True) if "simulate.py" in str(it.cmdline())]
