@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from hustings.errors import HustingsError, SettingsError
 
@@ -70,7 +70,7 @@ def _help(script: Path) -> str:
     )
 
 
-def _fail(text: str, code: int) -> None:
+def _fail(text: str, code: int) -> NoReturn:
     print(text, file=sys.stderr, flush=True)
     sys.exit(code)
 
@@ -163,11 +163,7 @@ def simulate(config: "DictConfig") -> None:
             page.write([folder], folder / page.NAME)
             track(folder)
     except HustingsError as error:
-        _leave_nothing(folder)
-        if hydra.mode == RunMode.MULTIRUN:
-            raise
-        _fail(str(error), error.exit_code)
-        return
+        _refused(error, folder, sweep=hydra.mode == RunMode.MULTIRUN)
     from hustings.progress import duration
 
     if outcome.played:
@@ -203,11 +199,7 @@ def train(config: "DictConfig") -> None:
                 page.write_trainings([folder], folder / page.NAME)
             track(folder)
     except HustingsError as error:
-        _leave_nothing(folder)
-        if hydra.mode == RunMode.MULTIRUN:
-            raise
-        _fail(str(error), error.exit_code)
-        return
+        _refused(error, folder, sweep=hydra.mode == RunMode.MULTIRUN)
     from hustings.progress import duration
 
     if not main_process():
@@ -237,20 +229,24 @@ def evaluate(config: "DictConfig") -> None:
         from hustings.evaluation import job, table
 
         with tracking.tracked(settings, "evaluate", hydra.runtime.choices.get("experiment")) as track:
-            rows = job.run(settings, folder, [Path(sys.argv[0]).name, *hydra.overrides.task])
+            rows = job.run(settings, folder, [f"{hydra.job.name}.py", *hydra.overrides.task])
             if hydra.mode != RunMode.MULTIRUN:
                 made, tests = table.write([folder], folder)
                 page.write_evaluation([folder], table.shown(made, tests), folder / page.NAME)
                 print(table.markdown(made, tests))
             track(folder)
     except HustingsError as error:
-        _leave_nothing(folder)
-        if hydra.mode == RunMode.MULTIRUN:
-            raise
-        _fail(str(error), error.exit_code)
-        return
+        _refused(error, folder, sweep=hydra.mode == RunMode.MULTIRUN)
     print(f"{len(rows)} scores in {table.SCORES}")
     print(f"run: {os.path.relpath(folder)}")
+
+
+def _refused(error: HustingsError, folder: Path, *, sweep: bool) -> NoReturn:
+    """End a job that could not be done, with nothing left of its folder; a sweep is told and goes on."""
+    _leave_nothing(folder)
+    if sweep:
+        raise error
+    _fail(str(error), error.exit_code)
 
 
 def _show(table: Any) -> None:
