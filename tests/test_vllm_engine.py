@@ -207,14 +207,14 @@ def test_without_vllm_one_paragraph_says_what_to_install(tmp_path: Path, monkeyp
 
 
 def test_an_adapter_of_too_high_a_rank_is_refused(tmp_path: Path) -> None:
-    from hustings.engine.vllm import _rank
+    from hustings.engine.vllm import rank_of
 
     for rank, room in ((1, 1), (4, 8), (16, 16), (200, 256), (512, 512)):
         (tmp_path / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-        assert _rank(tmp_path) == room
+        assert rank_of(tmp_path) == room
     (tmp_path / "adapter_config.json").write_text('{"r": 513}')
     with pytest.raises(ModelError, match="up to rank 512"):
-        _rank(tmp_path)
+        rank_of(tmp_path)
 
 
 def test_the_config_is_whole_and_names_what_cannot_be() -> None:
