@@ -371,6 +371,25 @@ def test_a_dry_run_counts_what_is_missing_and_leaves_nothing(tmp_path: Path) -> 
         assert left(tmp_path) == before
 
 
+def test_a_dry_run_goes_by_what_the_debates_of_the_run_took(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    rows = [
+        {"party": party, "name": f"{party}{n}", "story": f"{n} {_LIFE}"}
+        for party in ("republican", "democrat")
+        for n in (1, 2, 3)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with Endpoint() as endpoint:
+        words = (f"artifacts={tmp_path / 'artifacts'}", f"personas.file={file}", "topic=racism", "engine.start=ask")
+        run(tmp_path, endpoint.url, *words, "repetitions=2")
+        spent = json.loads((tmp_path / "run" / "manifest.json").read_text())["spent"]
+        said = simulation.estimate(of(endpoint.url, *words, "repetitions=3"))
+    assert "the 2 debates that this run has begun" in said
+    _, _, prompts, tokens = [int(word) for word in said.split() if word.isdigit()][:4]
+    assert prompts == pytest.approx(spent["prompt_tokens"] / 2, rel=0.1)
+    assert tokens == pytest.approx(spent["tokens"] / 2, rel=0.1)
+
+
 # Against a real server.
 
 

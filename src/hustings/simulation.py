@@ -181,10 +181,12 @@ def estimate(settings: SimulateSettings) -> str:
     seats = _seats(settings)
     store = Path(settings.artifacts)
     logged: dict[str, list[Any]] = {}
+    spent: dict[str, Any] = {}
     cast_of: dict[str, dict[int, Persona]] = {}
     if settings.model.source != "hub":  # whose commit, and so what is there, only the hub tells
         weights, adapter = _model(settings, store)
-        logged = _logged(seen(store, "debates", *_named(settings, weights, adapter)).folder / EVENTS)
+        artifact = seen(store, "debates", *_named(settings, weights, adapter))
+        logged, spent = _logged(artifact.folder / EVENTS), artifact.manifest.get("spent", {})
         for party in {*settings.composition.roles, *settings.composition.observers} - {DEFAULT}:
             path = seen(store, "personas", f"{weights.name}-{party}", _persona_substance(settings, party, weights))
             file = path.folder / personas.FILE
@@ -205,7 +207,13 @@ def estimate(settings: SimulateSettings) -> str:
     # Where answers can be begun, models that take digits one by one are asked what follows "1".
     twice = engine.kind == "openai" and engine.start == "prefill" and engine.logprobs > 0
     starts, rules = _starts(settings, missing, logged, cast_of), _rules(settings, prompts)
-    total = count(starts, logged, rules, survey_tokens, 1 + twice)
+    counted = functools.partial(count, rules=rules, survey_tokens=survey_tokens, survey_calls=1 + twice)
+    total = counted(starts, logged)
+    begun = [_first(events) for events in logged.values()]
+    done = counted(begun, {})
+    done.add(counted(begun, logged), -1)
+    if spent and done.prompt_tokens and done.tokens:
+        total.scaled(spent, done)
     total.add(counter.counted, 1)
     note = " Surveys are counted twice, for models that take the digits of 10 one by one." if twice else ""
     return total.text(settings.model.price) + note

@@ -37,6 +37,8 @@ class Estimate:
     calls: float = 0.0
     prompt_tokens: float = 0.0
     tokens: float = 0.0
+    measured: int = 0
+    """Debates of the same run that the tokens were corrected by."""
 
     def add(self, other: "Estimate", times: float) -> None:
         """Count another estimate in, so many times."""
@@ -44,14 +46,26 @@ class Estimate:
         self.prompt_tokens += times * other.prompt_tokens
         self.tokens += times * other.tokens
 
+    def scaled(self, spent: Mapping[str, Any], counted: "Estimate") -> None:
+        """Correct the tokens by what the model took where so much had been counted."""
+        self.prompt_tokens *= spent["prompt_tokens"] / counted.prompt_tokens
+        self.tokens *= spent["tokens"] / counted.tokens
+        self.measured = counted.debates
+
     def text(self, price: PriceSettings | None) -> str:
         """One paragraph: the figures, and what they rest on."""
         dollars = (self.prompt_tokens * price.input + self.tokens * price.output) / 1e6 if price else 0.0
         money = f", about {dollars:.2f} dollars at the prices of {price.date}" if price else ""
-        return (
+        figures = (
             f"{self.debates} debates to play: about {self.calls:.0f} calls, {self.prompt_tokens:.0f} tokens of prompts "
-            f"and {self.tokens:.0f} generated{money}. Assumed: {CHARACTERS:g} characters a token, {_TEMPLATE} tokens "
-            f"of chat template, texts as long as the prompt asks for ({_PER_WORD:g} tokens a word), no second tries."
+            f"and {self.tokens:.0f} generated{money}."
+        )
+        if self.measured:
+            return f"{figures} Taken from what the {self.measured} debates that this run has begun took."
+        return (
+            f"{figures} Assumed: {CHARACTERS:g} characters a token, {_TEMPLATE} tokens of chat template, texts as long "
+            f"as the prompt asks for ({_PER_WORD:g} tokens a word), no second tries. Models differ in all of that: "
+            "with repetitions=1 played, another dry run goes by what it took."
         )
 
 
