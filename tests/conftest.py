@@ -26,6 +26,9 @@ from hustings.identity import seed_of
 from hustings.records import End, Reply, Start, Survey
 from hustings.settings import PlantedSettings, SimulateSettings, load
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each; threads that wait for each other would take twice as long
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PUBLISHED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))

@@ -3,7 +3,9 @@
 Pure functions from tables to tables, and a writer. They know nothing of models, and read no more than scores.csv.
 """
 
+import itertools
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,7 +265,7 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
 
 
 def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
-    """The trade-off: a panel a benchmark, attitude across, score upwards, a point a row; the comparison is a line."""
+    """The trade-off: a panel a benchmark, attitude across, score upwards, a mark a row; the comparison is a line."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -279,34 +281,37 @@ def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
     for across, attitude in enumerate(attitudes):
         for down, benchmark in enumerate(benchmarks):
             _panel(panels[across][down], lines, attitude, benchmark)
+    key: dict[str, Any] = {}
+    for panel in panels.flat:
+        key |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(key.values()), list(key), loc="outside right center", frameon=False, fontsize=9)
     figure.suptitle(f"What bending {model} costs (± standard error)", fontsize=11)
     for kind in ("png", "svg"):
         figure.savefig(folder / f"table1.{kind}", dpi=160)
 
 
 def _panel(panel: Any, lines: dict[Any, Any], attitude: str, benchmark: str) -> None:
+    sizes = defaultdict[str, Any](lambda: itertools.count(5, 3))
     for row in dict.fromkeys(row for row, _ in lines):
         across, up = lines.get((row, attitude)), lines.get((row, benchmark))
         if row == "comparison" and up is not None:
             panel.axhline(100 * up["score"], color="#5f6368", linestyle="--", linewidth=1, label=up["label"])
         if across is None or up is None:
             continue
-        colour, mark = _LOOKS.get(row.partition("_r")[0], ("#5f6368", "D"))
+        kind = row.partition("_r")[0]
+        colour, mark = _LOOKS.get(kind, ("#5f6368", "D"))
         errors = [0 if line["stderr"] != line["stderr"] else line["stderr"] for line in (across, up)]
         panel.errorbar(
-            across["score"], 100 * up["score"], xerr=errors[0], yerr=100 * errors[1], color=colour, fmt=mark, capsize=2
-        )
-        panel.annotate(
-            up["label"], (across["score"], 100 * up["score"]), (5, 5), textcoords="offset points", fontsize=8
-        )
+            across["score"], 100 * up["score"], xerr=errors[0], yerr=100 * errors[1], label=up["label"],
+            color=colour, fmt=mark, fillstyle="none", markersize=next(sizes[kind]), markeredgewidth=1.5, capsize=2,
+        )  # fmt: skip
     panel.set_xlim(0, 10)
     panel.set_xlabel(_title(attitude))
     panel.set_ylabel(_title(benchmark))
     panel.grid(color="#dddddd", linewidth=0.6)
-    if panel.get_legend_handles_labels()[1]:
-        panel.legend(frameon=False, fontsize=8)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
 
 
 _LOOKS = {"base": ("#202124", "s"), "nwp": ("#0072b2", "o"), "dpo": ("#d55e00", "^")}
+"""Colour and mark of a kind of row; later rows of a kind, of higher ranks, are rings around the earlier ones."""
