@@ -39,7 +39,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     """
     runs = [data.run(folder, len(folders)) for folder in folders]
     for each, name in zip(runs, _names(runs), strict=True):
-        each.label = name
+        each.name = name
         if each.training is not None:
             each.training.several = len(runs) > 1
     together = target.parent if len(runs) > 1 else None
@@ -48,7 +48,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
         "differing": _differing(runs),
         "comparison": data.statistics(together / report.COMPARISON) if together else [],
         "figures": list(data.figures(together / "figures")) if together else [],
-        "embedded": _embedded([{**each.script, "label": each.label} for each in runs]),
+        "embedded": _embedded([{**each.script, "label": each.name} for each in runs]),
     }
     return _rendered(target, "page.html", ("theme.js", "vendor/d3-7.9.0.min.js", "page.js"), values)
 

@@ -65,7 +65,9 @@ class Run:
     command: str
     training: "Training | None"
     """Of the adapter that the model was bent with."""
-    label: str = field(default="")
+    facts: dict[str, str]
+    """Model, versions, time and what a rerun promises, by what they are called."""
+    name: str = field(default="")
     """What tells this run from the others on the page."""
 
 
@@ -221,6 +223,7 @@ def run(folder: Path, share: int) -> Run:
         invalid=_invalid(attitudes, topics, looks),
         command=_command(manifest),
         training=training(folder) if (folder / report.ADAPTER).exists() else None,
+        facts=_facts(source),
         script={
             "id": str(manifest["debates"]),
             "roles": looks,
@@ -233,6 +236,21 @@ def run(folder: Path, share: int) -> Run:
             "total": len(keys),
         },
     )
+
+
+def _facts(run: report.Run) -> dict[str, str]:
+    manifest = run.manifest
+    last = {f"{key.replace('_', ' ')}, last process": value for key, value in manifest.get("played", {}).items()}
+    return {
+        **({"a rerun promises": manifest["promise"]} if manifest.get("promise") else {}),
+        "folder": run.folder.resolve().name,
+        "seed": str(manifest["settings"].get("seed", "")),
+        **{f"{what} {key}": str(it) for what in ("model", "adapter") for key, it in (manifest.get(what) or {}).items()},
+        "debates (artifact)": str(manifest["debates"]),
+        "git commit": manifest.get("commit") or "not in a checkout",
+        **{key: f"{it:,.1f}" if isinstance(it, float) else f"{it:,}" for key, it in last.items() if it is not None},
+        **manifest.get("versions", {}),
+    }
 
 
 def _roles(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
