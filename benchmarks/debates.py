@@ -37,7 +37,7 @@ def personas(folder: Path, debates: int) -> Path:
     return path
 
 
-def paper_way(path: Path, limit: float) -> dict[str, float]:
+def paper_way(path: Path, limit: float, dtype: str) -> dict[str, float]:
     """(a): every reply and survey in a call of its own, with a fresh prompt and no cache between calls."""
     import torch
     import transformers
@@ -48,7 +48,7 @@ def paper_way(path: Path, limit: float) -> dict[str, float]:
     weights = embedded()
     folder = as_folder(weights)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     half = len(rows) // 2
 
@@ -110,6 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
+    parser.add_argument("--paper-dtype", default="bfloat16", help="for (a); float32 where the CPU emulates bfloat16")
     parser.add_argument("--repeats", type=int, default=1, help="runs of (b), (c) and (d), in turn; the median counts")
     parser.add_argument("--vllm-python", help="the python of an environment with vLLM and Hustings, for (d)")
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
@@ -144,10 +145,10 @@ def main() -> None:
                 there = [options.vllm_python, *ours, "engine=vllm", "engine.cache_gb=4"]
                 runs["d"].append(process(there, options.debates, folder))
                 print(f"(d) {runs['d'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-        runs["a"].append(paper_way(stories, options.paper_seconds))
+        runs["a"].append(paper_way(stories, options.paper_seconds, options.paper_dtype))
     result = {}
     for way, title in (
-        ("a", "the paper's way: transformers, one call each"),
+        ("a", f"the paper's way: transformers, one call each, {options.paper_dtype}"),
         ("b", "plain lock-step loop on OpenVINO GenAI"),
         ("c", "simulate.py"),
         ("d", "simulate.py engine=vllm"),
