@@ -99,6 +99,15 @@ def test_planted_dynamics_are_recovered() -> None:
         assert found["ci_low"] < found["estimate"] < found["ci_high"]
 
 
+def test_pulls_that_explain_every_move_have_no_interval_of_zero_width() -> None:
+    table = planted(debates=8)
+    table["expected"] = np.where(table["iteration"] > 0, 1.0, 1.0 + (table["repetition"] % 3) * (table["agent"] < 2))
+    told = dynamics(table, "expected")
+    assert told["remark"].str.contains("whichever debate is left out").any()
+    assert not ((told["ci_high"] - told["ci_low"]) < 1e-9).any()
+    assert told.loc[told["estimate"].isna(), "remark"].all()
+
+
 def test_pulls_are_least_squares_with_a_jackknife_over_debates() -> None:
     import statsmodels.api as sm
 

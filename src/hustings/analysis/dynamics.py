@@ -162,6 +162,10 @@ def _fit(parts: list[_Moments], topic: str, why: str = "") -> list[Any]:
     error = ((clusters - 1) / clusters * ((without - estimate) ** 2).sum(axis=0)) ** 0.5
     rows: list[Any] = []
     for place, pull in sorted(enumerate(_PULLS), key=lambda it: it[1]):
+        if error[place] <= _SINGULAR:
+            same = f"{estimate[place] + 0.0:.2f} whichever debate is left out, so that nothing tells how sure it is"
+            rows.append(row(pull, topic, "", n, method, same))
+            continue
         numbers = _student(float(estimate[place]), float(error[place]), clusters)
         rows.append(row(pull, topic, "", n, method, remark="", **numbers))
     return rows
@@ -171,7 +175,7 @@ def _student(estimate: float, error: float, clusters: int) -> dict[str, float]:
     from scipy.stats import t
 
     half = float(t.ppf(0.975, clusters - 1)) * error
-    p = 2 * float(t.sf(abs(estimate) / error, clusters - 1)) if error > 0 else np.nan
+    p = 2 * float(t.sf(abs(estimate) / error, clusters - 1))
     return {"estimate": estimate, "ci_low": estimate - half, "ci_high": estimate + half, "p": p}
 
 
