@@ -411,7 +411,7 @@ def surveys(count: int) -> list[Request]:
 
 
 def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server: str) -> None:
-    asked = surveys(24)
+    asked = surveys(20)
     with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
         there = engine.score(asked)
     exact = OpenvinoSettings(
