@@ -3,6 +3,7 @@
 It does not know how personas are written (personas.py) nor what agents are told (prompts.py).
 """
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,10 +65,18 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
                 f"{size} persona{'s' if size > 1 else ''}, so nobody can be paired with somebody else; "
                 "give more personas."
             )
-        order = list(range(size))
-        random.Random(seed_of(seed, role, size, "cycle")).shuffle(order)
-        seats.append(order[(order.index(repetition) + place) % size])
+        order, places = _cycle(seed, role, size)
+        seats.append(order[(places[repetition] + place) % size])
     return seats
+
+
+@functools.lru_cache(maxsize=16)
+def _cycle(seed: int, role: str, size: int) -> tuple[list[int], list[int]]:
+    """All personas of a party in an order drawn from the seed, and the place of each in it."""
+    order = list(range(size))
+    random.Random(seed_of(seed, role, size, "cycle")).shuffle(order)
+    places = sorted(range(size), key=order.__getitem__)
+    return order, places
 
 
 def cast(
