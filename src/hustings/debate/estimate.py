@@ -74,8 +74,8 @@ class Counter(Engine):
 
     promise = "nothing is generated"
 
-    def __init__(self, survey_tokens: int, survey_calls: int = 1) -> None:
-        self._survey_tokens, self._survey_calls = survey_tokens, survey_calls
+    def __init__(self, survey_tokens: int) -> None:
+        self._survey_tokens = survey_tokens
         self.counted = Estimate(0)
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -84,7 +84,7 @@ class Counter(Engine):
             request = queue.popleft()
             prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
             tokens = self._survey_tokens if request.options else _length(request)
-            self.counted.add(Estimate(0, 1, prompt, tokens), self._survey_calls if request.options else 1)
+            self.counted.add(Estimate(0, 1, prompt, tokens), 1)
             if request.options:
                 yield request, Score(None, request.options[0], prompt, tokens)
             else:
@@ -104,19 +104,16 @@ def filler(tokens: float) -> str:
     return (_FILLER * (length // len(_FILLER) + 1))[:length].strip()
 
 
-def count(
-    starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int, survey_calls: int
-) -> Estimate:
+def count(starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int) -> Estimate:
     """What these debates will take, from where the log has them.
 
     Args:
-        survey_tokens: generated for each call of a survey.
-        survey_calls: for each survey answer.
+        survey_tokens: generated for each survey answer.
     """
     result = Estimate(len(starts))
     some = [starts[place * len(starts) // _SAMPLE] for place in range(_SAMPLE)] if len(starts) > _SAMPLE else starts
     if some:
-        counter = Counter(survey_tokens, survey_calls)
+        counter = Counter(survey_tokens)
         play(counter, some, logged, rules, len(some), lambda _: None, lambda _: None)
         result.add(counter.counted, len(starts) / len(some))
     return result
