@@ -11,7 +11,7 @@ from typing import Any
 from hustings import adapters, distributed, models, records, report
 from hustings.artifacts import Artifact, held, link, seen, write_atomically
 from hustings.debate import personas, protocol
-from hustings.debate.estimate import Counter, count
+from hustings.debate.estimate import SECOND, Counter, count
 from hustings.debate.play import Rules, play
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import DEFAULT, Persona, cast, seating
@@ -204,8 +204,10 @@ def estimate(settings: SimulateSettings) -> str:
     # A server that is not told the options generates the answer's whole length; other engines only score.
     engine = settings.engine
     survey_tokens = 8 if engine.kind == "openai" else 1
+    # Where answers can be begun, models that take digits one by one are asked what follows "1", unless they said "1".
+    twice = engine.kind == "openai" and engine.start == "prefill" and engine.logprobs > 0
     starts, rules = _starts(settings, missing, logged, cast_of), _rules(settings, prompts)
-    counted = functools.partial(count, rules=rules, survey_tokens=survey_tokens)
+    counted = functools.partial(count, rules=rules, survey_tokens=survey_tokens, survey_calls=1 + SECOND * twice)
     total = counted(starts, logged)
     begun = [_first(events) for events in logged.values()]
     done = counted(begun, {})
@@ -213,9 +215,7 @@ def estimate(settings: SimulateSettings) -> str:
     if spent and done.prompt_tokens and done.tokens:
         total.scaled(spent, done)
     total.add(counter.counted, 1)
-    # Where answers can be begun, models that take digits one by one are asked what follows "1", unless they said "1".
-    twice = engine.kind == "openai" and engine.start == "prefill" and engine.logprobs > 0
-    note = " A survey can take a second call, where a model takes the digits of 10 one by one." if twice else ""
+    note = " Two surveys in five are counted twice, for models that take the digits of 10 one by one." if twice else ""
     return total.text(settings.model.price) + note
 
 

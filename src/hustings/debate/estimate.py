@@ -23,6 +23,8 @@ _PER_WORD = 1.3
 """Tokens of a word."""
 _KEPT = 0.8
 """Of a text that goes on into later prompts, without its ends that are cut; measured there too."""
+SECOND = 0.4
+"""Of the surveys take a second call where digits are tokens and answers can be begun; 83 of 192 on SmolLM2."""
 _SAMPLE = 48
 """Debates that are played through, at most; the others are taken to be like them."""
 _WORDS = re.compile(r"\b(\d+)\s+words\b")
@@ -74,8 +76,8 @@ class Counter(Engine):
 
     promise = "nothing is generated"
 
-    def __init__(self, survey_tokens: int) -> None:
-        self._survey_tokens = survey_tokens
+    def __init__(self, survey_tokens: int, survey_calls: float = 1.0) -> None:
+        self._survey_tokens, self._survey_calls = survey_tokens, survey_calls
         self.counted = Estimate(0)
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -84,7 +86,7 @@ class Counter(Engine):
             request = queue.popleft()
             prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
             tokens = self._survey_tokens if request.options else _length(request)
-            self.counted.add(Estimate(0, 1, prompt, tokens), 1)
+            self.counted.add(Estimate(0, 1, prompt, tokens), self._survey_calls if request.options else 1)
             if request.options:
                 yield request, Score(None, request.options[0], prompt, tokens)
             else:
@@ -104,16 +106,19 @@ def filler(tokens: float) -> str:
     return (_FILLER * (length // len(_FILLER) + 1))[:length].strip()
 
 
-def count(starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int) -> Estimate:
+def count(
+    starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int, survey_calls: float
+) -> Estimate:
     """What these debates will take, from where the log has them.
 
     Args:
-        survey_tokens: generated for each survey answer.
+        survey_tokens: generated for each call of a survey.
+        survey_calls: for each survey answer, on average.
     """
     result = Estimate(len(starts))
     some = [starts[place * len(starts) // _SAMPLE] for place in range(_SAMPLE)] if len(starts) > _SAMPLE else starts
     if some:
-        counter = Counter(survey_tokens)
+        counter = Counter(survey_tokens, survey_calls)
         play(counter, some, logged, rules, len(some), lambda _: None, lambda _: None)
         result.add(counter.counted, len(starts) / len(some))
     return result
