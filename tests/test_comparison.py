@@ -71,6 +71,15 @@ def test_a_run_against_itself_is_said_to_differ_in_nothing() -> None:
     assert table["sentence"].str.contains("not estimable: every pair of debates gave the same").all()
 
 
+def test_what_an_engine_rounds_is_no_spread_to_test_by() -> None:
+    one, two = planted(debates=8), planted(debates=8, seed=2)
+    for table, value, seed in ((one, 4.4, 1), (two, 3.8, 2)):
+        there = (table["role"] == "default") & (table["iteration"] == 0)
+        table.loc[there, "expected"] = value + np.random.default_rng(seed).uniform(0, 1e-3, there.sum())
+    start = of(beside(one, two), "start", "default")
+    assert np.isnan(start["p"]) and "every pair of debates differs by -0.60 points" in start["sentence"]
+
+
 @pytest.mark.parametrize("kind", ["one", "invalid", "no democrat", "only iteration 0", "empty"])
 def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
     bad = planted(debates=6)

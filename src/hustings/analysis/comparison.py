@@ -12,6 +12,7 @@ import pandas as pd
 from hustings.analysis.convergence import (
     DEFAULT,
     INTERVAL,
+    SPREAD,
     Floats,
     Poles,
     at_zero,
@@ -125,8 +126,8 @@ def _difference(
         method += "permutation; effect size: Cohen's d_z"
         changes = (second[pairs] - first[pairs]).to_numpy(float)
         why = "one pair of debates only" if len(pairs) == 1 else ""
-        if not why and np.ptp(changes) == 0:
-            by = f"differs by {changes[0]:+.1f} points" if changes[0] else "gave the same"
+        if not why and np.ptp(changes) <= SPREAD:
+            by = f"differs by {changes.mean():+.2f} points" if abs(changes.mean()) > SPREAD else "gave the same"
             why = f"every pair of debates {by} (zero variance)"
         if why:
             return row(measure, topic, role, len(pairs), method, why)
@@ -150,7 +151,7 @@ def _apart(measure: str, topic: str, role: str, one: Floats, two: Floats, rng: n
         why = "no valid answers in one of the runs" if smallest == 0 else "one debate only in one of the runs"
         return row(measure, topic, role, n, method, why)
     spread = ((one.var(ddof=1) * (len(one) - 1) + two.var(ddof=1) * (len(two) - 1)) / (n - 2)) ** 0.5
-    if spread == 0:
+    if max(np.ptp(one), np.ptp(two)) <= SPREAD:
         return row(measure, topic, role, n, method, "every debate of a run gave the same value (zero variance)")
     means = [bootstrap(rng, len(x), lambda weights, x=x: ratio(weights @ x, weights.sum(axis=1))) for x in (one, two)]
     low, high = interval(means[1] - means[0], smallest)

@@ -40,6 +40,8 @@ BUNDLES = 2_000
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,})"
 
 _CHUNK = 4_000_000
+SPREAD = 0.005
+"""Points within which values are one value: engines round, so that the same question asked twice differs by less."""
 _SAME = 1e-9
 
 
@@ -219,8 +221,8 @@ def _untestable(table: pd.DataFrame, topic: str, role: str, last: int, changes: 
         return f"no debate has valid answers at both iterations 0 and {last}"
     if len(changes) == 1:
         return "one debate only"
-    if np.ptp(changes) <= _SAME:
-        return f"every debate gave the same value, {abs(float(changes[0])):.1f} points (zero variance)"
+    if np.ptp(changes) <= SPREAD:
+        return f"every debate gave the same value, {abs(float(changes.mean())):.2f} points (zero variance)"
     return ""
 
 
