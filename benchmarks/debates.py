@@ -1,7 +1,8 @@
 """Seconds a debate, three or four ways on the same weights and personas: `make bench`.
 
 40 three-way debates on one topic, 3 rounds, 64-token replies whose end is ignored, SmolLM2-135M on the CPU:
-(a) the paper's way: one `generate` call of transformers for each reply and survey, bfloat16, for 3 minutes;
+(a) the paper's way: one `generate` call of transformers for each reply and survey, for 3 minutes, in bfloat16, or in
+    float32 on a CPU that only emulates bfloat16;
 (b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), as a whole process;
 (c) `simulate.py`, as a whole process;
 (d) with --vllm-python, `simulate.py engine=vllm` in that environment, as a whole process.
@@ -110,14 +111,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
-    parser.add_argument("--paper-dtype", default="bfloat16", help="for (a); float32 where the CPU emulates bfloat16")
+    parser.add_argument(
+        "--paper-dtype", help="of (a): bfloat16 unless the CPU only emulates it, where float32 is faster"
+    )
     parser.add_argument("--repeats", type=int, default=1, help="runs of (b), (c) and (d), in turn; the median counts")
     parser.add_argument("--vllm-python", help="the python of an environment with vLLM and Hustings, for (d)")
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
     options = parser.parse_args()
 
+    from hustings.engine.transformers import dtype_of
     from hustings.models import as_gguf, embedded
 
+    dtype = options.paper_dtype or str(dtype_of("fast", "cpu")).removeprefix("torch.")
     weights = embedded()
     gguf = as_gguf(weights, faithful=True)
     runs: dict[str, list[dict[str, float]]] = {"a": [], "b": [], "c": []}
@@ -145,10 +150,10 @@ def main() -> None:
                 there = [options.vllm_python, *ours, "engine=vllm", "engine.cache_gb=4"]
                 runs["d"].append(process(there, options.debates, folder))
                 print(f"(d) {runs['d'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-        runs["a"].append(paper_way(stories, options.paper_seconds, options.paper_dtype))
+        runs["a"].append(paper_way(stories, options.paper_seconds, dtype))
     result = {}
     for way, title in (
-        ("a", f"the paper's way: transformers, one call each, {options.paper_dtype}"),
+        ("a", f"the paper's way: transformers, one call each, {dtype}"),
         ("b", "plain lock-step loop on OpenVINO GenAI"),
         ("c", "simulate.py"),
         ("d", "simulate.py engine=vllm"),
