@@ -111,9 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
-    parser.add_argument(
-        "--paper-dtype", help="of (a): bfloat16 unless the CPU only emulates it, where float32 is faster"
-    )
+    parser.add_argument("--paper-dtype", help="of (a); else bfloat16, or float32 where that is emulated")
     parser.add_argument("--repeats", type=int, default=1, help="runs of (b), (c) and (d), in turn; the median counts")
     parser.add_argument("--vllm-python", help="the python of an environment with vLLM and Hustings, for (d)")
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
