@@ -212,7 +212,9 @@ def estimate(settings: SimulateSettings) -> str:
     begun = [_first(events) for events in logged.values()]
     done = counted(begun, {})
     done.add(counted(begun, logged), -1)
-    if spent and done.prompt_tokens and done.tokens:
+    replies = sum(isinstance(event, records.Reply) for events in logged.values() for event in events)
+    told = spent.get("replies") == replies  # what a process that was killed took is not in `spent`
+    if told and done.prompt_tokens and done.tokens:
         total.scaled(spent, done)
     total.add(counter.counted, 1)
     note = " Two surveys in five are counted twice, for models that take the digits of 10 one by one." if twice else ""
