@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -260,6 +261,27 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_loaded(
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "artifacts" / "adapters").exists()
+
+
+def test_a_training_too_large_for_the_memory_is_told_the_largest_batch_that_fits(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psutil
+
+    def check(*words: str) -> None:
+        adapters.check(tiny, "tiny", settings(tiny, tmp_path, "method.batch=96", *words))
+
+    check("batch_size=96")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=7.0e8))
+    with pytest.raises(
+        TrainingError, match=r"0\.7 GB are free; quantization=none batch_size=\d+ recompute=false"
+    ) as told:
+        check("batch_size=96")
+    batch = int(str(told.value).partition("batch_size=")[2].split()[0])
+    assert 1 < batch < 96
+    check(f"batch_size={batch}")
+    with pytest.raises(TrainingError):
+        check(f"batch_size={next(size for size in range(batch + 1, 97) if 96 % size == 0)}")
 
 
 def test_a_model_that_cannot_be_quantized_is_refused(tmp_path: Path) -> None:

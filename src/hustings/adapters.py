@@ -239,7 +239,9 @@ def _room(model: Any, config: Any, settings: TrainSettings, low: int, gpu: bool)
     wanted = need(settings.quantization, settings.batch_size, settings.recompute)
     if wanted <= free:
         return
-    options = [(settings.quantization, 1, False), (settings.quantization, 1, True), ("4bit", 1, True)]
+    divisors = [batch for batch in range(settings.batch_size, 0, -1) if settings.method.batch % batch == 0]
+    options = [(settings.quantization, batch, False) for batch in divisors]
+    options += [(settings.quantization, 1, True), ("4bit", 1, True)]
     fits = next((option for option in options if need(*option) <= free), None)
     advice = (
         f"quantization={fits[0]} batch_size={fits[1]} recompute={str(fits[2]).lower()} would fit"

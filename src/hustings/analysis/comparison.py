@@ -25,7 +25,7 @@ from hustings.analysis.convergence import (
     last_iteration,
     ratio,
     row,
-    sign_flip,
+    tested,
     tests,
     tidy,
 )
@@ -132,10 +132,7 @@ def _difference(
         if why:
             return row(measure, topic, role, len(pairs), method, why)
         samples = bootstrap(rng, len(changes), lambda weights: weights @ changes / len(changes))
-        low, high = interval(samples, len(changes))
-        mean = float(changes.mean())
-        numbers = {"estimate": mean, "ci_low": low, "ci_high": high, "effect_size": mean / float(changes.std(ddof=1))}
-        numbers["p"] = sign_flip(changes, rng, "two-sided")
+        numbers = tested(changes, samples, rng, "two-sided")
         return row(measure, topic, role, len(pairs), method, few(len(pairs)), **numbers)
     return _apart(measure, topic, role, first.to_numpy(float), second.to_numpy(float), rng)
 

@@ -226,12 +226,13 @@ def _untestable(table: pd.DataFrame, topic: str, role: str, last: int, changes: 
     return ""
 
 
-def _tested(
+def tested(
     values: Floats,
     samples: Floats,
     rng: np.random.Generator,
     alternative: Literal["greater", "two-sided"],
 ) -> dict[str, float]:
+    """The mean of one value a debate: its interval from `samples` of it, Cohen's d and p of a sign-flip test."""
     low, high = interval(samples, len(values))
     mean = float(values.mean())
     effect = mean / float(values.std(ddof=1))
@@ -273,7 +274,7 @@ def convergence(attitudes: pd.DataFrame, poles: Poles, outcome: Outcome, seed: i
                 rows.append(row("convergence", topic, role, len(moved), method, why))
                 continue
             samples = _convergence_samples(pairs, default, bias, generator(seed, "debates", topic))
-            numbers = _tested(moved, samples, generator(seed, "signs", topic, role), "greater")
+            numbers = tested(moved, samples, generator(seed, "signs", topic, role), "greater")
             rows.append(row("convergence", topic, role, len(moved), method, few(len(moved)), **numbers))
     return tests(rows)
 
@@ -331,7 +332,7 @@ def echo(attitudes: pd.DataFrame, poles: Poles, outcome: Outcome, seed: int) -> 
                 continue
             signed = moved if pole == "high" else -moved
             samples = bootstrap(generator(seed, "debates", topic), len(signed), _mean(signed))
-            numbers = _tested(signed, samples, generator(seed, "signs", topic, role), "two-sided")
+            numbers = tested(signed, samples, generator(seed, "signs", topic, role), "two-sided")
             rows.append(row("echo", topic, role, len(signed), method, few(len(signed)), **numbers))
     return tests(rows)
 

@@ -120,7 +120,8 @@ def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, faint: pd
             if not line.empty:
                 before = len(runs) == 2 and run == runs[0]
                 name = f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role]
-                _line(panel, line, look.colours[role], _MARKERS[place % len(_MARKERS)], name, shift, last, before)
+                marker = _MARKERS[list(look.labels).index(role) % len(_MARKERS)]
+                _line(panel, line, look.colours[role], marker, name, shift, last, before)
     panel.set_title(_title(look.topics[topic]))
     panel.set_ylim(-0.4, 10.4)
     panel.set_yticks(range(0, 11, 2))

@@ -120,7 +120,15 @@ def _refuse_limit(limit: int, name: str, count: int) -> None:
 
 
 def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
-    """Names that are no tasks of lm-eval, or whose data cannot be local; its index of all tasks takes ten seconds."""
+    """Names whose data cannot be local, or that are no tasks of lm-eval; its index of all tasks takes ten seconds."""
+    if settings.data_dir is not None:
+        near = difflib.get_close_matches(unknown[0], _OURS, n=1)
+        raise BenchmarkError(
+            f"benchmark.tasks: {unknown[0]} is not among the benchmarks that benchmark.data_dir can hold (hellaswag, "
+            "and mmlu with its categories and subjects)"
+            + (f"; did you mean {near[0]}? " if near else ". ")
+            + "Set benchmark.data_dir=null to take it from the hub."
+        )
     from lm_eval.tasks import TaskManager
 
     say("looking through lm-eval's tasks …")
@@ -133,11 +141,6 @@ def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
                 f"benchmark.tasks: lm-eval has no task {name!r}"
                 + (f"; near it are {', '.join(near)}." if near else "; `lm_eval ls tasks` lists them.")
             )
-    if settings.data_dir is not None:
-        raise BenchmarkError(
-            f"benchmark.tasks: {unknown[0]} is not among the benchmarks that benchmark.data_dir can hold (hellaswag, "
-            "and mmlu with its categories and subjects); set benchmark.data_dir=null to take it from the hub."
-        )
 
 
 def documents(settings: BenchmarkSettings, name: str) -> Documents:
