@@ -12,6 +12,7 @@ import pandas as pd
 from hustings.analysis.convergence import (
     DEFAULT,
     INTERVAL,
+    TESTS,
     Floats,
     Poles,
     bootstrap,
@@ -31,20 +32,7 @@ from hustings.analysis.convergence import (
 from hustings.analysis.curves import Outcome
 from hustings.analysis.dynamics import dynamics, mixed_model
 
-COLUMNS = [
-    "statistic",
-    "topic",
-    "role",
-    "n",
-    "estimate",
-    "ci_low",
-    "ci_high",
-    "effect_size",
-    "p",
-    "p_holm",
-    "method",
-    "sentence",
-]
+COLUMNS = [*(column for column in TESTS if column not in ("method", "remark")), "p_holm", "method", "sentence"]
 FAMILY = ("convergence", "echo", "alpha", "beta", "kappa")
 """The tests that Holm's adjustment covers: all randomisation tests of a run."""
 
