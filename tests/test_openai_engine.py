@@ -417,7 +417,7 @@ def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server
     exact = OpenvinoSettings(
         kind="openvino", precision="exact", faithful=True, device="CPU", cache_gb=1, concurrency=64, threads=None
     )
-    with OpenvinoEngine(as_gguf(embedded(), faithful=True), exact, 8192) as engine:
+    with OpenvinoEngine(embedded(), exact, 8192) as engine:
         here = engine.score(asked)
     same = [a.text == b.text for a, b in zip(there, here, strict=True)]
     assert sum(same) / len(same) >= 0.95

@@ -15,7 +15,7 @@ from hustings.engine.base import Chat, Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.errors import ModelError
-from hustings.models import Weights, as_gguf
+from hustings.models import Weights
 from hustings.settings import OpenvinoSettings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -70,9 +70,9 @@ def test_openvino_reads_the_familys_own_prompt_with_one_beginning(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
-    gguf = as_gguf(Weights("tiny", family, None, model(tmp_path / "tiny", family)))
+    weights = Weights("tiny", family, None, model(tmp_path / "tiny", family))
     of: dict[str, Any] = {"precision": "fast", "faithful": True, "device": "CPU", "cache_gb": 1, "threads": None}
-    with OpenvinoEngine(gguf, OpenvinoSettings(kind="openvino", concurrency=2, **of), 512) as engine:
+    with OpenvinoEngine(weights, OpenvinoSettings(kind="openvino", concurrency=2, **of), 512) as engine:
         prompts = [engine._start(request).prompt for request in requests()]
         texts = [engine._tokenizer.decode(prompt, skip_special_tokens=False)[0] for prompt in prompts]
         assert shown(texts) == golden(family)

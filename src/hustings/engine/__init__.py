@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from hustings.engine.base import Engine
-from hustings.models import Weights, as_gguf
-from hustings.progress import say
+from hustings.models import Weights
 from hustings.settings import (
     OpenaiSettings,
     OpenvinoSettings,
@@ -29,8 +28,7 @@ def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter:
         case OpenvinoSettings() as engine:
             from hustings.engine.openvino import OpenvinoEngine
 
-            gguf = as_gguf(weights, say, faithful=engine.faithful)
-            return OpenvinoEngine(gguf, engine, settings.model.context)
+            return OpenvinoEngine(weights, engine, settings.model.context)
         case TransformersSettings() as engine:
             from hustings.engine.transformers import TransformersEngine
 

@@ -7,12 +7,15 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.gguf import gguf_header
+from hustings.models import Weights, as_gguf, cached, once
+from hustings.progress import say
 from hustings.settings import OpenvinoSettings
 
 _EXACT = {
@@ -30,6 +33,24 @@ _DRAWS = 24
 Tokens = tuple[int, ...]
 
 
+def _tokenizer(gguf: Path, fingerprint: str) -> Path:
+    """The folder of OpenVINO's own tokenizer, made from the file once: that takes longer than loading small weights.
+
+    Raises:
+        RuntimeError: OpenVINO cannot read the file.
+    """
+    import openvino_genai as genai
+
+    def build(part: Path) -> None:
+        part.mkdir()
+        link = part / "model.gguf"
+        link.symlink_to(gguf.resolve())
+        genai.Tokenizer(str(link), enable_save_ov_model=True)
+        link.unlink()
+
+    return once(cached(fingerprint, f".tokenizer-{version('openvino-genai')}"), build)
+
+
 @dataclass(slots=True)
 class _Job:
     """A request on its way: its live generation handles, and for options the log-probabilities found so far."""
@@ -43,20 +64,21 @@ class _Job:
 
 
 class OpenvinoEngine(Engine):
-    """A GGUF model on the CPU.
+    """A model on the CPU, from a GGUF file that is written once where the weights are no such file.
 
     Args:
-        gguf: the model file.
+        weights: what models.resolve found.
         settings: precision, memory and threads.
         context: longest prompt and answer together, tokens.
 
     Raises:
-        ModelError: OpenVINO cannot read the file.
+        ModelError: GGUF cannot express the model, OpenVINO cannot read it, or the cache cannot be written.
     """
 
-    def __init__(self, gguf: Path, settings: OpenvinoSettings, context: int) -> None:
+    def __init__(self, weights: Weights, settings: OpenvinoSettings, context: int) -> None:
         import openvino_genai as genai
 
+        gguf = as_gguf(weights, say, faithful=settings.faithful)
         self._genai = genai
         self._exact = settings.precision == "exact"
         self._concurrency = settings.concurrency
@@ -70,7 +92,10 @@ class OpenvinoEngine(Engine):
         if settings.threads:
             properties["INFERENCE_NUM_THREADS"] = settings.threads
         try:
-            self._pipeline = genai.ContinuousBatchingPipeline(str(gguf), scheduler, settings.device, properties)
+            tokenizer = genai.Tokenizer(str(_tokenizer(gguf, weights.fingerprint)))
+            self._pipeline = genai.ContinuousBatchingPipeline(
+                str(gguf), tokenizer, scheduler, settings.device, **properties
+            )
         except RuntimeError as error:
             raise ModelError(
                 f"{gguf}: OpenVINO could not read this model ({first_line(error)}). "
