@@ -1,12 +1,15 @@
 """What a long run shows: a live line on a terminal, a plain line now and then elsewhere."""
 
 import sys
+import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 _PLAIN_EVERY = 15.0
+_EARLY = 20
+"""Before a twentieth is done nobody knows how long it takes: answers come together, and the first ones late."""
 
 
 def say(text: str) -> None:
@@ -61,8 +64,10 @@ class Progress:
             parts.append(f"{self.refusals} refusals")
         if self.dollars is not None:
             parts.append(f"{self.dollars:.4f} dollars")
-        if 0 < self.answers <= self.work:
+        if 0 < self.work <= self.answers * _EARLY and self.answers <= self.work:
             parts.append(f"{duration(seconds * (self.work - self.answers) / self.answers)} left")
+        elif seconds > 2:
+            parts.append(f"{duration(seconds)} so far")
         return " · ".join(parts)
 
     def show(self) -> None:
@@ -78,14 +83,25 @@ class Progress:
 
 @contextmanager
 def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]:
-    """A Progress on the screen for as long as the block lasts."""
+    """A Progress on the screen for as long as the block lasts, brought up to date while nothing comes, too."""
     progress = Progress(title, total, done, work)
-    if not sys.stderr.isatty():
-        yield progress
-        return
-    from rich.console import Console
-    from rich.status import Status
+    ended = threading.Event()
 
-    with Status(progress.text(), console=Console(stderr=True)) as live:
-        progress._live = live  # pyright: ignore[reportPrivateUsage]
-        yield progress
+    def tick() -> None:
+        while not ended.wait(1.0):
+            progress.show()
+
+    with ExitStack() as stack:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.status import Status
+
+            live = stack.enter_context(Status(progress.text(), console=Console(stderr=True)))
+            progress._live = live  # pyright: ignore[reportPrivateUsage]
+        clock = threading.Thread(target=tick, daemon=True)
+        clock.start()
+        try:
+            yield progress
+        finally:
+            ended.set()
+            clock.join()
