@@ -168,7 +168,8 @@ def _sentence(test: Mapping[Any, Any], labels: Mapping[str, str]) -> str:
     topic, who = labels.get(test["topic"], test["topic"]), f"{labels.get(test['role'], test['role'])} agents"
     runs = f"{labels['other']} than in {labels['baseline']}"
     if np.isnan(estimate):
-        return f"Whether the {_NAMED[measure]} of {who} on {topic} differs in {runs} is not estimable: {remark}."
+        both = f"{labels['baseline']} and {labels['other']}"
+        return f"Whether the {_NAMED[measure]} of {who} on {topic} differs between {both} is not estimable: {remark}."
     direction: tuple[Literal["higher", "more"], Literal["lower", "less"]]
     direction = ("more", "less") if measure == "convergence" else ("higher", "lower")
     size = in_words(estimate, float(test["ci_low"]), float(test["ci_high"]))

@@ -85,8 +85,13 @@ def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, faint: pd.D
     known: dict[str, Any] = {}
     for panel in axes.flat:
         known.update({label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)})
-    figure.legend(known.values(), known.keys(), loc="upper center", ncols=min(len(known), 3 if columns < 3 else 6))
-    lines = -(-len(known) // (3 if columns < 3 else 6))
+    wide = 0.085 * max((len(label) for label in known), default=0) + 0.65  # inches of an entry
+    across = max(1, min(len(known), 3 if columns < 3 else 6, int(figure.get_figwidth() / wide)))
+    labels = list(known)
+    if len(runs) == 2 and across == 2 and len(labels) % 2 == 0:  # a column for each run
+        labels = labels[::2] + labels[1::2]
+    figure.legend([known[label] for label in labels], labels, loc="upper center", ncols=across)
+    lines = -(-len(known) // across)
     _note(figure, f"{look.caption} {_counted(curve)} a point; bars: ± 1 standard error.")
     figure.tight_layout(rect=(0, 0.05, 1, 1 - (0.28 * lines + 0.1) / figure.get_figheight()))
     return _save(figure, curve, folder, name)
