@@ -218,7 +218,11 @@ def test_a_budget_of_tokens_stops_too(tmp_path: Path) -> None:
 
 
 def test_no_more_requests_are_on_their_way_than_concurrency_says() -> None:
-    with Endpoint() as endpoint, build(endpoint.url, "engine.concurrency=3") as engine:
+    def respond(body: dict[str, Any], _: str) -> tuple[int, dict[str, Any]]:
+        time.sleep(0.05)  # so that requests meet
+        return 200, answer(body, True)
+
+    with Endpoint(respond=respond) as endpoint, build(endpoint.url, "engine.concurrency=3") as engine:
         assert len(engine.complete([ask(seed) for seed in range(60)])) == 60
         assert 2 <= endpoint.most <= 3
 
