@@ -21,10 +21,7 @@ from hustings.models import Weights, embedded
 from hustings.settings import OpenvinoSettings, TransformersSettings
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [
-    sys.executable, str(ROOT / "simulate.py"), "topic=racism", "rounds=1", "sampling.max_tokens=16",
-    "personas.max_tokens=24",
-]  # fmt: skip
+COMMAND = [sys.executable, str(ROOT / "simulate.py"), "topic=racism", "rounds=2", "sampling.max_tokens=24"]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +79,7 @@ def questions(count: int) -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize(("name", "count", "tokens"), [("openvino", 16, 16), ("transformers", 16, 12)])
+@pytest.mark.parametrize(("name", "count", "tokens"), [("openvino", 24, 16), ("transformers", 16, 16)])
 def test_exact_replies_repeat_in_another_order_in_small_batches_and_alone(
     name: str, count: int, tokens: int, request: pytest.FixtureRequest
 ) -> None:
@@ -93,7 +90,7 @@ def test_exact_replies_repeat_in_another_order_in_small_batches_and_alone(
     order = random.Random(0).sample(range(count), count)
     eights = [order[start : start + 8] for start in range(0, count, 8)]
     same = total = 0
-    for places in (order, *eights, *([place] for place in order[:8])):
+    for places in (order, *eights, *([place] for place in order)):
         for place, completion in zip(places, engine.complete([requests[p] for p in places]), strict=True):
             same += completion.text == first[place]
             total += 1
@@ -103,7 +100,7 @@ def test_exact_replies_repeat_in_another_order_in_small_batches_and_alone(
 def test_openvino_and_transformers_choose_the_same_survey_answers(
     openvino: OpenvinoEngine, transformers: TransformersEngine
 ) -> None:
-    requests = questions(20)
+    requests = questions(24)
     pairs = list(zip(openvino.score(requests), transformers.score(requests), strict=True))
     assert all(one.text == other.text for one, other in pairs)
     for one, other in pairs:
@@ -126,7 +123,7 @@ def run(folder: Path, *overrides: str) -> list[dict[str, object]]:
 
 
 def test_fast_gives_the_same_log_in_two_fresh_processes(tmp_path: Path) -> None:
-    assert run(tmp_path / "one", "repetitions=2") == run(tmp_path / "two", "repetitions=2")
+    assert run(tmp_path / "one", "repetitions=1") == run(tmp_path / "two", "repetitions=1")
 
 
 def test_an_exact_run_killed_three_times_is_complete_without_doubles_and_says_the_same(tmp_path: Path) -> None:

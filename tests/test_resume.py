@@ -23,7 +23,7 @@ from hustings.artifacts import held
 from hustings.errors import BusyError, RecordError
 from hustings.records import End, Reply, Start, Survey
 
-LONG = ("engine=planted", "repetitions=16", "topic=all", "composition=rep_dem_default", "rounds=6")
+LONG = ("engine=planted", "repetitions=40", "topic=all", "composition=rep_dem_default", "rounds=6")
 
 
 def lines_of(log: Path) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_run_that_is_killed_twenty_times_ends_as_if_it_never_was(tmp_path: Pat
     lines = lines_of(log_of(broken / "artifacts"))
     assert set(lines) == set(expected)
     assert len(lines) == len(expected)
-    assert sum('"kind":"end"' in line for line in lines) == 64
+    assert sum('"kind":"end"' in line for line in lines) == 160
     assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 4
     seals = [made | {"files": None, "spent": None} for made in manifests(broken / "artifacts")]
     assert seals == [made | {"files": None, "spent": None} for made in manifests(whole / "artifacts")]

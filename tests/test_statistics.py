@@ -160,7 +160,7 @@ def twelve() -> tuple[pd.DataFrame, pd.DataFrame]:
     return table, all_of(table)
 
 
-@settings(max_examples=3)
+@settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_shuffling_rows_changes_nothing(twelve: tuple[pd.DataFrame, pd.DataFrame], seed: int) -> None:
     table, statistics_of_it = twelve

@@ -42,7 +42,7 @@ class Progress:
         self.answers = self.replies = self.tokens = self.invalid = self.refusals = 0
         self.dollars: float | None = None
         self.began = time.monotonic()
-        self._live: Any = None
+        self.live: Any = None
         self._said = self.began
 
     @property
@@ -72,10 +72,10 @@ class Progress:
 
     def show(self) -> None:
         """Bring the display up to date; cheap enough to be called for every answer."""
-        if self._live is not None:
+        if self.live is not None:
             if time.monotonic() - self._said > 0.1:
                 self._said = time.monotonic()
-                self._live.update(self.text())
+                self.live.update(self.text())
         elif time.monotonic() - self._said > _PLAIN_EVERY:
             self._said = time.monotonic()
             say(self.text())
@@ -97,7 +97,7 @@ def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]
             from rich.status import Status
 
             live = stack.enter_context(Status(progress.text(), console=Console(stderr=True)))
-            progress._live = live  # pyright: ignore[reportPrivateUsage]
+            progress.live = live
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()
         try:
