@@ -6,8 +6,9 @@ It does not know where files come from (models.py) nor how they are run.
 import json
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _F32, _F16, _BF16 = 0, 1, 30
+_KEPT = (_F32, _F16, _BF16)
+"""What is not quantized."""
 
 
 class GgufValue(NamedTuple):
@@ -233,12 +236,7 @@ def convert(file: Path, folder: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    header = gguf_header(file)
-    if header.get("*.rope.scaling.type", "none") != "none" or any("rope_freqs" in t.name for t in header.tensors):
-        raise ModelError(
-            f"{file}: this file stretches positions (RoPE scaling) in a way that it does not fully describe; "
-            "take the original model with model=hf model.id=…, or set engine=openvino engine.faithful=false."
-        )
+    header = _unstretched(file)
     try:
         tensors = dict(_tensors(file, header))
         tokenizer = _tokenizer(file, header)
@@ -255,29 +253,41 @@ def convert(file: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def _unstretched(file: Path) -> GgufHeader:
+    header = gguf_header(file)
+    if header.get("*.rope.scaling.type", "none") != "none" or any("rope_freqs" in t.name for t in header.tensors):
+        raise ModelError(
+            f"{file}: this file stretches positions (RoPE scaling) in a way that it does not fully describe; "
+            "take the original model with model=hf model.id=…, or set engine=openvino engine.faithful=false."
+        )
+    return header
+
+
 def _tensors(file: Path, header: GgufHeader) -> Iterator[tuple[str, Any]]:
     """Names and PyTorch tensors as transformers has them."""
+    heads: int = header.get("*.attention.head_count")
+    key_heads: int = header.get("*.attention.head_count_kv", heads)
+    for place in header.tensors:
+        tensor = _tensor(file, place)
+        turned = _rotated_heads(place.name, header.architecture, heads, key_heads)
+        if turned:
+            tensor = _halved(tensor, turned)
+        yield _hf_name(place.name), tensor.contiguous()
+
+
+def _tensor(file: Path, place: GgufTensor) -> Any:
+    """A tensor of the file in PyTorch: what was quantized in float16, the others as they are."""
     import numpy as np
     import torch
     from gguf.constants import GGMLQuantizationType
     from gguf.quants import dequantize
 
-    heads: int = header.get("*.attention.head_count")
-    key_heads: int = header.get("*.attention.head_count_kv", heads)
-    whole = np.memmap(file, mode="r", dtype=np.uint8)
-    for place in header.tensors:
-        raw = whole[place.start : place.start + place.size]
-        if place.kind in (_F32, _F16, _BF16):
-            kind = {_F32: torch.float32, _F16: torch.float16, _BF16: torch.bfloat16}[place.kind]
-            tensor = torch.from_numpy(np.array(raw)).view(kind).reshape(place.shape)
-        else:
-            rows = raw.reshape(*place.shape[:-1], -1)
-            numbers = dequantize(rows, GGMLQuantizationType(place.kind)).astype(np.float16)
-            tensor = torch.from_numpy(numbers)
-        turned = _rotated_heads(place.name, header.architecture, heads, key_heads)
-        if turned:
-            tensor = _halved(tensor, turned)
-        yield _hf_name(place.name), tensor.contiguous()
+    raw = np.memmap(file, mode="r", dtype=np.uint8, offset=place.start, shape=(place.size,))
+    if place.kind in _KEPT:
+        kind = {_F32: torch.float32, _F16: torch.float16, _BF16: torch.bfloat16}[place.kind]
+        return torch.from_numpy(np.array(raw)).view(kind).reshape(place.shape)
+    rows = raw.reshape(*place.shape[:-1], -1)
+    return torch.from_numpy(dequantize(rows, GGMLQuantizationType(place.kind)).astype(np.float16))
 
 
 def _config(header: GgufHeader, *, tied: bool, biased: bool) -> Any:
@@ -325,7 +335,62 @@ def _tokenizer(file: Path, header: GgufHeader) -> Any:
 
 def quantized(file: Path) -> bool:
     """Whether any tensor of the file is stored in fewer bits than 16."""
-    return any(tensor.kind not in (_F32, _F16, _BF16) for tensor in gguf_header(file).tensors)
+    return any(tensor.kind not in _KEPT for tensor in gguf_header(file).tensors)
+
+
+def dequantize_gguf(file: Path, out: Path) -> None:
+    """Write a quantized GGUF file again with its matrices in F16; its metadata are copied.
+
+    Raises:
+        ModelError: the file cannot be converted without loss of meaning.
+    """
+    header = _unstretched(file)
+    tensors = [_Written(place.name, place.shape, partial(_tensor, file, place)) for place in header.tensors]
+    try:
+        _write(out, file, header.architecture, header.metadata, tensors)
+    except NotImplementedError as error:
+        raise ModelError(
+            f"{file}: this file has a tensor that cannot be converted ({first_line(error)}); "
+            "take the original model with model=hf model.id=…"
+        ) from error
+
+
+class _Written(NamedTuple):
+    """A tensor to be written: its name and shape in GGUF, and how its numbers are had when it is its turn."""
+
+    name: str
+    shape: Sequence[int]
+    numbers: Callable[[], Any]
+
+
+def _write(
+    out: Path, source: Path, architecture: str, metadata: dict[str, GgufValue], tensors: Sequence[_Written]
+) -> None:
+    """A GGUF file with matrices in F16, norms and biases in F32; one tensor at a time is in memory."""
+    import numpy as np
+    import torch
+    from gguf import GGUFWriter
+    from gguf.constants import GGUFValueType, LlamaFileType
+
+    writer = GGUFWriter(out, architecture)
+    own = ("general.architecture", "general.quantization_version", "general.alignment")
+    for key, (kind, of, value) in metadata.items():
+        if key not in own:
+            writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
+    writer.kv_data[0].pop("general.file_type", None)
+    writer.add_file_type(LlamaFileType.MOSTLY_F16)
+    for name, shape, _ in tensors:
+        size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
+        writer.add_tensor_info(name, shape, np.dtype(kind), size * int(np.prod(shape)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for name, shape, numbers in tensors:
+        tensor = numbers().to(torch.float16 if len(shape) > 1 else torch.float32)
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"{source}: the tensor {name} has numbers beyond F16's range; use engine=transformers.")
+        writer.write_tensor_data(tensor.contiguous().numpy())
+    writer.close()
 
 
 def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
@@ -340,10 +405,6 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
     Raises:
         ModelError: GGUF, or we, cannot express this model.
     """
-    import numpy as np
-    import torch
-    from gguf import GGUFWriter
-    from gguf.constants import GGUFValueType, LlamaFileType
     from safetensors import safe_open
     from transformers import AutoConfig
 
@@ -356,40 +417,26 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
         if header.architecture != architecture:
             raise ModelError(f"{like}: this is a {header.architecture} model, and {folder} is not; take another file.")
         metadata = header.metadata
-    writer = GGUFWriter(out, architecture)
-    own = ("general.architecture", "general.quantization_version", "general.alignment")
-    for key, (kind, of, value) in metadata.items():
-        if key not in own:
-            writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
-    writer.kv_data[0].pop("general.file_type", None)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
-    files = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
-    places: list[tuple[str, str, Any]] = []
-    for file in files:
+    heads: tuple[int, int] = config.num_attention_heads, config.num_key_value_heads
+
+    def numbers(file: Any, name: str, target: str) -> Any:
+        tensor = file.get_tensor(name)
+        turned = _rotated_heads(target, architecture, *heads)
+        return _interleaved(tensor, turned) if turned else tensor
+
+    tensors: list[_Written] = []
+    for file in [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]:
         for name in file.keys():  # noqa: SIM118 (a safe_open is no dictionary)
             if name.endswith(".rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
                 continue
             try:
-                places.append((name, _gguf_name(name), file))
+                target = _gguf_name(name)
             except (KeyError, ValueError) as error:
                 raise ModelError(
                     f"{folder}: GGUF has no place for the tensor {name}; use engine=transformers."
                 ) from error
-    for name, target, file in places:
-        shape = file.get_slice(name).get_shape()
-        size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
-        writer.add_tensor_info(target, shape, np.dtype(kind), size * int(np.prod(shape)))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, target, file in places:
-        tensor = file.get_tensor(name)
-        tensor = tensor.to(torch.float16 if tensor.dim() > 1 else torch.float32)
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{folder}: the tensor {name} has numbers beyond F16's range; use engine=transformers.")
-        heads = _rotated_heads(target, architecture, config.num_attention_heads, config.num_key_value_heads)
-        writer.write_tensor_data((_interleaved(tensor, heads) if heads else tensor).contiguous().numpy())
-    writer.close()
+            tensors.append(_Written(target, file.get_slice(name).get_shape(), partial(numbers, file, name, target)))
+    _write(out, folder, architecture, metadata, tensors)
 
 
 def exportable(folder: Path) -> str:

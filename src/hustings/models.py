@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hustings.errors import ModelError, first_line
-from hustings.gguf import convert, export_gguf, gguf_header, quantized
+from hustings.gguf import convert, dequantize_gguf, export_gguf, gguf_header, quantized
 from hustings.identity import sha256
 from hustings.settings import ModelSettings
 
@@ -319,20 +319,23 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
 
     Args:
         weights: what `resolve` found.
-        say: told in one line when an export begins, as it takes seconds.
-        faithful: export a quantized GGUF file to F16 too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
+        say: told in one line when it begins, as it takes seconds.
+        faithful: write a quantized GGUF file to F16 too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
             steps, which moves log-probabilities by whole units; it reads F16 as it is written.
 
     Raises:
         ModelError: GGUF, or we, cannot express this model; or the cache cannot be written.
     """
-    if weights.gguf is not None and not (faithful and quantized(weights.gguf)):
-        return weights.gguf
+    file = weights.gguf
+    if file is not None and not (faithful and quantized(file)):
+        return file
 
-    def export(part: Path) -> None:
-        folder = as_folder(weights, say)
+    def build(part: Path) -> None:
         if say:
-            say(f"{weights.name}: exporting to GGUF for OpenVINO, this once")
-        export_gguf(folder, weights.gguf, part)
+            say(f"{weights.name}: writing {file.name if file else 'it'} as F16 GGUF for OpenVINO, this once")
+        if file is None:
+            export_gguf(as_folder(weights), None, part)
+        else:
+            dequantize_gguf(file, part)
 
-    return once(cached(weights.fingerprint, ".gguf"), export)
+    return once(cached(weights.fingerprint, ".gguf"), build)

@@ -27,6 +27,8 @@ _COMPANY = 4
 """At fewer rows than this, CPU kernels round differently; precision=exact keeps that many in a step."""
 _CROWD = 32
 """At more rows than this in a step, kernels without AVX-512 round differently; precision=exact keeps below it."""
+_BEGINNING = 200
+"""Characters: two blocks of the prefix cache, and less than a life story."""
 _DRAWS = 24
 """Draws of a nearly uniform choice that see each of ten digits; one that is missed is asked for by itself."""
 
@@ -118,25 +120,38 @@ class OpenvinoEngine(Engine):
         )
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer requests as they finish; those of one lane one after the other, so that they share their prefix."""
+        """Answer requests as they finish, so that what they share is computed once.
+
+        Those of one lane are started one after the other. Of those that begin alike, as one story in several debates
+        does, one is started first, and the others when its prompt is in the cache.
+        """
         running: list[_Job] = []
         parked: dict[tuple[str, int], deque[Request]] = {}
+        behind: dict[str, list[Request]] = {}
+        cached_beginnings: set[str] = set()
         while queue or running:
             while queue and len(running) < self._concurrency:
                 request = queue.popleft()
+                beginning = request.prompt[:_BEGINNING]
                 if request.lane in parked:
                     parked[request.lane].append(request)
+                elif beginning in behind:
+                    behind[beginning].append(request)
                 else:
                     parked[request.lane] = deque()
+                    if beginning not in cached_beginnings:
+                        behind[beginning] = []
                     running.append(self._start(request))
             self._keep_company(running)
             self._pipeline.step()
             still: list[_Job] = []
             for job in running:
-                if any(handle.get_status() == self._genai.GenerationStatus.RUNNING for handle in job.handles):
-                    still.append(job)
-                    continue
-                answer = self._answer(job)
+                live = any(handle.get_status() == self._genai.GenerationStatus.RUNNING for handle in job.handles)
+                beginning = job.request.prompt[:_BEGINNING]
+                if beginning in behind and (not live or job.handles[0].can_read()):
+                    queue.extendleft(reversed(behind.pop(beginning)))
+                    cached_beginnings.add(beginning)
+                answer = None if live else self._answer(job)
                 if answer is None:
                     still.append(job)
                     continue
