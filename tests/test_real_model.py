@@ -22,6 +22,7 @@ from hustings.settings import OpenvinoSettings, TransformersSettings
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "simulate.py"), "topic=racism", "rounds=2", "sampling.max_tokens=24"]
+COMMAND += ["personas.max_tokens=64"]  # what is tested are the debates
 
 
 @pytest.fixture(scope="module")
