@@ -2,11 +2,15 @@ import hashlib
 import json
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from gguf import GGUFWriter
+from gguf.constants import GGMLQuantizationType
 from tiny import tiny_model
 
 from hustings import models
@@ -240,6 +244,32 @@ def test_an_unusable_gguf_file_is_refused_before_it_is_loaded(
     with pytest.raises(ModelError, match=message) as caught:
         resolve(settings(source="gguf", path=str(file)))
     assert str(file) in str(caught.value)
+
+
+def odd(folder: Path, kind: GGMLQuantizationType) -> Weights:
+    """A GGUF file of one tensor of 2 × 33 numbers."""
+    file = folder / "odd.gguf"
+    with closing(GGUFWriter(file, "llama")) as writer:
+        writer.add_tensor("token_embd.weight", np.zeros((2, 33), np.int8), raw_shape=(2, 33), raw_dtype=kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    return resolve(settings(source="gguf", path=str(file)))
+
+
+@pytest.mark.parametrize("way", [as_folder, lambda weights: as_gguf(weights, faithful=True)], ids=["folder", "gguf"])
+def test_a_tensor_that_cannot_be_read_is_refused_on_both_ways_and_leaves_nothing(
+    tmp_path: Path, cache: Path, way: Callable[[Weights], Path]
+) -> None:
+    weights = odd(tmp_path, GGMLQuantizationType.I8)  # which nothing dequantizes
+    with pytest.raises(ModelError, match=r"odd\.gguf.*cannot be converted"):
+        way(weights)
+    assert {path.suffix for path in (cache / "models").iterdir()} == {".lock"}
+
+
+def test_rows_that_are_no_whole_blocks_are_a_damaged_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"odd\.gguf.*damaged"):
+        odd(tmp_path, GGMLQuantizationType.Q4_1)
 
 
 @pytest.mark.parametrize("source", ["gguf", "local"])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import config, left, starts_of
 from endpoint import WAYS, Endpoint, answer, free_port, identity, llama
+from test_openvino_engine import settings as openvino_settings
 
 from hustings import records, simulation
 from hustings.debate.play import Debate, Rules
@@ -24,7 +25,7 @@ from hustings.engine.openai import OpenaiEngine
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.errors import EngineError, ModelError, SettingsError
 from hustings.models import as_gguf, embedded
-from hustings.settings import OpenaiSettings, OpenvinoSettings, SimulateSettings, load
+from hustings.settings import OpenaiSettings, SimulateSettings, load
 
 KEY = "sk-canary-4f1d9c77aa"
 FAST = ("engine.timeout=3", "engine.attempts=30", "engine.concurrency=48")
@@ -418,10 +419,7 @@ def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server
     asked = surveys(20)
     with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
         there = engine.score(asked)
-    exact = OpenvinoSettings(
-        kind="openvino", precision="exact", faithful=True, device="CPU", cache_gb=1, concurrency=64, threads=None
-    )
-    with OpenvinoEngine(embedded(), exact, 8192) as engine:
+    with OpenvinoEngine(embedded(), openvino_settings(concurrency=64), 8192) as engine:
         here = engine.score(asked)
     same = [a.text == b.text for a, b in zip(there, here, strict=True)]
     assert sum(same) / len(same) >= 0.95

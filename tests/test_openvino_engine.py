@@ -2,6 +2,7 @@
 
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import tiny_model
@@ -12,14 +13,24 @@ from hustings.models import Weights
 from hustings.settings import OpenvinoSettings
 
 
+def settings(**changes: Any) -> OpenvinoSettings:
+    plain = {
+        "kind": "openvino",
+        "precision": "exact",
+        "faithful": True,
+        "device": "CPU",
+        "cache_gb": 1,
+        "concurrency": 8,
+        "threads": None,
+    }
+    return OpenvinoSettings.model_validate({**plain, **changes})
+
+
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenvinoEngine:
     monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
     weights = Weights("tiny", "tiny", None, tiny_model(tmp_path / "tiny"))
-    settings = OpenvinoSettings(
-        kind="openvino", precision="fast", faithful=True, device="CPU", cache_gb=1, concurrency=8, threads=None
-    )
-    return OpenvinoEngine(weights, settings, 512)
+    return OpenvinoEngine(weights, settings(precision="fast"), 512)
 
 
 def asked(debate: str, story: str, seed: int) -> Request:

@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from test_openvino_engine import settings as openvino_settings
+from test_transformers_engine import settings as transformers_settings
 
 from hustings.debate import survey
 from hustings.engine.base import Engine, Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.models import Weights, embedded
-from hustings.settings import OpenvinoSettings, TransformersSettings
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, str(ROOT / "simulate.py"), "topic=racism", "rounds=2", "sampling.max_tokens=24"]
@@ -32,19 +33,13 @@ def weights() -> Weights:
 
 @pytest.fixture(scope="module")
 def openvino(weights: Weights) -> Iterator[OpenvinoEngine]:
-    settings = OpenvinoSettings(
-        kind="openvino", precision="exact", faithful=True, device="CPU", cache_gb=2, concurrency=64, threads=None
-    )
-    with OpenvinoEngine(weights, settings, 8192) as engine:
+    with OpenvinoEngine(weights, openvino_settings(cache_gb=2, concurrency=64), 8192) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def transformers(weights: Weights) -> Iterator[TransformersEngine]:
-    settings = TransformersSettings(
-        kind="transformers", precision="exact", quantization="none", device="cpu", batch_size=8, concurrency=64
-    )
-    with TransformersEngine(weights, settings, 8192) as engine:
+    with TransformersEngine(weights, transformers_settings(concurrency=64), 8192) as engine:
         yield engine
 
 

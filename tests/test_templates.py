@@ -5,9 +5,9 @@ survey, the reply with the words that it begins with.
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
+from test_openvino_engine import settings as openvino_settings
 from test_transformers_engine import settings as transformers_settings
 from tiny import tiny_model
 
@@ -16,7 +16,6 @@ from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.errors import ModelError
 from hustings.models import Weights
-from hustings.settings import OpenvinoSettings
 
 TEMPLATES = Path(__file__).parent / "templates"
 FAMILIES: dict[str, tuple[tuple[str, str], bool]] = {
@@ -71,8 +70,7 @@ def test_openvino_reads_the_familys_own_prompt_with_one_beginning(
 ) -> None:
     monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
     weights = Weights("tiny", family, None, model(tmp_path / "tiny", family))
-    of: dict[str, Any] = {"precision": "fast", "faithful": True, "device": "CPU", "cache_gb": 1, "threads": None}
-    with OpenvinoEngine(weights, OpenvinoSettings(kind="openvino", concurrency=2, **of), 512) as engine:
+    with OpenvinoEngine(weights, openvino_settings(precision="fast"), 512) as engine:
         prompts = [engine._start(request).prompt for request in requests()]
         texts = [engine._tokenizer.decode(prompt, skip_special_tokens=False)[0] for prompt in prompts]
         assert shown(texts) == golden(family)

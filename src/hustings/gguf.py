@@ -6,7 +6,8 @@ It does not know where files come from (models.py) nor how they are run.
 import json
 import mmap
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -167,6 +168,8 @@ def _parse(cursor: _Cursor) -> GgufHeader:
             block, size = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
         except ValueError as error:
             raise KeyError from error
+        if shape and shape[-1] % block:
+            raise KeyError
         number = 1
         for length in shape:
             number *= length
@@ -237,20 +240,27 @@ def convert(file: Path, folder: Path) -> None:
     from safetensors.torch import save_file
 
     header = _unstretched(file)
-    try:
+    with _convertible(file):
         tensors = dict(_tensors(file, header))
         tokenizer = _tokenizer(file, header)
-    except (KeyError, ValueError, NotImplementedError) as error:
-        raise ModelError(
-            f"{file}: this file has a tensor or tokenizer that cannot be converted ({first_line(error)}); "
-            "take the original model with model=hf model.id=…"
-        ) from error
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     config = _config(
         header, tied="lm_head.weight" not in tensors, biased="model.layers.0.self_attn.q_proj.bias" in tensors
     )
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _convertible(file: Path) -> Generator[None]:
+    """What the libraries raise at a tensor or tokenizer that they do not know becomes one paragraph."""
+    try:
+        yield
+    except (KeyError, ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{file}: this file has a tensor or tokenizer that cannot be converted ({first_line(error)}); "
+            "take the original model with model=hf model.id=…"
+        ) from error
 
 
 def _unstretched(file: Path) -> GgufHeader:
@@ -346,13 +356,8 @@ def dequantize_gguf(file: Path, out: Path) -> None:
     """
     header = _unstretched(file)
     tensors = [_Written(place.name, place.shape, partial(_tensor, file, place)) for place in header.tensors]
-    try:
+    with _convertible(file):
         _write(out, file, header.architecture, header.metadata, tensors)
-    except NotImplementedError as error:
-        raise ModelError(
-            f"{file}: this file has a tensor that cannot be converted ({first_line(error)}); "
-            "take the original model with model=hf model.id=…"
-        ) from error
 
 
 class _Written(NamedTuple):
@@ -372,25 +377,26 @@ def _write(
     from gguf import GGUFWriter
     from gguf.constants import GGUFValueType, LlamaFileType
 
-    writer = GGUFWriter(out, architecture)
-    own = ("general.architecture", "general.quantization_version", "general.alignment")
-    for key, (kind, of, value) in metadata.items():
-        if key not in own:
-            writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
-    writer.kv_data[0].pop("general.file_type", None)
-    writer.add_file_type(LlamaFileType.MOSTLY_F16)
-    for name, shape, _ in tensors:
-        size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
-        writer.add_tensor_info(name, shape, np.dtype(kind), size * int(np.prod(shape)))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    for name, shape, numbers in tensors:
-        tensor = numbers().to(torch.float16 if len(shape) > 1 else torch.float32)
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"{source}: the tensor {name} has numbers beyond F16's range; use engine=transformers.")
-        writer.write_tensor_data(tensor.contiguous().numpy())
-    writer.close()
+    with closing(GGUFWriter(out, architecture)) as writer:
+        own = ("general.architecture", "general.quantization_version", "general.alignment")
+        for key, (kind, of, value) in metadata.items():
+            if key not in own:
+                writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
+        writer.kv_data[0].pop("general.file_type", None)
+        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        for name, shape, _ in tensors:
+            size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
+            writer.add_tensor_info(name, shape, np.dtype(kind), size * int(np.prod(shape)))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name, shape, numbers in tensors:
+            tensor = numbers().to(torch.float16 if len(shape) > 1 else torch.float32)
+            if not torch.isfinite(tensor).all():
+                raise ModelError(
+                    f"{source}: the tensor {name} has numbers beyond F16's range; use engine=transformers."
+                )
+            writer.write_tensor_data(tensor.contiguous().numpy())
 
 
 def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
