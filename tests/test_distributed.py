@@ -14,10 +14,12 @@ from hustings import records
 
 
 def debates(store: Path) -> dict[str, list[Any]]:
-    """Events of the one log by debate, in their order there."""
+    """Events of the one log by debate, ordered by kind and place: a log has them as answers came in."""
     found: dict[str, list[Any]] = {}
     for event in records.read(log_of(store)):
         found.setdefault(event.debate, []).append(event.model_dump())
+    for events in found.values():
+        events.sort(key=lambda event: (event["kind"], event.get("iteration", 0), event.get("agent", 0)))
     return found
 
 
