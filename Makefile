@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check pytest bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python simulate.py
 
-test: check
+test: $(VENV)/.ready
+	$(MAKE) --jobs 2 check pytest
+
+pytest: $(VENV)/.ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.ready

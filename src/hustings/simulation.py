@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hustings import adapters, distributed, models, records, report
 from hustings.artifacts import Artifact, held, link, seen, write_atomically
@@ -188,8 +188,7 @@ def estimate(settings: SimulateSettings) -> str:
         artifact = seen(store, "debates", *_named(settings, weights, adapter))
         logged, spent = _logged(artifact.folder / EVENTS), artifact.manifest.get("spent", {})
         for party in {*settings.composition.roles, *settings.composition.observers} - {DEFAULT}:
-            path = seen(store, "personas", f"{weights.name}-{party}", _persona_substance(settings, party, weights))
-            file = path.folder / personas.FILE
+            file = seen(store, *_persona_named(settings, party, weights)).folder / personas.FILE
             cast_of[party] = personas.load(file).get(party, {}) if file.exists() else {}
     missing = {key: seat for key, seat in seats.items() if not _ended(logged.get(key))}
     new = {key: seat for key, seat in missing.items() if key not in logged}
@@ -324,10 +323,51 @@ def _personas(
     """The personas that sit in the debates: from the file, from the store, or written now."""
     if settings.personas.file:
         return personas.load(Path(settings.personas.file), settings.society.parties)
-    return {
-        party: _party(settings, party, sorted(indices), weights, prompts, store, lazy, counts)
-        for party, indices in _wanted(settings, seats).items()
-    }
+    # Sorted: processes that take the parties' locks in one order do not wait for each other.
+    wanted = dict(sorted(_wanted(settings, seats).items()))
+    with contextlib.ExitStack() as stack:
+        artifacts = {
+            party: stack.enter_context(held(store, *_persona_named(settings, party, weights), wait=True))
+            for party in wanted
+        }
+        have = {party: _written(artifact.folder / personas.FILE, party) for party, artifact in artifacts.items()}
+        missing = [(party, index) for party in wanted for index in sorted(wanted[party] - have[party].keys())]
+        if missing:
+            files: dict[str, TextIO] = {}
+            for party in dict(missing):
+                artifacts[party].grow()
+                file = artifacts[party].folder / personas.FILE
+                files[party] = stack.enter_context(file.open("a", encoding="utf-8"))
+            live = lazy.get()
+            total = sum(map(len, wanted.values()))
+            with showing("personas", total, total - len(missing), len(missing)) as progress:
+
+                def keep(persona: Persona) -> None:
+                    files[persona.party].write(personas.line(persona))
+                    files[persona.party].flush()
+                    have[persona.party][persona.index] = persona
+                    progress.done += 1
+                    progress.answers += 1
+                    progress.show()
+
+                def told(answer: Answer) -> None:
+                    counts.told(answer, settings.model.price, persona=True)
+                    progress.dollars, progress.refusals = counts.dollars, counts.refusals
+
+                personas.write(live, missing, settings.society, prompts, settings.personas, settings.seed, keep, told)
+        for artifact in artifacts.values():
+            if artifact.growing:
+                artifact.seal()
+    return have
+
+
+def _written(path: Path, party: str) -> dict[int, Persona]:
+    """The personas that are there; a line that was cut short is taken away."""
+    if not path.exists():
+        return {}
+    with path.open("rb+") as file:
+        records.drop_half_line(file.fileno())
+    return personas.load(path).get(party, {})
 
 
 def _wanted(settings: SimulateSettings, seats: Mapping[str, list[int]]) -> dict[str, set[int]]:
@@ -341,8 +381,9 @@ def _wanted(settings: SimulateSettings, seats: Mapping[str, list[int]]) -> dict[
     return wanted
 
 
-def _persona_substance(settings: SimulateSettings, party: str, weights: models.Weights) -> dict[str, Any]:
-    return {
+def _persona_named(settings: SimulateSettings, party: str, weights: models.Weights) -> tuple[str, str, dict[str, Any]]:
+    """Kind, slug and substance of a party's personas."""
+    substance = {
         "model": weights.fingerprint,
         "engine": settings.engine.substance(),
         "country": settings.society.country,
@@ -351,51 +392,7 @@ def _persona_substance(settings: SimulateSettings, party: str, weights: models.W
         "personas": settings.personas.substance(),
         "seed": settings.seed,
     }
-
-
-def _party(
-    settings: SimulateSettings,
-    party: str,
-    indices: list[int],
-    weights: models.Weights,
-    prompts: Prompts,
-    store: Path,
-    lazy: _Lazy,
-    counts: _Counts,
-) -> dict[int, Persona]:
-    substance = _persona_substance(settings, party, weights)
-    with held(store, "personas", f"{weights.name}-{party}", substance, wait=True) as artifact:
-        path = artifact.folder / personas.FILE
-        if path.exists():
-            with path.open("rb+") as file:
-                records.drop_half_line(file.fileno())
-        have = personas.load(path).get(party, {}) if path.exists() else {}
-        missing = [index for index in indices if index not in have]
-        if missing:
-            artifact.grow()
-            live = lazy.get()
-            with (
-                path.open("a", encoding="utf-8") as file,
-                showing(f"{party} personas", len(indices), len(indices) - len(missing), len(missing)) as progress,
-            ):
-
-                def keep(persona: Persona) -> None:
-                    file.write(personas.line(persona))
-                    file.flush()
-                    have[persona.index] = persona
-                    progress.done += 1
-                    progress.answers += 1
-                    progress.show()
-
-                def told(answer: Answer) -> None:
-                    counts.told(answer, settings.model.price, persona=True)
-                    progress.dollars, progress.refusals = counts.dollars, counts.refusals
-
-                wanted = [(party, index) for index in missing]
-                personas.write(live, wanted, settings.society, prompts, settings.personas, settings.seed, keep, told)
-        if artifact.growing:
-            artifact.seal()
-    return have
+    return "personas", f"{weights.name}-{party}", substance
 
 
 def _play(
