@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import command
 import hypothesis
 import pytest
 from hydra import compose, initialize_config_dir
@@ -140,13 +142,16 @@ def log_of(store: Path) -> Path:
     return path
 
 
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+
+
 def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options: Any) -> "subprocess.Popen[str]":
-    """An entry point in a process of its own, run in the folder `cwd`."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    """An entry point in a process as a user starts it, run in the folder `cwd`."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / script), *arguments],
         cwd=cwd,
-        env=environment,
+        env=_environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -155,9 +160,20 @@ def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options
 
 
 def cli(
-    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 120
+    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 300
 ) -> "subprocess.CompletedProcess[str]":
-    """An entry point run to its end, which comes within so many seconds."""
+    """An entry point run to its end, which comes within so many seconds, in a process that is forked (command.py)."""
+    with tempfile.TemporaryDirectory() as folder:
+        printed = [Path(folder) / "out", Path(folder) / "err"]
+        status = command.run(script, arguments, cwd, _environment(), printed, timeout)
+        out, err = (path.read_text(encoding="utf-8") for path in printed)
+    return subprocess.CompletedProcess([script, *arguments], status, out, err)
+
+
+def fresh_cli(
+    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 300
+) -> "subprocess.CompletedProcess[str]":
+    """The same in a process as a user starts it, for what its start or its kind makes a difference to."""
     process = start_cli(cwd, *arguments, script=script)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -274,9 +290,15 @@ MISSING = {
 """Markers of tests that need what is not everywhere: whether it is missing, the reason, and what the summary says."""
 
 
+LONG = [
+    f"test_{name}" for name in ("real_model", "openai_engine", "evaluation", "distributed", "cli", "training", "sweeps")
+]
+"""Files of a minute and more, the longest first: begun last, one would keep a worker when the others have finished."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests whose marker names something that is missing cannot run; the summary says so. The longest file is first."""
-    items.sort(key=lambda item: item.path.stem != "test_real_model")
+    """Tests whose marker names something that is missing cannot run; the summary says so. Long files come first."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
     for marker, (missing, reason, _) in MISSING.items():
         for item in items:
             if missing and item.get_closest_marker(marker):
