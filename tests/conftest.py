@@ -6,13 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import command
+import forked
 import hypothesis
 import pytest
 from hydra import compose, initialize_config_dir
@@ -160,21 +159,15 @@ def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options
 
 
 def cli(
-    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 300
+    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 120
 ) -> "subprocess.CompletedProcess[str]":
-    """An entry point run to its end, which comes within so many seconds, in a process that is forked (command.py)."""
-    with tempfile.TemporaryDirectory() as folder:
-        printed = [Path(folder) / "out", Path(folder) / "err"]
-        status = command.run(script, arguments, cwd, _environment(), printed, timeout)
-        out, err = (path.read_text(encoding="utf-8") for path in printed)
-    return subprocess.CompletedProcess([script, *arguments], status, out, err)
+    """An entry point run to its end, which comes within so many seconds, in a process that is forked (forked.py)."""
+    return forked.run([str(ROOT / script), *arguments], cwd, _environment(), timeout)
 
 
-def fresh_cli(
-    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 300
-) -> "subprocess.CompletedProcess[str]":
-    """The same in a process as a user starts it, for what its start or its kind makes a difference to."""
-    process = start_cli(cwd, *arguments, script=script)
+def fresh_cli(cwd: Path, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    """`simulate.py` run to its end in a process as a user starts it, for what its start makes a difference to."""
+    process = start_cli(cwd, *arguments)
     out, err = process.communicate(timeout=timeout)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -290,15 +283,14 @@ MISSING = {
 """Markers of tests that need what is not everywhere: whether it is missing, the reason, and what the summary says."""
 
 
-LONG = [
-    f"test_{name}" for name in ("real_model", "openai_engine", "evaluation", "distributed", "cli", "training", "sweeps")
-]
+LONG = ("real_model", "openai_engine", "evaluation", "distributed", "cli", "training", "sweeps")
 """Files of a minute and more, the longest first: begun last, one would keep a worker when the others have finished."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests whose marker names something that is missing cannot run; the summary says so. Long files come first."""
-    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    order = {f"test_{name}": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONG)))
     for marker, (missing, reason, _) in MISSING.items():
         for item in items:
             if missing and item.get_closest_marker(marker):

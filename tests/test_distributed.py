@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import cli, log, log_of, start_cli, story_of
+from conftest import cli, fresh_cli, log, log_of, start_cli, story_of
 from tiny import tiny_model
 
 from hustings import records
@@ -36,10 +36,9 @@ def about(plain: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def play(folder: Path, *arguments: str) -> list[str]:
     """What simulate.py prints; the imports of several processes take their time on a busy machine."""
-    process = start_cli(folder, *arguments)
-    out, err = process.communicate(timeout=500)
-    assert process.returncode == 0, err
-    return out.splitlines()
+    done = fresh_cli(folder, *arguments, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")

@@ -200,9 +200,9 @@ def test_the_header_of_the_embedded_model_is_read_in_a_moment() -> None:
 
     file = resolve(settings()).gguf
     assert file is not None
-    began = time.process_time()
+    began = time.monotonic()
     header = gguf_header(file)
-    assert time.process_time() - began < 1.5
+    assert time.monotonic() - began < 1.5
     assert (header.architecture, header.context) == ("llama", 8192)
     assert header.chat_template is not None and "<|im_start|>" in header.chat_template
     assert len(header.get("tokenizer.ggml.tokens")) == 49152

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -127,7 +126,7 @@ def test_an_exact_run_killed_three_times_is_complete_without_doubles_and_says_th
     overrides = ("repetitions=1", "engine.precision=exact")
     whole = run(tmp_path / "whole", *overrides)
     folder = tmp_path / "killed"
-    shutil.copytree(tmp_path / "whole" / "artifacts" / "personas", folder / "artifacts" / "personas")
+    folder.mkdir()
     moments = sorted(random.Random(1).sample(range(2, len(whole) - 2), 3))
     for moment in moments:
         process = subprocess.Popen(
