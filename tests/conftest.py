@@ -1,186 +1,20 @@
-"""What tests share: settings composed in-process from conf/, engines that write down what they are asked, the CLI."""
+"""Fixtures that tests share, and what the summary says of tests that could not run here."""
 
 import importlib.util
-import json
 import os
-import shutil
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import forked
 import hypothesis
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from helpers import CHROMIUM, PUBLISHED, large, simulate
 
-from hustings import page, records, report, simulation
-from hustings.debate.play import Rules, play
-from hustings.debate.prompts import Prompts
-from hustings.debate.roles import Persona, cast, seating
-from hustings.engine.base import Answer, Engine, Request
-from hustings.engine.planted import PlantedEngine
-from hustings.identity import seed_of
-from hustings.records import End, Reply, Start, Survey
-from hustings.settings import PlantedSettings, SimulateSettings, load
+from hustings import page, report
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each; threads that wait for each other would take twice as long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
 
-ROOT = Path(__file__).resolve().parents[1]
-CONF = ROOT / "conf"
-PUBLISHED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-Event = Start | Survey | Reply | End
-
 hypothesis.settings.register_profile("hustings", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("hustings")
-
-
-def config(*overrides: str, name: str = "simulate") -> DictConfig:
-    """The composed config of an entry point."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(name, list(overrides))
-
-
-def settings(*overrides: str) -> SimulateSettings:
-    """The settings of simulate.py, on the planted engine unless told otherwise."""
-    return load(SimulateSettings, config("engine=planted", *overrides))
-
-
-class Recorder(Engine):
-    """Another engine, with every request that it took and every answer that it gave."""
-
-    def __init__(self, inner: Engine) -> None:
-        self.inner = inner
-        self.promise = inner.promise
-        self.asked: list[Request] = []
-        self.answered: list[Answer] = []
-
-    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        for request, answer in self.inner.stream(queue):
-            self.asked.append(request)
-            self.answered.append(answer)
-            yield request, answer
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class Scripted(Engine):
-    """Answers each request with what a function says."""
-
-    promise = "scripted"
-
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
-        self._answer = answer
-
-    def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        while queue:
-            request = queue.popleft()
-            yield request, self._answer(request)
-
-
-def planted(of: SimulateSettings) -> PlantedEngine:
-    """The planted engine of the settings."""
-    assert isinstance(of.engine, PlantedSettings)
-    return PlantedEngine(of.engine, of.society, of.prompt.scale, of.seed)
-
-
-def story_of(party: str, index: int, name: str) -> str:
-    """A life story that can be told from every other."""
-    return f"You are {name} of the {party} party, and story number {party}-{index:02d}-story is yours alone."
-
-
-def starts_of(of: SimulateSettings) -> list[Start]:
-    """The first events of every debate, with made-up life stories."""
-    personas = {
-        party: {index: Persona(party, index, name, story_of(party, index, name)) for index, name in enumerate(it.names)}
-        for party, it in of.society.parties.items()
-    }
-    sizes = {party: len(these) for party, these in personas.items()}
-    starts: list[Start] = []
-    for repetition in range(of.repetitions):
-        for topic in of.topics:
-            key = f"{topic}/{of.composition.name}/{repetition:04d}"
-            agents = cast(
-                of.composition, seating(of.composition, repetition, of.seed, sizes), personas, of.society.default
-            )
-            starts.append(
-                Start(debate=key, agents=agents, first=seed_of(of.seed, key, "first") % len(of.composition.roles))
-            )
-    return starts
-
-
-def play_all(
-    of: SimulateSettings,
-    engine: Engine,
-    logged: Mapping[str, Sequence[Event]] | None = None,
-    starts: Sequence[Start] | None = None,
-) -> list[Event]:
-    """Play every debate of the settings; the new events."""
-    events: list[Event] = []
-    rules = Rules(Prompts(of.prompt), of.topics, of.rounds, of.silent, of.sampling, of.seed, of.prompt.scale)
-    begun = starts_of(of) if starts is None else starts
-    play(engine, begun, logged or {}, rules, of.engine.concurrency, events.append, lambda _: None)
-    return events
-
-
-def simulate(folder: Path, *overrides: str) -> simulation.Outcome:
-    """A whole run of simulate.py in this process, with its store in `folder`."""
-    of = settings(f"artifacts={folder / 'artifacts'}", *overrides)
-    return simulation.run(of, folder / "run", ["simulate.py", *overrides])
-
-
-def log_of(store: Path) -> Path:
-    """The one event log in a store."""
-    (path,) = store.glob("debates/*/events.jsonl")
-    return path
-
-
-def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-
-
-def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options: Any) -> "subprocess.Popen[str]":
-    """An entry point in a process as a user starts it, run in the folder `cwd`."""
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments],
-        cwd=cwd,
-        env=_environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
-
-
-def cli(
-    cwd: Path, *arguments: str, script: str = "simulate.py", timeout: float = 120
-) -> "subprocess.CompletedProcess[str]":
-    """An entry point run to its end, which comes within so many seconds, in a process that is forked (forked.py)."""
-    return forked.run([str(ROOT / script), *arguments], cwd, _environment(), timeout)
-
-
-def fresh_cli(cwd: Path, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
-    """`simulate.py` run to its end in a process as a user starts it, for what its start makes a difference to."""
-    process = start_cli(cwd, *arguments)
-    out, err = process.communicate(timeout=timeout)
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """The `hustings` command run to its end."""
-    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def left(folder: Path) -> list[str]:
-    """All that is in a folder."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @pytest.fixture(scope="session")
@@ -191,66 +25,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report.finish(folder / "run", folder / "artifacts")
     page.write([folder / "run"], folder / "run" / page.NAME)
     return folder
-
-
-def bent(folder: Path, card: str) -> Path:
-    """A run's folder with an adapter as train.py leaves one, but for its weights."""
-    adapter = folder / "adapter"
-    adapter.mkdir(parents=True)
-    made = settings().model_dump(mode="json")
-    made |= {"party": made["society"]["parties"]["republican"], "method": {"kind": "nwp"}, "lora": {"r": 8}}
-    manifest = {
-        "kind": "adapters", "id": "0123456789ab", "name": "republican_nwp_r8_s1", "base": "tiny", "rows": 80,
-        "of": {"model": "f" * 64}, "questions": "a1b2", "answers": {"republican": "c3d4"}, "first_loss": 3.5,
-        "last_loss": 3.2, "seconds": 61.0, "versions": {"trl": "1.16.0"},
-        "held_out_loss": {"base": {"republican": 3.52, "democrat": 3.6},
-                          "adapter": {"republican": 3.4, "democrat": 3.6}},
-        "settings": {**made, "questions": 20, "held_out": 5},
-    }  # fmt: skip
-    (adapter / "manifest.json").write_text(json.dumps(manifest))
-    (adapter / "loss.csv").write_text("step,loss\n1,3.5\n2,3.2\n")
-    (adapter / "README.md").write_text(card, encoding="utf-8")
-    if not (folder / "manifest.json").exists():
-        run = {"kind": "training", "command": ["train.py", "party=republican"]}
-        (folder / "manifest.json").write_text(json.dumps(run))
-    return folder
-
-
-def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Iterator[Event]:
-    """Debates of five rounds of three, with replies of 300 characters."""
-    story = "You are somebody, and life taught you this. " * 15
-    roles = ("republican", "democrat", "default")
-    for number in range(debates):
-        key = f"{topic}/rep_dem_default/{number:04d}"
-        agents = tuple(records.Agent(role=role, persona=f"{role}/{number % 40:02d}", name=f"{role}-{number % 40}",
-                                     story=f"{number % 40} {role} {story}") for role in roles)  # fmt: skip
-        yield records.Start(debate=key, agents=agents, first=0)
-        for iteration in range(16):
-            if iteration:
-                yield records.Reply(debate=key, iteration=iteration, agent=iteration % 3, text=f"{number} {words}",
-                                    tokens=60, finish="stop")  # fmt: skip
-            if iteration % 3 == 0:
-                for agent in range(3):
-                    yield records.Survey(debate=key, iteration=iteration, agent=agent, score=(number + agent) % 11,
-                                         expected=5.25, valid=True, raw="5")  # fmt: skip
-        yield records.End(debate=key)
-
-
-def large(folder: Path, finished: Path, debates: int) -> Path:
-    """A run of many debates on four topics, written as a log; planted replies are shorter than a model's."""
-    run = folder / "run"
-    (run / "figures").mkdir(parents=True)
-    manifest = json.loads((finished / "run" / "manifest.json").read_text())
-    topics = ("climate_change", "gun_violence", "illegal_immigration", "racism")
-    manifest["settings"]["topics"] = {
-        topic: {**manifest["settings"]["topics"]["racism"], "label": topic.replace("_", " ")} for topic in topics
-    }
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    with (run / "events.jsonl").open("w") as file:
-        file.writelines(event.model_dump_json() + "\n" for topic in topics for event in log(debates // 4, topic))
-    table = records.attitudes(records.read(run / "events.jsonl"), "planted", "", 1)
-    table.to_csv(run / "attitudes.csv", index=False)
-    return run
 
 
 @pytest.fixture(scope="session")

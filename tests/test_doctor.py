@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import CONF, ROOT
+from helpers import CONF, ROOT
 
 from hustings import doctor
 from hustings.doctor import Machine, Model

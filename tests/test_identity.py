@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from conftest import config, settings
+from helpers import config, settings
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel

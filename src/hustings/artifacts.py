@@ -5,43 +5,41 @@ manifest says so; when it is sealed, the manifest holds the sha256 of every file
 """
 
 import json
-import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
 from hustings.errors import ArtifactError, BusyError
+from hustings.files import JsonLines, read_lines, write_atomically
 from hustings.identity import identity, sha256
 
 MANIFEST = "manifest.json"
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put `text` into `path` so that readers see the old file or the whole new one.
+class Place(NamedTuple):
+    """Where an artifact is kept."""
 
-    Raises:
-        ArtifactError: the folder cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise ArtifactError(
-            f"{path}: this file cannot be written ({error.strerror}); free the disk, change the folder's rights, "
-            "or choose another folder (artifacts=…)."
-        ) from error
+    root: Path
+    """Folder of the store."""
+    kind: str
+    """`personas`, `debates`, …"""
+    slug: str
+    """Readable part of the folder's name."""
+    substance: dict[str, Any]
+    """What the identity is computed from; kept in the manifest."""
 
+    @property
+    def id(self) -> str:
+        """The identity."""
+        return identity(self.substance)
 
-def link(target: Path, at: Path) -> None:
-    """Put a relative symbolic link to `target` at `at`, in place of what was there."""
-    part = at.with_name(f".{at.name}.{os.getpid()}")
-    part.symlink_to(os.path.relpath(target, at.parent))
-    part.replace(at)
+    @property
+    def folder(self) -> Path:
+        """The artifact's folder."""
+        return self.root / self.kind / f"{self.slug}-{self.id}"
 
 
 class Artifact:
@@ -80,46 +78,41 @@ class Artifact:
 
 
 @contextmanager
-def held(root: Path, kind: str, slug: str, substance: dict[str, Any], *, wait: bool) -> Generator[Artifact]:
-    """The artifact of that substance, locked; a new one is made when there is none.
+def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
+    """The artifact at this place, locked; a new one is made when there is none.
 
     Args:
-        root: folder of the store.
-        kind: `personas`, `debates`, …
-        slug: readable part of the folder's name.
-        substance: what the identity is computed from; kept in the manifest.
-        wait: wait for another process that holds it; otherwise BusyError.
+        wait: wait for another process that has locked it; otherwise BusyError.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: another process has locked it.
         ArtifactError: it cannot be written, or its files do not match its manifest.
     """
-    name = identity(substance)
-    folder = root / kind / f"{slug}-{name}"
+    folder = place.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=-1 if wait else 0)
         lock.acquire()
     except Timeout as error:
         raise BusyError(
-            f"{folder}: another process is writing these {kind}; wait for it to end, or end it, and run the same "
-            "command again: nothing is lost."
+            f"{folder}: another process is writing these {place.kind}; wait for it to finish, or end it, and run the "
+            "same command again: nothing is lost."
         ) from error
     except OSError as error:
         raise ArtifactError(
-            f"{folder}: the artifact store cannot be written ({error.strerror}); change the folder's rights, "
+            f"{folder}: the artifact store cannot be written ({error.strerror}); change the folder's permissions, "
             "or choose another folder (artifacts=…)."
         ) from error
     try:
-        yield Artifact(folder, _manifest(folder, kind, name, substance))
+        yield peek(place)
     finally:
         if not wait:
-            _leave_nothing(folder, root)
+            _leave_nothing(folder, place.root)
         lock.release()
 
 
 def _leave_nothing(folder: Path, root: Path) -> None:
-    """Take away what was made for an artifact that never began; whoever waits for its lock must not do this."""
+    """Remove what was made for an artifact that never began; whoever waits for its lock must not do this."""
     if [path.name for path in folder.iterdir()] == [".lock"]:
         with suppress(OSError):
             (folder / ".lock").unlink()
@@ -127,11 +120,75 @@ def _leave_nothing(folder: Path, root: Path) -> None:
                 empty.rmdir()
 
 
-def seen(root: Path, kind: str, slug: str, substance: dict[str, Any]) -> Artifact:
-    """The same artifact without its lock, for a process that works beside the one that holds it."""
-    name = identity(substance)
-    folder = root / kind / f"{slug}-{name}"
-    return Artifact(folder, _manifest(folder, kind, name, substance))
+def peek(place: Place) -> Artifact:
+    """The same artifact without its lock, for a process that only reads it or works beside the one that locked it."""
+    return Artifact(place.folder, _manifest(place.folder, place.kind, place.id, place.substance))
+
+
+def artifacts(root: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """Manifests of all artifacts of one kind that can be read, with the folder's name as `folder`."""
+    for path in sorted((root / kind).glob(f"*/{MANIFEST}")):
+        with suppress(OSError, ValueError):
+            manifest: Any = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(manifest, dict) and isinstance(manifest.get("of"), dict):
+                yield {**manifest, "folder": path.parent.name}
+
+
+class Rows:
+    """An artifact that is one file of JSON lines: what is there, and what is added.
+
+    Args:
+        artifact: locked by this process.
+        file: name of the file in its folder.
+    """
+
+    def __init__(self, artifact: Artifact, file: str) -> None:
+        self.artifact = artifact
+        self.path = artifact.folder / file
+        self._out: JsonLines | None = None
+
+    def read(self) -> Iterator[tuple[int, bytes]]:
+        """Number and content of every line, oldest first."""
+        if self.path.exists():
+            yield from read_lines(self.path)
+
+    def append(self, line: str) -> None:
+        """Add one line, at once.
+
+        Args:
+            line: JSON without a line break.
+        """
+        if self._out is None:
+            if not self.artifact.growing:
+                self.artifact.grow()
+            self._out = JsonLines(self.path)
+        self._out.append(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+
+@contextmanager
+def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
+    """The rows of an artifact, locked; sealed when the block ends without an error.
+
+    This is how everything is kept that a model wrote and that grows: personas, questions, answers, debates.
+
+    Args:
+        file: name of the file in the artifact's folder.
+        wait: as in `locked`.
+    """
+    with locked(place, wait=wait) as artifact:
+        found = Rows(artifact, file)
+        try:
+            yield found
+        finally:
+            found.close()
+        if artifact.growing:
+            artifact.seal()
 
 
 def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> dict[str, Any]:
@@ -145,13 +202,13 @@ def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> 
         if manifest["id"] != name or manifest["state"] not in ("growing", "sealed"):
             raise ValueError("it is another artifact's")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: the manifest is damaged; delete {folder} to make its content again.") from error
+        raise ArtifactError(f"{path}: the manifest is damaged; delete {folder} to have its content made again.") from error
     for file, expected in files.items():
         target = folder / file
         if not target.exists() or sha256(target) != expected:
             what = "is missing" if not target.exists() else "was changed after it was sealed"
             raise ArtifactError(
                 f"{target}: this file {what}, so the manifest beside it does not match; restore the file, or delete "
-                f"{folder} to make its content again."
+                f"{folder} to have its content made again."
             )
     return manifest

@@ -1,46 +1,32 @@
-"""The event log, which is the truth: one JSON line per reply and per survey answer, and the tables made from it.
+"""The event log, which is the truth: one JSON line for each reply and survey answer, and the tables made from it.
 
-It does not know how events come about. Lines are written whole and at once, so that a kill leaves at most one
-half line at the end, which is dropped when the log is opened again.
+It does not know how events come about.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from hustings.errors import ArtifactError, RecordError
+from hustings.errors import RecordError
+from hustings.files import JsonLines, read_lines
+from hustings.runfolder import DebateKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ATTITUDES = [
-    "topic",
-    "composition",
-    "repetition",
-    "agent",
-    "role",
-    "persona",
-    "iteration",
-    "score",
-    "expected",
-    "valid",
-    "model",
-    "adapter",
-    "seed",
-]
+VERSION = 2
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    v: Literal[1] = 1
+    v: Literal[2] = VERSION
 
 
 class Agent(BaseModel):
-    """Somebody who sits in a debate."""
+    """Somebody who takes part in a debate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,6 +39,10 @@ class Agent(BaseModel):
     """What the agent is told about itself."""
     speaks: bool = True
     """False: surveyed at iteration 0 only."""
+    hears: Literal["all"] | tuple[int, ...] = "all"
+    """Positions of the agents whose replies are in its prompts, itself excluded."""
+    runs_on: str = ""
+    """Model, adapter and engine."""
 
 
 class Start(_Record):
@@ -63,23 +53,37 @@ class Start(_Record):
     """`topic/composition/repetition`."""
     agents: tuple[Agent, ...]
     first: int
-    """Index of the agent that speaks first."""
+    """Position of the agent that speaks first."""
+    topology: str = "round_robin"
+    """Who hears whom."""
+    control: str = "none"
+    """`none` is a debate; anything else is a control."""
+    treatments: tuple[str, ...] = ()
+    """Interventions in force, in the order in which they were applied."""
 
 
 class Survey(_Record):
-    """An agent's attitude, on the topic's normal scale."""
+    """An agent's answer to one item."""
 
     kind: Literal["survey"] = "survey"
     debate: str
     iteration: int
     agent: int
-    score: int | None
-    """0 … 10, or None when the answer was invalid."""
+    item: str
+    """Name in the instrument."""
+    wording: int
+    """Which of the item's wordings was asked, from 0."""
+    value: float | None
+    """Attitude: what the chosen option is worth, in the item's normal direction; None when the answer was invalid."""
     expected: float | None
-    """Mean over the options' probabilities, when the engine tells them."""
+    """Mean of the values under the options' probabilities; None where the engine gives none."""
+    logprobs: tuple[float | None, ...] | None
+    """Natural log-probability of each option as asked, in the order asked; None for one too improbable to be listed."""
+    mass: float | None
+    """Probability that the answer is an option at all."""
     valid: bool
     raw: str
-    """The answer as given, on the scale that was asked."""
+    """The answer as given."""
 
 
 class Reply(_Record):
@@ -91,10 +95,12 @@ class Reply(_Record):
     agent: int
     text: str
     """As the others see it."""
+    full: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """As it was generated, where `text` was shortened."""
     tokens: int
-    """Generated tokens, whatever was cut away of them."""
+    """Generated tokens, whatever was cut from them."""
     finish: Literal["stop", "length", "empty"]
-    """`empty`: nothing was left after every try."""
+    """`empty`: nothing was left after every attempt."""
 
 
 class End(_Record):
@@ -104,116 +110,137 @@ class End(_Record):
     debate: str
 
 
-Event = Annotated[Start | Survey | Reply | End, Field(discriminator="kind")]
-_EVENT: TypeAdapter[Start | Survey | Reply | End] = TypeAdapter(Event)
+Event = Start | Survey | Reply | End
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
-def read(path: Path) -> Iterator[Start | Survey | Reply | End]:
+def parse(lines: Iterable[tuple[int, bytes]], path: Path) -> Iterator[Event]:
+    """The events on numbered lines.
+
+    Args:
+        path: where the lines are from, for errors.
+
+    Raises:
+        RecordError: a line is not an event of this version.
+    """
+    for number, line in lines:
+        try:
+            yield _EVENT.validate_json(line)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            if wrong["loc"][-1:] == ("v",):
+                raise RecordError(
+                    f"{path}, line {number}: this log was written by another version of Hustings (v={wrong['input']!r}; "
+                    f"this one reads v={VERSION}); read it with that version, or delete its folder to play these "
+                    "debates again."
+                ) from error
+            raise RecordError(
+                f"{path}, line {number}: this is not an event of version {VERSION} ({wrong['msg']}); restore the file, "
+                "or delete its folder to play these debates again."
+            ) from error
+
+
+def read(path: Path) -> Iterator[Event]:
     """The events of a log, oldest first; a half-written last line is passed over.
 
     Raises:
-        RecordError: a line before the last is no event.
+        RecordError: a line before the last is not an event of this version.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield _EVENT.validate_json(line)
-            except ValidationError as error:
-                raise RecordError(
-                    f"{path}, line {number}: this is no event of version 1 ({error.errors()[0]['msg']}); "
-                    "restore the file, or delete its folder to play these debates again."
-                ) from error
-
-
-def drop_half_line(file: int) -> None:
-    """Cut an open file back to its last line end: what a kill or a full disk left half-written is gone."""
-    size = os.fstat(file).st_size
-    end = size
-    while end > 0:
-        start = max(0, end - 65536)
-        found = os.pread(file, end - start, start).rfind(b"\n")
-        if found >= 0:
-            end = start + found + 1
-            break
-        end = start
-    if end < size:
-        os.ftruncate(file, end)
-
-
-class Log:
-    """An event log open for writing. Only one process may hold it: the artifact's lock sees to that."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise ArtifactError(f"{path}: the event log cannot be opened ({error.strerror}).") from error
-        self.path = path
-        drop_half_line(self._file)
-
-    def append(self, event: Start | Survey | Reply | End) -> None:
-        """Write one line, at once."""
-        line = event.model_dump_json().encode() + b"\n"
-        written = os.write(self._file, line)
-        if written < len(line):
-            raise ArtifactError(f"{self.path}: the disk is full; make room and run the same command again.")
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+    return parse(read_lines(path), path)
 
 
 def merge(path: Path, parts: Iterable[Path]) -> None:
     """Append the events of other logs that are not in the log yet, and remove those logs.
 
-    Whatever was interrupted, doing it again loses nothing and writes nothing twice.
+    It can be interrupted anywhere and done again: it loses nothing and writes nothing twice.
     """
     parts = list(parts)
     if not parts:
         return
     known = {_place(event) for event in read(path)} if path.exists() else set[tuple[object, ...]]()
-    log = Log(path)
+    log = JsonLines(path)
     try:
         for part in parts:
             for event in read(part):
                 if _place(event) not in known:
                     known.add(_place(event))
-                    log.append(event)
+                    log.append(event.model_dump_json())
     finally:
         log.close()
     for part in parts:
         part.unlink()
 
 
-def _place(event: Start | Survey | Reply | End) -> tuple[object, ...]:
+def _place(event: Event) -> tuple[object, ...]:
     """What an event is, whatever it says: a debate has each once."""
-    return event.kind, event.debate, getattr(event, "iteration", None), getattr(event, "agent", None)
+    return event.kind, event.debate, *(getattr(event, name, None) for name in ("iteration", "agent", "item"))
 
 
-def attitudes(events: Iterable[Start | Survey | Reply | End], model: str, adapter: str, seed: int) -> "pd.DataFrame":
-    """The tidy table of every survey answer, columns ATTITUDES, ordered by debate, iteration and agent.
+_DEBATE = ["topic", "composition", "repetition"]
+_SPEAKER = [*_DEBATE, "agent", "role", "persona"]
+ATTITUDES = [*_SPEAKER, "iteration", "item", "wording", "score", "expected", "mass", "valid", "raw", "model",
+             "adapter", "seed"]  # fmt: skip
+"""Columns of attitudes.csv: one row for each agent, survey and item. `score` is the value of the chosen option."""
+REPLIES = [*_SPEAKER, "name", "iteration", "text", "full", "tokens", "finish"]
+"""Columns of replies.csv: one row for each reply."""
+AGENTS = [*_SPEAKER, "name", "story", "speaks", "first", "hears", "runs_on", "topology", "control", "treatments"]
+"""Columns of agents.csv: one row for each agent of each debate. Lists are joined by spaces; `hears` may be `all`."""
 
-    An invalid answer has an empty score: never -1, never a guess.
+
+def tables(
+    events: Iterable[Event], model: str, adapter: str, seed: int
+) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
+    """Attitudes, replies and agents, each ordered by debate, iteration and agent.
+
+    An invalid answer has an empty score: never −1, never a guess.
+
+    Args:
+        events: of whole debates, each from its start on.
+        model, adapter, seed: what the run ran on, for columns of the attitudes.
+
+    Returns:
+        Tables with the columns ATTITUDES, REPLIES and AGENTS.
     """
-    import pandas as pd
-
-    seats: dict[str, tuple[Agent, ...]] = {}
-    rows: list[tuple[object, ...]] = []
+    seats: dict[str, list[tuple[object, ...]]] = {}
+    starts: dict[str, Start] = {}
+    attitudes: list[tuple[object, ...]] = []
+    replies: list[tuple[object, ...]] = []
+    agents: list[tuple[object, ...]] = []
     for event in events:
         match event:
             case Start():
-                seats[event.debate] = event.agents
+                key = DebateKey.parse(event.debate)
+                seats[event.debate] = [(*key, place, it.role, it.persona) for place, it in enumerate(event.agents)]
+                starts[event.debate] = event
+                agents += _seated(event, seats[event.debate])
             case Survey():
-                topic, composition, repetition = event.debate.split("/")
+                answer = (event.iteration, event.item, event.wording, event.value, event.expected, event.mass)
                 seat = seats[event.debate][event.agent]
-                place = (topic, composition, int(repetition), event.agent, seat.role, seat.persona, event.iteration)
-                rows.append((*place, event.score, event.expected, event.valid, model, adapter, seed))
-            case _:
+                attitudes.append((*seat, *answer, event.valid, event.raw, model, adapter, seed))
+            case Reply():
+                name = starts[event.debate].agents[event.agent].name
+                seat = seats[event.debate][event.agent]
+                replies.append((*seat, name, event.iteration, event.text, event.full, event.tokens, event.finish))
+            case End():
                 pass
-    table = pd.DataFrame(rows, columns=ATTITUDES)
-    table["score"] = table["score"].astype("Int64")
-    table["expected"] = table["expected"].astype("Float64")
-    order = ["topic", "composition", "repetition", "iteration", "agent"]
-    return table.sort_values(order, kind="stable", ignore_index=True)
+    times = {"score": "Float64", "expected": "Float64", "mass": "Float64"}
+    return (
+        _table(attitudes, ATTITUDES, ["iteration", "agent", "item"]).astype(times),
+        _table(replies, REPLIES, ["iteration"]),
+        _table(agents, AGENTS, ["agent"]),
+    )
+
+
+def _seated(start: Start, seats: Sequence[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+    """Rows of agents.csv."""
+    for seat, agent in zip(seats, start.agents, strict=True):
+        hears = agent.hears if isinstance(agent.hears, str) else " ".join(map(str, agent.hears))
+        who = (agent.name, agent.story, agent.speaks, start.first, hears, agent.runs_on)
+        yield (*seat, *who, start.topology, start.control, " ".join(start.treatments))
+
+
+def _table(rows: list[tuple[object, ...]], columns: list[str], order: list[str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    table: Any = pd.DataFrame(rows, columns=columns)
+    return table.sort_values([*_DEBATE, *order], kind="stable", ignore_index=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hustings.debate.play import Rules, play
+from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Completion, Engine, Request, Score
 from hustings.records import Start
 from hustings.settings import PriceSettings
@@ -23,8 +23,6 @@ _PER_WORD = 1.3
 """Tokens of a word."""
 _KEPT = 0.8
 """Of a text that goes on into later prompts, without its ends that are cut; measured there too."""
-SECOND = 0.4
-"""Of the surveys take a second call where digits are tokens and answers can be begun; 83 of 192 on SmolLM2."""
 _SAMPLE = 48
 """Debates that are played through, at most; the others are taken to be like them."""
 _WORDS = re.compile(r"\b(\d+)\s+words\b")
@@ -56,28 +54,32 @@ class Estimate:
 
     def text(self, price: PriceSettings | None) -> str:
         """One paragraph: the figures, and what they rest on."""
-        dollars = (self.prompt_tokens * price.input + self.tokens * price.output) / 1e6 if price else 0.0
+        dollars = price.dollars(self.prompt_tokens, self.tokens) if price else 0.0
         money = f", about {dollars:.2f} dollars at the prices of {price.date}" if price else ""
         figures = (
             f"{self.debates} debates to play: about {self.calls:.0f} calls, {self.prompt_tokens:.0f} tokens of prompts "
             f"and {self.tokens:.0f} generated{money}."
         )
         if self.measured:
-            return f"{figures} Taken from what the {self.measured} debates that this run has begun took."
+            return f"{figures} Extrapolated from the {self.measured} debates of this run that have begun."
         return (
             f"{figures} Assumed: {CHARACTERS:g} characters a token, {_TEMPLATE} tokens of chat template, texts as long "
-            f"as the prompt asks for ({_PER_WORD:g} tokens a word), no second tries. Models differ in all of that: "
-            "with repetitions=1 played, another dry run goes by what it took."
+            f"as the prompt asks for ({_PER_WORD:g} tokens a word), no second attempts. Models differ in all of that: "
+            "once repetitions=1 is played, a dry run uses what it took."
         )
 
 
 class Counter(Engine):
-    """Answers with filler as long as what a model would say, and counts."""
+    """Answers with filler as long as what a model would say, and counts.
+
+    Args:
+        surveys: by role, the generated tokens and the calls that a survey answer takes; 1 and 1 for roles left out.
+    """
 
     promise = "nothing is generated"
 
-    def __init__(self, survey_tokens: int, survey_calls: float = 1.0) -> None:
-        self._survey_tokens, self._survey_calls = survey_tokens, survey_calls
+    def __init__(self, surveys: Mapping[str, tuple[int, float]]) -> None:
+        self._surveys = surveys
         self.counted = Estimate(0)
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -85,8 +87,9 @@ class Counter(Engine):
         while queue:
             request = queue.popleft()
             prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
-            tokens = self._survey_tokens if request.options else _length(request)
-            self.counted.add(Estimate(0, 1, prompt, tokens), self._survey_calls if request.options else 1)
+            length, calls = self._surveys.get(request.turn.role, (1, 1.0))
+            tokens = length if request.options else _length(request)
+            self.counted.add(Estimate(0, 1, prompt, tokens), calls if request.options else 1)
             if request.options:
                 yield request, Score(None, request.options[0], prompt, tokens)
             else:
@@ -107,18 +110,20 @@ def filler(tokens: float) -> str:
 
 
 def count(
-    starts: Sequence[Start], logged: Mapping[str, Sequence[Any]], rules: Rules, survey_tokens: int, survey_calls: float
+    starts: Sequence[Start],
+    logged: Mapping[str, Sequence[Any]],
+    rules: Rules,
+    surveys: Mapping[str, tuple[int, float]],
 ) -> Estimate:
     """What these debates will take, from where the log has them.
 
     Args:
-        survey_tokens: generated for each call of a survey.
-        survey_calls: for each survey answer, on average.
+        surveys: as in `Counter`.
     """
     result = Estimate(len(starts))
     some = [starts[place * len(starts) // _SAMPLE] for place in range(_SAMPLE)] if len(starts) > _SAMPLE else starts
     if some:
-        counter = Counter(survey_tokens, survey_calls)
-        play(counter, some, logged, rules, len(some), lambda _: None, lambda _: None)
+        counter = Counter(surveys)
+        play(counter, some, logged, rules, len(some), Listener())
         result.add(counter.counted, len(starts) / len(some))
     return result

@@ -7,6 +7,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,63 +46,77 @@ def tidy(text: str) -> str:
     return story[: ends[-1].end()] if ends else story
 
 
-def request(
-    society: SocietySettings,
-    prompts: Prompts,
-    settings: PersonaSettings,
-    seed: int,
-    party: str,
-    index: int,
-    place: int,
-) -> Request:
-    """What the model is asked for one persona at try number `place`."""
-    settings_of = society.parties[party]
-    name = settings_of.names[index]
-    prompt, start = prompts.persona(settings_of, name, society.country)
-    sampling = Sampling(temperature=1.0, max_tokens=settings.max_tokens)
-    turn = Turn(f"personas/{party}/{index:04d}", index, party, 0, "persona", name)
-    return Request(prompt, seed_of(seed, "persona", party, index, place), sampling, turn, start)
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What the life stories of a society are written from."""
 
+    society: SocietySettings
+    prompts: Prompts
+    settings: PersonaSettings
+    seed: int
 
-def write(
-    engine: Engine,
-    wanted: Iterable[tuple[str, int]],
-    society: SocietySettings,
-    prompts: Prompts,
-    settings: PersonaSettings,
-    seed: int,
-    keep: Callable[[Persona], None],
-    told: Callable[[Answer], None],
-) -> None:
-    """Let the model write the wanted (party, index) personas; `keep` gets each as it arrives, `told` every answer.
+    def substance(self, party: str) -> dict[str, Any]:
+        """What changes a story of the party, for its identity: the prompt as it is rendered, not what it might use.
 
-    Raises:
-        PersonaError: a persona is still unusable after `settings.attempts` tries.
-    """
-    names = {name for party in society.parties.values() for name in party.names}
-    tries: dict[tuple[str, int], int] = {}
+        So a stance on another topic changes the stories only where the prompt mentions it.
+        """
+        of = self.society.parties[party]
+        return {
+            "names": list(of.names),
+            "prompt": list(self.prompts.persona(of, "{name}", self.society.country)),
+            "personas": self.settings.substance(),
+            "seed": self.seed,
+        }
 
-    def next_try(party: str, index: int) -> Request:
-        return request(society, prompts, settings, seed, party, index, tries.setdefault((party, index), 0))
+    def request(self, party: str, index: int, attempt: int) -> Request:
+        """What the model is asked for one persona at attempt number `attempt`, from 0."""
+        of = self.society.parties[party]
+        name = of.names[index]
+        prompt, start = self.prompts.persona(of, name, self.society.country)
+        sampling = Sampling(temperature=1.0, max_tokens=self.settings.max_tokens)
+        turn = Turn(f"personas/{party}/{index:04d}", index, party, 0, "persona", name)
+        return Request(prompt, seed_of(self.seed, "persona", party, index, attempt), sampling, turn, start)
 
-    queue = deque(next_try(party, index) for party, index in wanted)
-    for asked, answer in engine.stream(queue):
-        told(answer)
-        party, index, name = asked.turn.role, asked.turn.agent, asked.turn.name
-        assert isinstance(answer, Completion)
-        story = tidy(answer.text)
-        wrong = flaw(story, name, names)
-        if wrong is None:
-            keep(Persona(party, index, name, story))
-            continue
-        tries[party, index] += 1
-        if tries[party, index] >= settings.attempts:
-            raise PersonaError(
-                f"The model could not write the life story of {name} ({party}) in {settings.attempts} tries; the last "
-                f"one {wrong}: {story[:200]!r}. Take a larger model, raise personas.max_tokens or personas.attempts, "
-                "or give personas of your own (personas.file)."
-            )
-        queue.append(next_try(party, index))
+    def write(
+        self,
+        engine: Engine,
+        wanted: Iterable[tuple[str, int]],
+        on_persona: Callable[[Persona], None],
+        on_answer: Callable[[Answer], None],
+    ) -> None:
+        """Let the model write the wanted (party, index) personas.
+
+        Args:
+            on_persona: gets each as it arrives.
+            on_answer: gets every answer of the engine.
+
+        Raises:
+            PersonaError: a persona is still unusable after `settings.attempts` attempts.
+        """
+        names = {name for party in self.society.parties.values() for name in party.names}
+        attempts: dict[tuple[str, int], int] = {}
+
+        def next_attempt(party: str, index: int) -> Request:
+            return self.request(party, index, attempts.setdefault((party, index), 0))
+
+        queue = deque(next_attempt(party, index) for party, index in wanted)
+        for asked, answer in engine.stream(queue):
+            on_answer(answer)
+            party, index, name = asked.turn.role, asked.turn.agent, asked.turn.name
+            assert isinstance(answer, Completion)
+            story = tidy(answer.text)
+            wrong = flaw(story, name, names)
+            if wrong is None:
+                on_persona(Persona(party, index, name, story))
+                continue
+            attempts[party, index] += 1
+            if attempts[party, index] >= self.settings.attempts:
+                raise PersonaError(
+                    f"The model could not write the life story of {name} ({party}) in {self.settings.attempts} "
+                    f"attempts; the last one {wrong}: {story[:200]!r}. Choose a larger model, raise "
+                    "personas.max_tokens or personas.attempts, or provide your own personas (personas.file)."
+                )
+            queue.append(next_attempt(party, index))
 
 
 def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int, Persona]]:
@@ -144,6 +159,6 @@ def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int
 
 
 def line(persona: Persona) -> str:
-    """One line of the file that `load` reads."""
+    """One line of the file that `load` reads, without its line break."""
     row = {"party": persona.party, "index": persona.index, "name": persona.name, "story": persona.story}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    return json.dumps(row, ensure_ascii=False)

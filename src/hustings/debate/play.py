@@ -8,17 +8,21 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from hustings.debate import protocol, survey
+from hustings.debate import protocol
+from hustings.debate.instrument import Instrument
 from hustings.debate.prompts import Prompts
+from hustings.debate.treatments import Moment, Treatment, build_all, in_force
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Score, Turn
 from hustings.identity import seed_of
-from hustings.records import End, Reply, Start, Survey
-from hustings.settings import SamplingSettings, TopicSettings
+from hustings.records import End, Event, Reply, Start, Survey
+from hustings.runfolder import DebateKey
+from hustings.settings import SamplingSettings, SimulateSettings, TopicSettings
 
 _STRANGERS = ("Moderator", "Host", "Interviewer", "Narrator", "User", "Assistant")
-_SURVEY = Sampling(temperature=0.0, max_tokens=8)
+SURVEY_TOKENS = 8
+"""Longest answer to a survey, on engines that have to generate it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,48 @@ class Rules:
     """What all debates of a run have in common."""
 
     prompts: Prompts
+    instrument: Instrument
     topics: Mapping[str, TopicSettings]
+    positions: Mapping[tuple[str, str], str]
+    """A party's position in words, by party and topic."""
+    treatments: tuple[Treatment, ...]
     rounds: int
     silent: bool
     sampling: SamplingSettings
     seed: int
-    scale: Literal["normal", "reversed"]
+
+    @classmethod
+    def of(cls, settings: SimulateSettings) -> "Rules":
+        """The rules that the settings of a run make.
+
+        Raises:
+            SettingsError: a template does not compile.
+        """
+        return cls(
+            prompts=Prompts(settings.prompt),
+            instrument=Instrument(settings.instrument, settings.prompt.scale),
+            topics=settings.topics,
+            positions={
+                (party, topic): stance.position
+                for party, of in settings.society.parties.items()
+                for topic, stance in of.stances.items()
+            },
+            treatments=build_all(settings.treatments),
+            rounds=settings.rounds,
+            silent=settings.silent,
+            sampling=settings.sampling,
+            seed=settings.seed,
+        )
+
+
+class Said(NamedTuple):
+    """A reply that was made."""
+
+    place: int
+    """Position of the speaker."""
+    text: str
+    line: str
+    """As it appears in the conversation."""
 
 
 class Debate:
@@ -42,34 +82,45 @@ class Debate:
         self.agents = start.agents
         self._first = start.first
         self._rules = rules
-        self._topic = rules.topics[start.debate.split("/")[0]]
+        self._topic_key = DebateKey.parse(start.debate).topic
+        self._topic = rules.topics[self._topic_key]
         self._speakers = sum(agent.speaks for agent in start.agents)
         self._replies = 0 if rules.silent else protocol.iterations(rules.rounds, self._speakers)
         self._surveys = {
-            (iteration, place)
+            (iteration, place, number)
             for iteration in protocol.surveys(rules.rounds, self._speakers)
             for place, agent in enumerate(start.agents)
             if agent.speaks or iteration == 0
+            for number in range(len(rules.instrument.items))
         }
-        self._lines: list[str] = []
+        self._said: list[Said] = []
+        """Oldest first."""
         self._asked: set[tuple[str | int, ...]] = set()
         self._tries = 0
 
     @property
     def done(self) -> bool:
         """Every reply was made and every survey answered."""
-        return not self._surveys and len(self._lines) == self._replies
+        return not self._surveys and len(self._said) == self._replies
 
-    def apply(self, event: Start | Survey | Reply | End) -> None:
+    def apply(self, event: Event) -> None:
         """Take an event of this debate, from the log or just arrived."""
         match event:
             case Survey():
-                self._surveys.discard((event.iteration, event.agent))
+                number = self._rules.instrument.items.index(event.item)
+                self._surveys.discard((event.iteration, event.agent, number))
             case Reply():
-                self._lines.append(self._rules.prompts.line(self.agents[event.agent], event.text))
+                line = self._rules.prompts.line(self.agents[event.agent], event.text)
+                self._said.append(Said(event.agent, event.text, line))
                 self._tries = 0
             case _:
                 pass
+
+    def heard(self, place: int, iteration: int) -> list[Said]:
+        """Of the first `iteration` replies, those that an agent has heard or made itself."""
+        hears = self.agents[place].hears
+        said = self._said[:iteration]
+        return said if hears == "all" else [it for it in said if it.place == place or it.place in hears]
 
     def due(self) -> list[Request]:
         """Requests that can be answered now and were not asked before: surveys first, then the next reply.
@@ -77,13 +128,10 @@ class Debate:
         A survey and the next reply of one agent share their prompt up to the instruction; neither sees the other.
         """
         requests: list[Request] = []
-        made = len(self._lines)
-        open_surveys = sorted(
-            (iteration, place) for iteration, place in self._surveys if self._rules.silent or iteration <= made
-        )
-        for iteration, place in open_surveys:
-            if self._ask("survey", iteration, place):
-                requests.append(self._survey(iteration, place))
+        made = len(self._said)
+        for iteration, place, number in sorted(self._surveys):
+            if (self._rules.silent or iteration <= made) and self._ask("survey", iteration, place, number):
+                requests.append(self._survey(iteration, place, self._rules.instrument.items[number]))
         if made < self._replies:
             place = protocol.speaker(made + 1, self._first, self._speakers)
             if self._ask("reply", made + 1, self._tries):
@@ -96,34 +144,70 @@ class Debate:
         self._asked.add(key)
         return new
 
-    def _survey(self, iteration: int, place: int) -> Request:
-        agent = self.agents[place]
-        prompt = self._rules.prompts.survey(agent, self._topic, self._lines[:iteration])
-        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name)
-        seed = seed_of(self._rules.seed, self.key, iteration, place, "survey")
-        return Request(prompt, seed, _SURVEY, turn, options=survey.OPTIONS)
+    def _survey(self, iteration: int, place: int, item: str) -> Request:
+        rules, agent = self._rules, self.agents[place]
+        wording = self._wording(iteration, place, item)
+        question = rules.instrument.question(item, wording, self._topic_key, self._topic)
+        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item)
+        seed = seed_of(rules.seed, self.key, iteration, place, "survey", item)
+        sampling = Sampling(temperature=0.0, max_tokens=SURVEY_TOKENS)
+        options = rules.instrument.options(item)
+        return self._request(question, "", turn, seed, sampling, options)
+
+    def _wording(self, iteration: int, place: int, item: str) -> int:
+        return self._rules.instrument.wording(item, self._topic_key, self._rules.seed, self.key, iteration, place)
 
     def _reply(self, iteration: int, place: int) -> Request:
-        agent = self.agents[place]
-        rules = self._rules
-        prompt, start = rules.prompts.reply(agent, self._topic, self._lines)
+        rules, agent = self._rules, self.agents[place]
+        instruction, start = rules.prompts.reply(agent, self._topic)
         sampling = Sampling(rules.sampling.temperature, rules.sampling.max_tokens, rules.sampling.ignore_end)
         turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
-        return Request(prompt, seed, sampling, turn, start)
+        return self._request(instruction, start, turn, seed, sampling, ())
+
+    def _request(
+        self, instruction: str, start: str, turn: Turn, seed: int, sampling: Sampling, options: tuple[str, ...]
+    ) -> Request:
+        """A request with the agent's context, and with the treatments that are in force."""
+        agent = self.agents[turn.agent]
+        heard = self.heard(turn.agent, turn.iteration)
+        purpose: Literal["reply", "survey"] = "survey" if turn.purpose == "survey" else "reply"
+        moment = Moment(
+            agent=agent,
+            purpose=purpose,
+            position=self._rules.positions.get((agent.role, self._topic_key), ""),
+            topic=self._topic.label,
+            replies=tuple(it.text for it in heard if it.place == turn.agent),
+            iteration=turn.iteration,
+            round=turn.iteration // self._speakers + 1,
+        )
+        story, parts = agent.story, [instruction]
+        treatments = in_force(self._rules.treatments, moment)
+        for treatment in treatments:
+            story = treatment.story(story, moment)
+            parts[-1:-1] = filter(None, [treatment.instruction(moment)])
+        context = self._rules.prompts.context(agent, story, self._topic, [it.line for it in heard])
+        request = Request("\n\n".join([context, *parts]), seed, sampling, turn, start, options)
+        for treatment in treatments:
+            request = treatment.request(request)
+        return request
 
     def read(self, request: Request, answer: Answer) -> Survey | Reply | None:
-        """The event that an answer makes, or None when the reply is empty and another try is left."""
+        """The event that an answer makes, or None when the reply is empty and another attempt is left."""
         turn = request.turn
         if isinstance(answer, Score):
-            reading = survey.read(answer, self._rules.scale)
+            reading = self._rules.instrument.read(turn.item, answer)
             return Survey(
                 debate=self.key,
                 iteration=turn.iteration,
                 agent=turn.agent,
-                score=reading.score,
+                item=turn.item,
+                wording=self._wording(turn.iteration, turn.agent, turn.item),
+                value=reading.value,
                 expected=None if reading.expected is None else round(reading.expected, 6),
-                valid=reading.score is not None,
+                logprobs=reading.logprobs,
+                mass=None if reading.mass is None else round(reading.mass, 6),
+                valid=reading.value is not None,
                 raw=reading.raw,
             )
         assert isinstance(answer, Completion)
@@ -158,14 +242,23 @@ def clean(text: str, name: str, names: Iterable[str]) -> str:
     return reply
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told what happens while debates are played."""
+
+    on_event: Callable[[Event], None] = lambda _: None
+    """Gets every new event, in the order of arrival, before anything is asked that depends on it."""
+    on_answer: Callable[[Answer], None] = lambda _: None
+    """Gets every answer of the engine, for the count of tokens."""
+
+
 def play(
     engine: Engine,
     starts: Sequence[Start],
-    logged: Mapping[str, Sequence[Start | Survey | Reply | End]],
+    logged: Mapping[str, Sequence[Event]],
     rules: Rules,
     concurrency: int,
-    keep: Callable[[Start | Survey | Reply | End], None],
-    told: Callable[[Answer], None],
+    listener: Listener,
 ) -> None:
     """Play debates to their end.
 
@@ -173,8 +266,6 @@ def play(
         starts: the debates, in the order in which they are begun.
         logged: events that are in the log already, by debate; their questions are not asked again.
         concurrency: debates played at the same time; as one ends, the next begins.
-        keep: gets every new event, in the order of arrival, before anything is asked that depends on it.
-        told: gets every answer of the engine, for the count of tokens.
     """
     waiting = deque(starts)
     live: dict[str, Debate] = {}
@@ -188,23 +279,23 @@ def play(
             for event in before:
                 debate.apply(event)
             if not before:
-                keep(start)
+                listener.on_event(start)
             if debate.done:
-                keep(End(debate=debate.key))
+                listener.on_event(End(debate=debate.key))
                 continue
             live[debate.key] = debate
             queue.extend(debate.due())
 
     begin()
     for request, answer in engine.stream(queue):
-        told(answer)
+        listener.on_answer(answer)
         debate = live[request.turn.debate]
         event = debate.read(request, answer)
         if event is not None:
-            keep(event)
+            listener.on_event(event)
             debate.apply(event)
         if debate.done:
-            keep(End(debate=debate.key))
+            listener.on_event(End(debate=debate.key))
             del live[debate.key]
             begin()
         else:

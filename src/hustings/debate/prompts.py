@@ -5,13 +5,12 @@ It does not know chat templates: an engine puts the text into its model's own.
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, StrictUndefined, TemplateError
-
-from hustings.errors import SettingsError
 from hustings.records import Agent
 from hustings.settings import PartySettings, PromptSettings, TopicSettings
+from hustings.template import Template
 
 _NOBODY = "(Nobody has spoken yet.)"
+_FIELDS = ("persona", "persona_start", "context", "line", "reply", "reply_start")
 
 
 class Prompts:
@@ -22,55 +21,27 @@ class Prompts:
     """
 
     def __init__(self, settings: PromptSettings) -> None:
-        environment = Environment(undefined=StrictUndefined)
-        self._settings = settings
-        self._templates = {}
-        for field in ("persona", "persona_start", "context", "line", "reply", "reply_start", "survey"):
-            try:
-                self._templates[field] = environment.from_string(getattr(settings, field))
-            except TemplateError as error:
-                raise SettingsError(
-                    f"prompt.{field}: this Jinja template does not compile ({error}); "
-                    f"correct it in conf/prompt/{settings.name}.yaml."
-                ) from error
-
-    def _render(self, field: str, **values: str | list[str]) -> str:
-        try:
-            return self._templates[field].render(values)
-        except TemplateError as error:
-            raise SettingsError(
-                f"prompt.{field}: this template cannot be filled in ({error}); it may use {', '.join(sorted(values))}; "
-                f"correct it in conf/prompt/{self._settings.name}.yaml."
-            ) from error
+        file = f"conf/prompt/{settings.name}.yaml"
+        self._templates = {field: Template(getattr(settings, field), f"prompt.{field}", file) for field in _FIELDS}
 
     def persona(self, party: PartySettings, name: str, country: str) -> tuple[str, str]:
         """The meta-prompt for one persona's life story, and the words that the story begins with."""
         positions = [stance.position for stance in party.stances.values()]
         values = {"name": name, "party": party.adjective, "country": country, "positions": positions}
-        return self._render("persona", **values), self._render("persona_start", **values)
+        return self._templates["persona"].render(**values), self._templates["persona_start"].render(**values)
 
     def line(self, agent: Agent, text: str) -> str:
-        """A reply as it stands in the conversation."""
-        return self._render("line", name=agent.name, text=text)
+        """A reply as it appears in the conversation."""
+        return self._templates["line"].render(name=agent.name, text=text)
 
-    def reply(self, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> tuple[str, str]:
-        """The prompt for the agent's next reply after `lines`, and the words that the reply begins with."""
-        return self._prompt("reply", agent, topic, lines), self._render("reply_start", name=agent.name)
-
-    def survey(self, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> str:
-        """The prompt for the agent's attitude after `lines`."""
-        return self._prompt("survey", agent, topic, lines)
-
-    def _prompt(self, field: str, agent: Agent, topic: TopicSettings, lines: Sequence[str]) -> str:
-        context = self._render(
-            "context",
-            name=agent.name,
-            story=agent.story,
-            topic=topic.label,
-            conversation="\n".join(lines) or _NOBODY,
+    def context(self, agent: Agent, story: str, topic: TopicSettings, lines: Sequence[str]) -> str:
+        """What an agent knows: its story, the topic, and the lines that it has heard."""
+        conversation = "\n".join(lines) or _NOBODY
+        return self._templates["context"].render(
+            name=agent.name, story=story, topic=topic.label, conversation=conversation
         )
-        ends = (topic.low, topic.high) if self._settings.scale == "normal" else (topic.high, topic.low)
-        instruction = self._render(
-            field, name=agent.name, topic=topic.label, question=topic.question, zero=ends[0], ten=ends[1]
-        )
-        return f"{context}\n\n{instruction}"
+
+    def reply(self, agent: Agent, topic: TopicSettings) -> tuple[str, str]:
+        """The instruction that asks for the agent's next reply, and the words that the reply begins with."""
+        instruction = self._templates["reply"].render(name=agent.name, topic=topic.label)
+        return instruction, self._templates["reply_start"].render(name=agent.name)

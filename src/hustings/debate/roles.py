@@ -8,12 +8,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hustings.debate import protocol
 from hustings.errors import SettingsError
 from hustings.identity import seed_of
 from hustings.records import Agent
-from hustings.settings import CompositionSettings, DefaultAgentSettings
-
-DEFAULT = "default"
+from hustings.settings import DEFAULT, CompositionSettings, DefaultAgentSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
     """
     seats: list[int] = []
     taken: dict[str, int] = {}
-    for role in (*composition.roles, *composition.observers):
+    for role in composition.everybody:
         if role == DEFAULT:
             seats.append(-1)
             continue
@@ -56,8 +55,8 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
         size = sizes[role]
         if repetition >= size:
             raise SettingsError(
-                f"repetitions={repetition + 1}: party {role} has {size} personas, and every repetition needs another; "
-                f"set repetitions to at most {size}, or give more names or personas."
+                f"repetitions={repetition + 1}: party {role} has {size} personas, and every repetition needs another "
+                f"one; set repetitions to at most {size}, or add names or personas."
             )
         if place >= size:
             raise SettingsError(
@@ -79,27 +78,53 @@ def _cycle(seed: int, role: str, size: int) -> tuple[list[int], list[int]]:
     return order, places
 
 
-def cast(
-    composition: CompositionSettings,
-    seats: Sequence[int],
-    personas: Mapping[str, Mapping[int, Persona]],
-    default: DefaultAgentSettings,
-) -> tuple[Agent, ...]:
-    """Agents for the seats, speakers first, in the order of their turns."""
-    agents: list[Agent] = []
-    names = iter(default.names)
-    for place, (role, seat) in enumerate(zip((*composition.roles, *composition.observers), seats, strict=True)):
-        speaks = place < len(composition.roles)
-        if role == DEFAULT:
-            agents.append(Agent(role=role, persona=DEFAULT, name=next(names), story=default.story, speaks=speaks))
-        else:
-            persona = personas[role][seat]
-            agents.append(Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, speaks=speaks))
-    names_taken = [agent.name for agent in agents]
-    twice = next((name for name in names_taken if names_taken.count(name) > 1), None)
-    if twice:
-        raise SettingsError(
-            f"composition={composition.name}: two agents of one debate would be called {twice}, and could not be told "
-            "apart; give the personas of personas.file other names."
-        )
-    return tuple(agents)
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """What the agents of every debate of a run have in common."""
+
+    composition: CompositionSettings
+    default: DefaultAgentSettings
+    topology: str
+    runs_on: Mapping[str, str]
+    """By role: model, adapter and engine, in words."""
+
+    def agents(self, seats: Sequence[int], personas: Mapping[str, Mapping[int, Persona]]) -> tuple[Agent, ...]:
+        """Agents for the seats, speakers first, in the order of their turns.
+
+        Args:
+            seats: numbers of personas, as `seating` drew them.
+            personas: by party and number.
+
+        Raises:
+            SettingsError: two of them have one name, or there is no such topology.
+        """
+        agents: list[Agent] = []
+        names = iter(self.default.names)
+        speakers = len(self.composition.roles)
+        for place, (role, seat) in enumerate(zip(self.composition.everybody, seats, strict=True)):
+            heard = protocol.heard(self.topology, place, speakers)
+            everybody = len(heard) == speakers - (place < speakers)
+            if role == DEFAULT:
+                name, id, story = next(names), DEFAULT, self.default.story
+            else:
+                persona = personas[role][seat]
+                name, id, story = persona.name, persona.id, persona.story
+            agents.append(
+                Agent(
+                    role=role,
+                    persona=id,
+                    name=name,
+                    story=story,
+                    speaks=place < speakers,
+                    hears="all" if everybody else heard,
+                    runs_on=self.runs_on[role],
+                )
+            )
+        taken = [agent.name for agent in agents]
+        twice = next((name for name in taken if taken.count(name) > 1), None)
+        if twice:
+            raise SettingsError(
+                f"composition={self.composition.name}: two agents of one debate would be called {twice}, and could not "
+                "be told apart; give the personas in personas.file other names."
+            )
+        return tuple(agents)

@@ -1,48 +1,20 @@
-"""Language models behind one interface; `build` is the one factory."""
+"""Language models behind one interface: one file for each kind of engine, with its settings and its `build`."""
 
-from pathlib import Path
+import sys
+from typing import Any
 
-from hustings.engine.base import Engine
-from hustings.models import Weights
-from hustings.settings import (
-    OpenaiSettings,
-    OpenvinoSettings,
-    PlantedSettings,
-    SimulateSettings,
-    TrainSettings,
-    TransformersSettings,
-    VllmSettings,
-)
+from hustings.engine.base import Engine, Order
+from hustings.settings import EngineSettings
 
 
-def build(settings: SimulateSettings | TrainSettings, weights: Weights, adapter: Path | None = None) -> Engine:
-    """The engine that the settings ask for, with the model loaded.
+def build(settings: EngineSettings, order: Order) -> Engine:
+    """The engine of these settings, with the model loaded.
 
-    Args:
-        adapter: folder of a PEFT adapter that the transformers and vllm engines put over the model.
+    Its `build` stands in the module that defines the settings' class.
 
     Raises:
         ModelError: the weights do not fit the engine.
+        EngineError: it needs a package, a device or a key that is not there.
     """
-    match settings.engine:
-        case OpenvinoSettings() as engine:
-            from hustings.engine.openvino import OpenvinoEngine
-
-            return OpenvinoEngine(weights, engine, settings.model.context)
-        case TransformersSettings() as engine:
-            from hustings.engine.transformers import TransformersEngine
-
-            return TransformersEngine(weights, engine, settings.model.context, adapter)
-        case OpenaiSettings() as engine:
-            from hustings.engine.openai import OpenaiEngine
-
-            return OpenaiEngine(engine, settings.model)
-        case VllmSettings() as engine:
-            from hustings.engine.vllm import VllmEngine
-
-            return VllmEngine(weights, engine, settings.model.context, adapter)
-        case PlantedSettings() as engine:
-            assert isinstance(settings, SimulateSettings)
-            from hustings.engine.planted import PlantedEngine
-
-            return PlantedEngine(engine, settings.society, settings.prompt.scale, settings.seed)
+    module: Any = sys.modules[type(settings).__module__]
+    return module.build(settings, order)

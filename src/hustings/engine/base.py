@@ -4,14 +4,16 @@ An engine does not know what a debate is. It knows prompts, seeds and limits; wh
 (the planted engine, which has no model, reads it).
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import EngineError
+from hustings.models import Weights
+from hustings.settings import ModelSettings, SimulateSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Sampling:
     max_tokens: int
     """The longest answer, in tokens."""
     ignore_end: bool = False
-    """Go on to `max_tokens` even when the model ends its turn (for benchmarks)."""
+    """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Turn:
     purpose: Literal["reply", "survey", "persona", "question", "answer"]
     name: str
     """Name of the agent."""
+    item: str = ""
+    """Of the instrument, in a survey."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Request:
     sampling: Sampling
     turn: Turn
     start: str = ""
-    """Words that the answer begins with; they are part of the answer's text."""
+    """Prefilled beginning of the answer; it is part of the answer's text."""
     options: tuple[str, ...] = ()
     """When given, the answer is a Score of these strings and `sampling` only limits engines that have to generate."""
 
@@ -82,7 +86,9 @@ class Score:
     """What the model thinks of each option of a request."""
 
     logprobs: tuple[float, ...] | None
-    """Natural log-probability that the answer is option i and no longer option; None if the engine cannot tell."""
+    """Natural log-probability that the answer is option i and not a longer one; None if the engine gives none.
+
+    Minus infinity stands for an option too improbable to be listed."""
     text: str
     """The most probable option, or the generated text when there are no log-probabilities."""
     prompt_tokens: int
@@ -95,8 +101,20 @@ class Score:
 Answer = Completion | Score
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an engine is built for."""
+
+    model: ModelSettings
+    weights: Weights
+    adapter: Path | None = None
+    """Folder of a PEFT adapter for the model."""
+    debates: SimulateSettings | None = None
+    """The run whose debates are played; None for other work. Only the planted engine looks at it."""
+
+
 class Engine(ABC):
-    """A language model, or a stand-in for one. Use it as a context manager: leaving it frees the weights."""
+    """A language model, or a stand-in for one. Used as a context manager, it frees the weights at the end."""
 
     promise: str
     """What the engine promises about repeating a run, one sentence for the manifest."""
@@ -134,52 +152,6 @@ class Engine(ABC):
         self.close()
 
 
-class Chat:
-    """One user turn, as the chat template of a model writes it; a model without one reads it and a blank line.
-
-    Templates differ: some refuse a system's or a second user's turn, so there is neither; some write the token that
-    begins a text, some leave it to the tokenizer; some set a space before the answer, some do not.
-
-    Args:
-        render: puts turns (role, content) through the template, with or without the opening of the answer; None when
-            the model has no template.
-        bos: the token that begins a text, as it is written; empty when there is none.
-
-    Raises:
-        ModelError: the template does not take a single user's turn.
-    """
-
-    def __init__(self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str) -> None:
-        self._render, self._bos = render, bos
-        self._gap = ""
-        if render is None:
-            return
-        user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
-        try:
-            opened = render([user], True)
-        except Exception as error:  # a template raises what it likes
-            raise ModelError(
-                f"The model's chat template refuses a single turn of the user ({first_line(error)}); take another "
-                "model, or correct the template that is in its folder or file."
-            ) from error
-        try:
-            if render([user, assistant], False).startswith(f"{opened} b"):
-                self._gap = " "
-        except Exception:  # it is not made for conversations
-            pass
-
-    def text(self, prompt: str, start: str = "") -> str:
-        """What the model reads: the user's turn, and the words that the answer begins with."""
-        if self._render is None:
-            return f"{prompt}\n\n{start}"
-        opened = self._render([{"role": "user", "content": prompt}], True)
-        return f"{opened}{self._gap}{start}" if start else opened
-
-    def begun(self, text: str) -> bool:
-        """Whether a text has the token that begins it, so that the tokenizer must not add another."""
-        return bool(self._bos) and text.startswith(self._bos)
-
-
 def check_length(request: Request, prompt: int, answer: int, context: int) -> None:
     """Refuse a request that the model has no room for; `prompt`, `answer` and `context` in tokens.
 
@@ -193,18 +165,3 @@ def check_length(request: Request, prompt: int, answer: int, context: int) -> No
             f"answer up to {answer}, more than the model's context of {context}; take fewer rounds or agents, a "
             "smaller sampling.max_tokens, or a model with a longer context (model.context)."
         )
-
-
-def disjoint(logprobs: dict[tuple[int, ...], float], options: Iterable[tuple[int, ...]]) -> tuple[float, ...]:
-    """Log-probabilities of the options as whole answers, from those of their token sequences.
-
-    The tokens of "1" are also the beginning of "10"; the probability of "1" as a whole answer is what is left
-    when "10" is taken away. An option that is no beginning of another keeps its value.
-    """
-    sequences = list(options)
-    result: list[float] = []
-    for option in sequences:
-        longer = [logprobs[other] for other in sequences if len(other) > len(option) and other[: len(option)] == option]
-        left = 1.0 - sum(math.exp(other - logprobs[option]) for other in longer)
-        result.append(logprobs[option] + math.log(max(left, 1e-12)))
-    return tuple(result)

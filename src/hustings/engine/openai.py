@@ -12,13 +12,16 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score, check_length
+from pydantic import Field, model_validator
+
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
 from hustings.errors import EngineError, first_line
 from hustings.progress import say
-from hustings.settings import ModelSettings, OpenaiSettings
+from hustings.settings import Capability, EngineSettings, ModelSettings
+from hustings.settings.base import knob
 
 _NOT_THERE = 15.0
 """Seconds after which an address that never answered is given up; connecting may take the last try 5 s more."""
@@ -41,8 +44,87 @@ _CONTEXT = re.compile(
 _ROOM = re.compile(r"(?:context (?:length|size|window)(?: is| of)?|available context size)\D{0,12}(\d+)", re.IGNORECASE)
 _PROMPT = (r"(\d+) in the (?:messages|prompt)", r"(\d+) input tokens", r"resulted in (\d+) tokens", r"(\d+) tokens")
 
+SECOND = 0.4
+"""Of the surveys take a second call where digits are tokens and answers can be prefilled; 83 of 192 on SmolLM2."""
+
 Position = list[tuple[str, float]]
 """The most probable tokens at one place of an answer, with their log-probabilities."""
+
+
+class OpenaiSettings(EngineSettings):
+    """An endpoint that speaks OpenAI's protocol: OpenAI's own, vLLM, llama.cpp, Ollama, TGI."""
+
+    kind: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
+    """Where it is, up to and with `/v1`."""
+    api: Literal["chat", "completions"]
+    """`chat`: the endpoint puts prompts into the model's template; `completions`: plain text goes on."""
+    start: Literal["ask", "prefill"]
+    """How an answer comes to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
+    logprobs: int = Field(ge=0, le=1000)
+    """Most probable tokens that surveys are read from; 0 reads the number in the generated text."""
+    reasoning: str | None
+    """Effort of OpenAI's own reasoning models; other endpoints are not told."""
+    extra: dict[str, Any]
+    """Further fields of every request, such as top_k, for endpoints whose defaults cut the distribution."""
+    key: str = knob(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """Environment variable that holds the key; a local server needs none."""
+    requests_a_minute: int | None = knob(ge=1)
+    tokens_a_minute: int | None = knob(ge=1)
+    """Prompts and answers together."""
+    timeout: float = knob(gt=0)
+    """Of one request, seconds."""
+    attempts: int = knob(ge=1)
+    """Attempts for a request; a 429 response does not count as an attempt."""
+    budget_usd: float | None = knob(gt=0)
+    """Of one command; needs model.price."""
+    budget_tokens: int | None = knob(gt=0)
+    """Of one command, prompts and answers together."""
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        if "@" in self.base_url:
+            raise ValueError(
+                "engine.base_url: an address must not hold a name or key, as it is written into manifests; put the key "
+                f"into the environment variable {self.key}"
+            )
+        return self
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """Probabilities are read from the most probable tokens, where the endpoint gives them."""
+        return frozenset({"log-probabilities"} if self.logprobs else set[Capability]())
+
+    def check_model(self, model: ModelSettings) -> None:
+        """Refuse a model that no endpoint serves, and a budget that cannot be counted."""
+        if model.source != "api":
+            raise ValueError(
+                f"model.source={model.source!r}: engine=openai needs a model that an endpoint serves; set model=api "
+                "model.id=… (the name that the endpoint knows), or model=openai_chat"
+            )
+        if self.budget_usd is not None and model.price is None:
+            raise ValueError(
+                f"engine.budget_usd={self.budget_usd}: the model has no price to count with; set model.price, or "
+                "engine.budget_tokens instead"
+            )
+
+    def check_options(self, instrument: str, options: int) -> None:
+        """Refuse more options than the endpoint lists probable tokens."""
+        if 0 < self.logprobs < options:
+            raise ValueError(
+                f"engine.logprobs={self.logprobs}: instrument {instrument} has {options} options, and an endpoint that "
+                f"lists {self.logprobs} tokens cannot tell how probable each of them is; raise engine.logprobs if the "
+                "endpoint allows it, or set it to 0 to read the answer from the text"
+            )
+
+    def calls(self, generated: int) -> tuple[int, float]:
+        """A server generates the answer's whole length; some models take the digits of 10 in a second call."""
+        return generated, 1 + SECOND * (self.start == "prefill" and self.logprobs > 0)
+
+
+def build(settings: OpenaiSettings, order: Order) -> "OpenaiEngine":
+    """A client of the endpoint."""
+    return OpenaiEngine(settings, order.model)
 
 
 def refused(text: str) -> bool:
@@ -145,7 +227,7 @@ class OpenaiEngine(Engine):
         settings, price = self._settings, self._model.price
         prompts = self._used_prompt + sum(self._expected(other) for other in (request, *running))
         answers = self._used + sum(other.sampling.max_tokens for other in (request, *running))
-        dollars = (prompts * price.input + answers * price.output) / 1e6 if price else 0.0
+        dollars = price.dollars(prompts, answers) if price else 0.0
         over: list[str] = []
         if settings.budget_tokens is not None and prompts + answers > settings.budget_tokens:
             over.append(f"engine.budget_tokens={settings.budget_tokens}")
@@ -162,7 +244,7 @@ class OpenaiEngine(Engine):
 
     def _cost(self) -> float:
         price = self._model.price
-        return (self._used_prompt * price.input + self._used * price.output) / 1e6 if price else 0.0
+        return price.dollars(self._used_prompt, self._used) if price else 0.0
 
     def _expected(self, request: Request) -> float:
         """Tokens of a prompt, by the characters a token that the endpoint has counted so far."""

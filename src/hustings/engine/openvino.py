@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
+from hustings.engine.options import disjoint
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.gguf import gguf_header
+from hustings.huggingface import Chat, Tokens
+from hustings.merging import merged
 from hustings.models import Weights, as_gguf, cached, once
 from hustings.progress import say
-from hustings.settings import OpenvinoSettings
+from hustings.settings import Capability, EngineSettings
+from hustings.settings.base import knob
 
 _EXACT = {
     "INFERENCE_PRECISION_HINT": "f32",
@@ -32,7 +36,30 @@ _BEGINNING = 200
 _DRAWS = 24
 """Draws of a nearly uniform choice that see each of ten digits; one that is missed is asked for by itself."""
 
-Tokens = tuple[int, ...]
+class OpenvinoSettings(EngineSettings):
+    """OpenVINO GenAI on the CPU."""
+
+    kind: Literal["openvino"]
+    precision: Literal["fast", "exact"]
+    """`fast`: the device's own precision; `exact`: f32 throughout, so that text does not depend on the batch."""
+    faithful: bool
+    """Read GGUF files as the F16 they stand for: OpenVINO's own reading of quantized files is off (see docs)."""
+    device: str = knob()
+    cache_gb: int = knob(ge=1)
+    """Memory for the key-value cache."""
+    threads: int | None = knob(ge=1)
+    """CPU threads; None is one for each core."""
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """Adapters are merged into a copy of the model."""
+        return frozenset({"log-probabilities", "adapters"})
+
+
+def build(settings: OpenvinoSettings, order: Order) -> "OpenvinoEngine":
+    """The model, with the adapter merged into it if there is one."""
+    weights = order.weights if order.adapter is None else merged(order.weights, order.adapter)
+    return OpenvinoEngine(weights, settings, order.model.context)
 
 
 def _tokenizer(gguf: Path, fingerprint: str) -> Path:

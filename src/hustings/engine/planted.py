@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from statistics import NormalDist, fmean
 from typing import Literal
 
-from hustings.engine.base import Answer, Completion, Engine, Request, Score
+from pydantic import Field
+
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score
+from hustings.errors import SettingsError
 from hustings.identity import seed_of
-from hustings.settings import PlantedSettings, SocietySettings
+from hustings.runfolder import DebateKey
+from hustings.settings import Capability, EngineSettings, ItemSettings, ModelSettings, SimulateSettings
 
 _STATED = re.compile(r"^(?P<name>[^:\n]+): .*?(?P<attitude>-?\d+\.\d{6})\.$", re.MULTILINE)
 _PHRASES = (
@@ -28,29 +32,71 @@ _PHRASES = (
 _NORMAL = NormalDist()
 
 
+class PlantedSettings(EngineSettings):
+    """Synthetic debaters whose attitudes follow known dynamics (Source: protocol.md, dynamics).
+
+    Attitudes are in points on the instrument's scale.
+    """
+
+    kind: Literal["planted"]
+    alpha: float
+    """Social pull, per round."""
+    beta: float
+    """Model pull, per round."""
+    kappa: float
+    """Persona anchor, per round."""
+    bias: float
+    """b: where the model pulls to."""
+    noise: float = Field(ge=0)
+    """Standard deviation of ε, points a round."""
+    start_low: float
+    """Mean attitude at iteration 0 of a party whose pole is low."""
+    start_high: float
+    """Mean attitude at iteration 0 of a party whose pole is high."""
+    start_spread: float = Field(ge=0)
+    """Standard deviation of attitudes at iteration 0 over personas, points."""
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """Probabilities are planted too; several processes play as one does."""
+        return frozenset({"log-probabilities", "shared by processes"})
+
+    def check_model(self, model: ModelSettings) -> None:
+        """Any model will do: none is loaded."""
+
+
+def build(settings: PlantedSettings, order: Order) -> "PlantedEngine":
+    """The planted debaters of a run."""
+    assert order.debates is not None
+    return PlantedEngine(settings, order.debates)
+
+
 class PlantedEngine(Engine):
     """Debaters with the attitudes that the settings plant.
 
     Args:
         settings: α, β, κ, b, noise and the attitudes at iteration 0.
-        society: whose parties' poles say who starts low and who starts high.
-        scale: `reversed` answers surveys with 0 and 10 swapped.
-        seed: of the run.
+        run: whose parties' poles say who starts low and who starts high, and whose instrument is answered.
+
+    Raises:
+        SettingsError: a planted attitude is not on the instrument's scale.
     """
 
     promise = "planted: every reply and score is a function of its request and the seed; any rerun is the same"
 
-    def __init__(
-        self,
-        settings: PlantedSettings,
-        society: SocietySettings,
-        scale: Literal["normal", "reversed"],
-        seed: int,
-    ) -> None:
+    def __init__(self, settings: PlantedSettings, run: SimulateSettings) -> None:
         self._settings = settings
-        self._society = society
-        self._reversed = scale == "reversed"
-        self._seed = seed
+        self._society = run.society
+        self._items = run.instrument.items
+        self._reversed = run.prompt.scale == "reversed"
+        self._seed = run.seed
+        low, high = run.instrument.low, run.instrument.high
+        for key in ("bias", "start_low", "start_high"):
+            if not low <= (value := getattr(settings, key)) <= high:
+                raise SettingsError(
+                    f"engine.{key}={value:g}: instrument {run.instrument.name} has attitudes from {low:g} to {high:g}; "
+                    "set it to one of them."
+                )
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer in the order of the queue."""
@@ -65,7 +111,7 @@ class PlantedEngine(Engine):
             return Completion(text, words, len(text.split()), "stop")
         attitude = self._attitude(request)
         if request.options:
-            return self._score(request, 10 - attitude if self._reversed else attitude, words)
+            return self._score(request, attitude, words)
         text = _PHRASES[request.seed % len(_PHRASES)].format(attitude)
         return Completion(text, words, len(text.split()), "stop")
 
@@ -74,13 +120,22 @@ class PlantedEngine(Engine):
         return " and life taught you that " + ", and that ".join(stance.position for stance in stances) + "."
 
     def _score(self, request: Request, attitude: float, words: int) -> Score:
-        """Two neighbouring options that have `attitude` as their mean."""
-        inside = min(max(attitude, 0.0), 10.0)
-        low = min(math.floor(inside), 9)
-        shares = {str(low): 1 - (inside - low), str(low + 1): inside - low}
-        logprobs = tuple(math.log(max(shares.get(option, 0.0), 1e-12)) for option in request.options)
+        """Two neighbouring options whose values have `attitude` as their mean."""
+        item = self._items[request.turn.item]
+        values = item.values
+        inside = min(max(attitude, values[0]), values[-1])
+        if self._turned(item):
+            inside = values[0] + values[-1] - inside
+        low = max(place for place, value in enumerate(values[:-1]) if value <= inside)
+        share = (inside - values[low]) / (values[low + 1] - values[low])
+        shares = {low: 1 - share, low + 1: share}
+        logprobs = tuple(math.log(max(shares.get(place, 0.0), 1e-12)) for place in range(len(values)))
         best = max(range(len(logprobs)), key=logprobs.__getitem__)
         return Score(logprobs, request.options[best], words, 1)
+
+    def _turned(self, item: ItemSettings) -> bool:
+        """Whether a high attitude is a low answer: a reverse-keyed item, or a reversed scale, but not both."""
+        return (item.direction == "reversed") != self._reversed
 
     def _attitude(self, request: Request) -> float:
         """The attitude of the asking agent after the last whole round before its own next reply."""
@@ -111,7 +166,7 @@ class PlantedEngine(Engine):
         party = self._society.parties.get(role)
         if party is None:
             return s.bias
-        start = s.start_low if party.stances[debate.split("/")[0]].pole == "low" else s.start_high
+        start = s.start_low if party.stances[DebateKey.parse(debate).topic].pole == "low" else s.start_high
         return start + s.start_spread * self._normal(debate, agent, 0)
 
     def _normal(self, debate: str, agent: int, rounds: int) -> float:

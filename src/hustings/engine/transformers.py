@@ -3,22 +3,31 @@
 It does not know about debates or prefixes in common: requests are answered in batches, one after the other.
 """
 
-import logging
-import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hustings.engine.base import Answer, Chat, Completion, Engine, Request, Score, check_length, disjoint
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
+from hustings.engine.options import prefixes_of, score_of
+from hustings.huggingface import (
+    Tokens,
+    chat_of,
+    continuation,
+    device_of,
+    dtype_of,
+    ends_of,
+    load,
+    prompt_tokens,
+    sequences_of,
+    with_adapter,
+)
 from hustings.models import Weights, as_folder
 from hustings.progress import say
-from hustings.settings import TransformersSettings
-
-Tokens = tuple[int, ...]
+from hustings.settings import Capability, EngineSettings
+from hustings.settings.base import knob
 
 _PROMISES = {
     "fast": "two uninterrupted runs on the same machine give the same log; "
@@ -28,6 +37,36 @@ _PROMISES = {
     "8bit": "LLM.int8() looks at all rows of a batch together, so replies can change with the batch size, "
     "the order or a resume",
 }
+
+
+class TransformersSettings(EngineSettings):
+    """Hugging Face transformers in this process."""
+
+    kind: Literal["transformers"]
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """bitsandbytes LLM.int8() or nf4."""
+    device: Literal["auto", "cpu", "cuda"] = knob()
+    batch_size: int = knob(ge=1)
+    """Rows per batch."""
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time."""
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """All of it."""
+        return frozenset({"log-probabilities", "adapters", "shared by processes"})
+
+    @property
+    def hardware(self) -> str:
+        """What it computes on."""
+        return self.device
+
+
+def build(settings: TransformersSettings, order: Order) -> "TransformersEngine":
+    """The model, with the adapter on it if there is one."""
+    return TransformersEngine(order.weights, settings, order.model.context, order.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +99,7 @@ class TransformersEngine(Engine):
         self._torch: Any = torch
         self._context = context
         self._batch_size = settings.batch_size
-        if settings.device == "cuda" and not torch.cuda.is_available():
-            raise EngineError("engine.device=cuda: PyTorch finds no GPU here; set engine.device=auto or cpu.")
-        self._device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+        self._device = device_of(settings.device, "engine.device")
         dtype = dtype_of(settings.precision, self._device)
         folder = as_folder(weights, say)
         self._tokenizer, model = load(folder, dtype, self._device, settings.quantization)
@@ -88,7 +125,7 @@ class TransformersEngine(Engine):
                         yield row.request, answer
 
     def _row(self, request: Request) -> _Row:
-        prompt = prompt_tokens(self._tokenizer, self._chat, request)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
@@ -218,66 +255,6 @@ class _State:
             self._mask = self._mask[places]
 
 
-def chat_of(tokenizer: Any) -> Chat:
-    """The chat template of a tokenizer."""
-
-    def rendered(turns: list[dict[str, str]], opening: bool) -> str:
-        return tokenizer.apply_chat_template(
-            turns, add_generation_prompt=opening, tokenize=False, enable_thinking=False
-        )
-
-    return Chat(rendered if tokenizer.chat_template else None, tokenizer.bos_token or "")
-
-
-def prompt_tokens(tokenizer: Any, chat: Chat, request: Request) -> list[int]:
-    """A request as the model sees it: through the chat template, with the beginning of the answer after it."""
-    text = chat.text(request.prompt, request.start)
-    return tokenizer(text, add_special_tokens=not chat.begun(text)).input_ids
-
-
-def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:
-    """The tokens of each option."""
-    return [tuple(tokenizer(option, add_special_tokens=False).input_ids) for option in options]
-
-
-def prefixes_of(sequences: Sequence[Tokens]) -> list[Tokens]:
-    """Everything after which the next token of an option is asked for, the shortest, (), first."""
-    return sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
-
-
-def score_of(options: Sequence[str], sequences: Sequence[Tokens], after: Mapping[Tokens, Any], prompt: int) -> Score:
-    """The score of options from the log-probabilities of their tokens.
-
-    Args:
-        options: what could be answered.
-        sequences: the tokens of each.
-        after: for every prefix of theirs, the log-probability of the next token, by token.
-        prompt: length of the prompt, tokens.
-    """
-    whole = {
-        sequence: sum(float(after[sequence[:place]][token]) for place, token in enumerate(sequence))
-        for sequence in sequences
-    }
-    logprobs = disjoint(whole, sequences)
-    best = max(range(len(options)), key=logprobs.__getitem__)
-    return Score(logprobs, options[best], prompt, len(sequences[best]))
-
-
-def continuation(tokenizer: Any, prompt: list[int], tokens: list[int]) -> str:
-    """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
-    before: str = tokenizer.decode(prompt[-1:], skip_special_tokens=True)
-    both: str = tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)
-    if both.startswith(before):
-        return both[len(before) :]
-    return tokenizer.decode(tokens, skip_special_tokens=True)
-
-
-def ends_of(named: int | list[int] | None, tokenizer: Any) -> set[int]:
-    """The tokens that end an answer: those that the model's generation config names, and the tokenizer's own."""
-    ends = named if isinstance(named, list) else [named]
-    return {end for end in (*ends, tokenizer.eos_token_id) if end is not None}
-
-
 def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     """The next token of each row, as the winner of a race: the smallest of noise / probability.
 
@@ -294,77 +271,3 @@ def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
     scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
     race = scaled.log_softmax(-1) - noise.log()
     return logits.argmax(-1).where(greedy, race.argmax(-1))
-
-
-def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) -> tuple[Any, Any]:
-    """Tokenizer and model of a folder, from safetensors and without code that comes with it.
-
-    Args:
-        dtype: of the weights that are not quantized.
-        device: `cpu`, `cuda` or `cuda:1`.
-        quantized: `none`, `8bit` or `4bit`.
-        options: of `from_pretrained`.
-
-    Raises:
-        ModelError: transformers cannot load the model.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    disable_progress_bar()
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            device_map={"": device},
-            quantization_config=quantization(quantized, dtype),
-            use_safetensors=True,
-            **options,
-            **safe,
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(
-            f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
-            "models that it has code for, from safetensors, and never code that comes with a model."
-        ) from error
-    return tokenizer, model
-
-
-def dtype_of(precision: str, device: str) -> Any:
-    """The numbers that a model computes in: `exact` is float32; `fast` is bfloat16 where the device computes in it.
-
-    A CPU without such instructions emulates them, far more slowly than it computes in float32.
-    """
-    import torch
-
-    native = device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if precision == "fast" and native else torch.float32
-
-
-def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """The model with a PEFT adapter on it."""
-    logging.getLogger("bitsandbytes").setLevel(
-        logging.ERROR
-    )  # PEFT imports it, and it misses kernels that are optional
-    from peft import PeftModel
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name of transformers that is about to change
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-
-
-def quantization(kind: str, dtype: Any) -> Any:
-    """How bitsandbytes is to load the weights: 8bit, 4bit (nf4), or None for neither."""
-    from transformers import BitsAndBytesConfig
-
-    # It would say for every layer and token that LLM.int8() computes in float16.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    match kind:
-        case "8bit":
-            return BitsAndBytesConfig(load_in_8bit=True)
-        case "4bit":
-            return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-        case _:
-            return None

@@ -12,24 +12,26 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from hustings.engine.base import Answer, Completion, Engine, Request, check_length
-from hustings.engine.transformers import (
+from pydantic import model_validator
+
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, check_length
+from hustings.engine.options import prefixes_of, score_of
+from hustings.errors import EngineError, ModelError, first_line
+from hustings.huggingface import (
     Tokens,
     chat_of,
     continuation,
     dtype_of,
     ends_of,
-    prefixes_of,
     prompt_tokens,
-    score_of,
     sequences_of,
 )
-from hustings.errors import EngineError, ModelError, first_line
 from hustings.models import Weights, as_folder
 from hustings.progress import say
-from hustings.settings import VllmSettings
+from hustings.settings import Capability, EngineSettings
+from hustings.settings.base import knob
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that vLLM has room for; one between two of them takes the room of the larger."""
@@ -47,6 +49,47 @@ _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",  # it would tell its makers about this machine
 }
+
+
+class VllmSettings(EngineSettings):
+    """vLLM in this process, with workers of its own on several GPUs or nodes."""
+
+    kind: Literal["vllm"]
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """Made while the weights are loaded: fp8, or bitsandbytes nf4; on GPUs only."""
+    tensor_parallel: int = knob(ge=1)
+    """Devices that share each layer."""
+    pipeline_parallel: int = knob(ge=1)
+    """Groups of devices that share the layers among them."""
+    distributed_executor: Literal["mp", "ray"] | None = knob()
+    """What starts the workers: processes of this machine, or Ray on several; None lets vLLM choose."""
+    gpu_memory_utilization: float = knob(gt=0, le=1)
+    """Share of a device's memory for weights and key-value cache."""
+    cache_gb: float | None = knob(gt=0)
+    """Memory for the key-value cache of each device; None is what that share leaves."""
+    compile: bool | None = knob()
+    """Compile the model and capture graphs before the first answer, a minute or more; None does on GPUs."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.quantization != "none" and self.precision == "exact":
+            raise ValueError(
+                f"engine.quantization={self.quantization}: vLLM's quantized weights are multiplied in bfloat16, not in "
+                "float32; set engine.precision=fast, or engine=transformers"
+            )
+        return self
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """It uses several devices by itself."""
+        return frozenset({"log-probabilities", "adapters"})
+
+
+def build(settings: VllmSettings, order: Order) -> "VllmEngine":
+    """The model, with the adapter on it if there is one."""
+    return VllmEngine(order.weights, settings, order.model.context, order.adapter)
 
 
 @dataclass(slots=True)
@@ -160,7 +203,7 @@ class VllmEngine(Engine):
                 self._engine.abort_request(list(running))
 
     def _start(self, request: Request) -> _Job:
-        prompt = prompt_tokens(self._tokenizer, self._chat, request)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
         sequences = sequences_of(self._tokenizer, request.options)
         longest = max(map(len, sequences), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)

@@ -1,0 +1,46 @@
+"""Adapters merged into their model, as a GGUF file, for engines that run nothing else. It does not know engines."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hustings.gguf import export_gguf, exportable
+from hustings.huggingface import with_adapter
+from hustings.identity import sha256
+from hustings.models import Weights, as_folder, cached, once
+from hustings.progress import say
+
+ADAPTER_FILE = "adapter_model.safetensors"
+"""PEFT's name for the weights of an adapter."""
+
+
+def merged(weights: Weights, adapter: Path) -> Weights:
+    """The model with the adapter merged into it, as an F16 GGUF file that is written once and kept in the cache.
+
+    Args:
+        adapter: folder of a PEFT adapter.
+
+    Raises:
+        ModelError: GGUF, or this export, cannot express the model.
+    """
+    of = f"{weights.fingerprint} {sha256(adapter / ADAPTER_FILE)}"
+    fingerprint = hashlib.sha256(of.encode()).hexdigest()
+
+    def export(part: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        base = as_folder(weights, say)
+        exportable(base)
+        say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO, once")
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        whole: Any = with_adapter(model, adapter).merge_and_unload()
+        with tempfile.TemporaryDirectory(dir=part.parent) as name:
+            whole.to(torch.float16).save_pretrained(name)
+            AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(name)
+            export_gguf(Path(name), weights.gguf, part)
+
+    return Weights(weights.name, fingerprint, once(cached(fingerprint, ".gguf"), export), None)

@@ -1,0 +1,192 @@
+"""The folder that a run leaves: its file names, its typed manifest, and the key of a debate.
+
+Everything in it is plain files, so that a copy of the folder can be read anywhere. It does not know what runs do.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hustings.errors import RecordError
+from hustings.files import write_atomically
+from hustings.identity import canonical
+
+MANIFEST = "manifest.json"
+EVENTS = "events.jsonl"
+ATTITUDES = "attitudes.csv"
+REPLIES = "replies.csv"
+AGENTS = "agents.csv"
+STATISTICS = "statistics.csv"
+COMPARISON = "comparison.csv"
+SCORES = "scores.csv"
+FIGURES = "figures"
+REPORT = "report.html"
+ADAPTER = "adapter"
+"""Folder with what describes the adapter that the run made or used; its weights stay in the artifact store."""
+
+
+class DebateKey(NamedTuple):
+    """What a debate is called: `racism/rep_dem_default/0007`."""
+
+    topic: str
+    composition: str
+    repetition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.composition}/{self.repetition:04d}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The key that is written so."""
+        topic, composition, repetition = text.split("/")
+        return cls(topic, composition, int(repetition))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelName(_Part):
+    """A model that a run used."""
+
+    name: str
+    sha256: str
+    """Of the weights, or the commit of a hub model, or the name of an API's."""
+
+
+class AdapterName(_Part):
+    """An adapter that a run used."""
+
+    name: str
+    id: str
+
+
+class _Manifest(_Part):
+    v: Literal[2] = 2
+    command: list[str]
+    """As it was typed, after `python`."""
+    versions: dict[str, str]
+    """Of Hustings and the packages that matter, by name."""
+    settings: dict[str, Any]
+
+
+class RunManifest(_Manifest):
+    """What simulate.py leaves."""
+
+    kind: Literal["run"] = "run"
+    debates: dict[str, str]
+    """Identity of the debates in the artifact store, by topic."""
+    promise: str | None
+    """What the engine promises about repeating the run."""
+    model: ModelName
+    adapter: AdapterName | None
+    played: dict[str, Any]
+    """Counts of this process: debates, replies, tokens, seconds, dollars."""
+    spent: dict[str, Any]
+    """The same over all processes that played debates of these topics."""
+    commit: str | None
+    """Git commit of the checkout."""
+
+    @property
+    def id(self) -> str:
+        """Short name of the run, equal for equal debates: what links into its page begin with."""
+        return "-".join(self.debates[topic] for topic in sorted(self.debates))[:25]
+
+
+class TrainingManifest(_Manifest):
+    """What train.py leaves."""
+
+    kind: Literal["training"] = "training"
+    adapter: str
+    """Name and identity."""
+    trained: bool
+    """By this run; otherwise it was already in the store."""
+    seconds: float
+
+
+class EvaluationManifest(_Manifest):
+    """What evaluate.py leaves."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    results: dict[str, list[str]]
+    """Folders with what each model's scores were computed from, relative to the run's."""
+    models: dict[str, str]
+    """Fingerprint by name."""
+    adapters: list[str]
+    """Identities."""
+    seconds: float
+    commit: str | None
+
+
+class ComparisonManifest(_Part):
+    """What several runs together leave."""
+
+    v: Literal[2] = 2
+    kind: Literal["comparison"] = "comparison"
+    runs: list[dict[str, str]]
+    """`run` (what it is called) and `folder`."""
+
+
+Manifest = RunManifest | TrainingManifest | EvaluationManifest | ComparisonManifest
+M = TypeVar("M", RunManifest, TrainingManifest, EvaluationManifest, ComparisonManifest)
+_WHAT = {RunManifest: "run", TrainingManifest: "training", EvaluationManifest: "evaluation"}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest into a run's folder.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    write_atomically(folder / MANIFEST, canonical(manifest.model_dump(mode="json")) + "\n")
+
+
+def read_manifest(folder: Path, kind: type[M]) -> M:
+    """The manifest in a run's folder.
+
+    Args:
+        kind: of which job the run must be.
+
+    Raises:
+        RecordError: the folder is not such a run's, or an older version of Hustings made it.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        return kind.model_validate_json(text)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValidationError) and any(it["loc"] == ("v",) for it in error.errors()):
+            raise RecordError(
+                f"{folder}: this run was made by another version of Hustings, whose records this one does not read; "
+                "run its command again with this version, or read it with that one."
+            ) from error
+        raise RecordError(
+            f"{folder}: this is not a {_WHAT.get(kind, 'run')}'s folder ({MANIFEST} is missing, damaged, or another "
+            "job's); give the folder that a run printed as its last line."
+        ) from error
+
+
+def kind_of(folder: Path) -> str:
+    """Which job made the folder: `run`, `training`, `evaluation`, `comparison`, or nothing if none did."""
+    for manifest in (RunManifest, TrainingManifest, EvaluationManifest, ComparisonManifest):
+        try:
+            return read_manifest(folder, manifest).kind
+        except RecordError:
+            continue
+    return ""
+
+
+def jobs(folder: Path, kind: str) -> list[Path]:
+    """The runs of one kind in a sweep's folder, in the order of their numbers; empty when it is not a sweep's."""
+    found = [child for child in folder.iterdir() if kind_of(child) == kind] if folder.is_dir() else []
+    return sorted(found, key=lambda child: (len(child.name), child.name))
+
+
+def copy_adapter(source: Path, folder: Path) -> None:
+    """Copy what describes an adapter, not its weights, into a run's folder."""
+    target = folder / ADAPTER
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir()):
+        if file.is_file() and file.suffix in (".json", ".csv", ".png", ".md") and not file.name.startswith("."):
+            shutil.copyfile(file, target / file.name)

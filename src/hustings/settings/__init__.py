@@ -1,0 +1,80 @@
+"""Typed, frozen settings of the three jobs, and `load`, the one place that sees an omegaconf object."""
+
+from hustings.settings.base import KNOB, NEUTRAL, Settings, Variant, load
+from hustings.settings.debate import (
+    DEFAULT,
+    AnalysisSettings,
+    CastSettings,
+    NoTrackerSettings,
+    PersonaSettings,
+    PromptSettings,
+    SamplingSettings,
+    SimulateSettings,
+    TrackerSettings,
+    TrainerSettings,
+    WandbSettings,
+)
+from hustings.settings.evaluation import BenchmarkSettings, EvaluateSettings
+from hustings.settings.instrument import InstrumentSettings, ItemSettings
+from hustings.settings.model import Capability, EngineSettings, ModelSettings, PriceSettings
+from hustings.settings.society import (
+    CompositionSettings,
+    DefaultAgentSettings,
+    HumansSettings,
+    PartySettings,
+    SocietySettings,
+    StanceSettings,
+    TopicSettings,
+    TopologySettings,
+)
+from hustings.settings.training import (
+    BendingSettings,
+    DpoSettings,
+    InterviewSettings,
+    LoraSettings,
+    NwpSettings,
+    TrainSettings,
+)
+from hustings.settings.treatments import TreatmentSettings
+
+__all__ = [
+    "DEFAULT",
+    "KNOB",
+    "NEUTRAL",
+    "AnalysisSettings",
+    "BenchmarkSettings",
+    "BendingSettings",
+    "Capability",
+    "CastSettings",
+    "CompositionSettings",
+    "DefaultAgentSettings",
+    "DpoSettings",
+    "EngineSettings",
+    "EvaluateSettings",
+    "HumansSettings",
+    "InstrumentSettings",
+    "InterviewSettings",
+    "ItemSettings",
+    "LoraSettings",
+    "ModelSettings",
+    "NoTrackerSettings",
+    "NwpSettings",
+    "PartySettings",
+    "PersonaSettings",
+    "PriceSettings",
+    "PromptSettings",
+    "SamplingSettings",
+    "Settings",
+    "SimulateSettings",
+    "SocietySettings",
+    "StanceSettings",
+    "TopicSettings",
+    "TopologySettings",
+    "TrackerSettings",
+    "TrainSettings",
+    "TrainerSettings",
+    "TreatmentSettings",
+    "Variant",
+    "WandbSettings",
+    "load",
+]

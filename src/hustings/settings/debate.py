@@ -1,0 +1,239 @@
+"""Settings of debates: prompts, sampling, who runs on what, and everything that `simulate.py` needs."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hustings.settings.base import Name, Settings, Text, knob, neutral
+from hustings.settings.instrument import InstrumentSettings
+from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
+from hustings.settings.society import CompositionSettings, SocietySettings, TopicSettings, TopologySettings
+from hustings.settings.treatments import AnyTreatment
+
+DEFAULT = "default"
+"""Role of an agent without a party."""
+
+
+class PromptSettings(Settings):
+    """Every sentence that the model sees, except the survey's (`instrument`), as Jinja templates."""
+
+    name: Name
+    scale: Literal["normal", "reversed"]
+    """`reversed`: surveys swap the ends of the scale; recorded values are always in the normal direction."""
+    persona: Text
+    """Meta-prompt that asks for a life story that holds the party's positions."""
+    persona_start: str
+    """Words that the life story begins with."""
+    context: Text
+    """What an agent knows: story, topic, conversation so far. It must only grow at its end."""
+    line: Text
+    """One reply in the conversation."""
+    reply: Text
+    """Instruction that asks for the next reply."""
+    reply_start: str
+    """Words that a reply begins with, on engines that can prefill an answer."""
+
+
+class PersonaSettings(Settings):
+    """How personas are written, or where they are."""
+
+    file: str | None
+    """JSON lines with party, name and story; None lets the model in use write them."""
+    max_tokens: int = Field(ge=16)
+    attempts: int = Field(ge=1)
+    """Attempts for each persona before giving up."""
+
+
+class SamplingSettings(Settings):
+    """How replies are drawn."""
+
+    temperature: float = Field(ge=0)
+    max_tokens: int = Field(ge=1)
+    ignore_end: bool
+    """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
+    attempts: int = Field(ge=1)
+    """Attempts to get a reply that is not empty."""
+
+
+class CastSettings(Settings):
+    """What the agents of one role run on, where that is not what the whole run runs on."""
+
+    model: ModelSettings
+    engine: AnyEngine
+    adapter: str | None
+    """An adapter that train.py made, by name or folder; None runs on the model as it is."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_model(self.model, self.engine, self.adapter)
+        return self
+
+
+class AnalysisSettings(Settings):
+    """What figures and statistics are made of; the log is the same whatever is chosen."""
+
+    outcome: Literal["score", "expected"]
+    """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities."""
+    spaghetti: bool
+    """Draw every debate as a faint line behind the mean."""
+
+
+class NoTrackerSettings(Settings):
+    """Nothing is sent or written for a tracker."""
+
+    kind: Literal["none"]
+
+
+class WandbSettings(Settings):
+    """Weights & Biases."""
+
+    kind: Literal["wandb"]
+    mode: Literal["offline", "online"]
+    """`offline` writes files for `wandb sync` and never asks for a login."""
+    project: Text
+    entity: str | None
+    """User or team; None is that of the login."""
+    group: str | None
+    """None is the experiment's name."""
+    tags: tuple[Text, ...] = Field(strict=False)
+    folder: Text
+    """W&B puts its files into `wandb` in this folder."""
+
+
+TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminator="kind")]
+
+
+class TrainerSettings(Settings):
+    """How many devices share the debates of one run, by Lightning."""
+
+    devices: int = Field(ge=1)
+    """On each machine."""
+    num_nodes: int = Field(ge=1)
+    """Machines."""
+    strategy: Text
+    """Of Lightning; `auto` is ddp, which is all that debates need."""
+
+    @property
+    def ranks(self) -> int:
+        """Processes that play, one for each device."""
+        return self.devices * self.num_nodes
+
+
+def check_model(model: ModelSettings, engine: EngineSettings, adapter: str | None) -> None:
+    """Refuse a model or adapter that the engine cannot run.
+
+    Raises:
+        ValueError: it says why, and what to set instead.
+    """
+    engine.check_model(model)
+    if adapter is not None and "adapters" not in engine.can:
+        raise ValueError(
+            f"adapter={adapter}: engine={engine.kind} cannot run adapters; set engine=transformers or engine=openvino, "
+            "or serve the merged model and name it with model.id"
+        )
+
+
+class SimulateSettings(Settings):
+    """Everything that `simulate.py` needs."""
+
+    model: ModelSettings
+    engine: AnyEngine
+    society: SocietySettings
+    topics: dict[Name, TopicSettings] = Field(min_length=1)
+    composition: CompositionSettings
+    topology: TopologySettings = neutral({"name": "round_robin"})
+    instrument: InstrumentSettings
+    prompt: PromptSettings
+    personas: PersonaSettings
+    sampling: SamplingSettings
+    treatments: dict[Name, AnyTreatment] = neutral({})
+    """Interventions, in the order in which they are applied."""
+    cast: dict[Name, CastSettings] = neutral({})
+    """By role: what its agents run on, where it is not `model`, `engine` and `adapter`."""
+    tracker: TrackerSettings = knob()
+    analysis: AnalysisSettings = knob()
+    trainer: TrainerSettings = knob()
+    seed: int = Field(ge=0)
+    repetitions: int = knob(ge=1)
+    """Debates on each topic; raising it extends what exists."""
+    rounds: int = Field(ge=1)
+    silent: bool
+    """The silent control: agents are surveyed at the same iterations and nobody speaks."""
+    adapter: str | None
+    """An adapter that train.py made, by name or folder; None plays on the model as it is."""
+    artifacts: str = knob(min_length=1)
+    """Folder of the artifact store."""
+    dry_run: bool = knob()
+    """Only say what the run would take: calls, tokens, money."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_model(self.model, self.engine, self.adapter)
+        self._check_roles()
+        for role, engine in self.engines().items():
+            self._check_engine(role, engine)
+        return self
+
+    def engines(self) -> dict[str, EngineSettings]:
+        """The engine of every role in the debates."""
+        return {
+            role: self.cast[role].engine if role in self.cast else self.engine
+            for role in dict.fromkeys(self.composition.everybody)
+        }
+
+    def _check_roles(self) -> None:
+        """Refuse roles that the society does not have, and stances that the parties lack."""
+        parties = self.society.parties
+        for role in self.composition.everybody:
+            if role != DEFAULT and role not in parties:
+                raise ValueError(
+                    f"composition.roles: society {self.society.name} has no party {role!r}; it has "
+                    f"{', '.join((*parties, DEFAULT))}"
+                )
+        for role in {*self.composition.roles} - {DEFAULT}:
+            for topic in self.topics:
+                if topic not in parties[role].stances:
+                    raise ValueError(
+                        f"society.parties.{role}.stances: the party has no stance on the topic {topic!r}; "
+                        f"it has one on {', '.join(parties[role].stances)}; add it to the party's file in conf/party"
+                    )
+        defaults = self.composition.everybody.count(DEFAULT)
+        if defaults > len(self.society.default.names):
+            raise ValueError(
+                f"society.default.names: the composition has {defaults} default agents and "
+                f"{len(self.society.default.names)} names for them; add names to conf/society"
+            )
+        named = {role: f"cast.{role}" for role in self.cast}
+        for name, treatment in self.treatments.items():
+            named |= {role: f"treatments.{name}.roles" for role in treatment.roles or ()}
+        for role, key in named.items():
+            if role not in self.composition.everybody:
+                known = ", ".join(dict.fromkeys(self.composition.everybody))
+                raise ValueError(
+                    f"{key}: nobody of the role {role!r} takes part in composition {self.composition.name}; it has "
+                    f"{known}"
+                )
+
+    def _check_engine(self, role: str, engine: EngineSettings) -> None:
+        """Refuse what this role's engine cannot do."""
+        for name, treatment in self.treatments.items():
+            missing = sorted(treatment.needs - engine.can) if role in (treatment.roles or (role,)) else []
+            if missing:
+                raise ValueError(
+                    f"treatments.{name}: it needs an engine with {', '.join(missing)}, which engine={engine.kind} "
+                    f"(role {role}) lacks; choose another engine, or leave the treatment out"
+                )
+        engine.check_options(self.instrument.name, max(len(item.options) for item in self.instrument.items.values()))
+        for topic in self.topics:
+            for name, item in self.instrument.items.items():
+                if topic not in item.wordings and "any" not in item.wordings:
+                    raise ValueError(
+                        f"instrument.items.{name}.wordings: instrument {self.instrument.name} has no question on the "
+                        f"topic {topic!r}; add one, or wordings for `any` topic"
+                    )
+        if self.trainer.ranks > 1 and "shared by processes" not in engine.can:
+            raise ValueError(
+                f"trainer.devices={self.trainer.devices}, trainer.num_nodes={self.trainer.num_nodes}: the debates of "
+                f"one run cannot be shared by processes on engine={engine.kind}, which uses several devices by itself "
+                "where it can; set both to 1, or set engine=transformers"
+            )

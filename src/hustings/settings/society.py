@@ -1,0 +1,113 @@
+"""Settings of who debates and what about: countries, parties, topics, compositions."""
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hustings.settings.base import Colour, Name, Settings, Text, knob
+
+
+class StanceSettings(Settings):
+    """A party's position on one topic."""
+
+    pole: Literal["low", "high"]
+    """The end of the topic's scale where the party stands."""
+    position: Text
+    """The position in words, for the persona meta-prompt: 'racism is not a problem at all'."""
+
+
+class PartySettings(Settings):
+    """A political party as its voters are described to the model."""
+
+    name: Name = knob()
+    label: Text = knob()
+    adjective: Text
+    colour: Colour = knob()
+    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """First names of its personas: one for each persona."""
+    stances: dict[Name, StanceSettings]
+    """By topic; a persona is told all of them, whatever the debate is about."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("names: each first name may appear only once")
+        return self
+
+
+class DefaultAgentSettings(Settings):
+    """The agent without a party, which shows the model's own bias."""
+
+    label: Text = knob()
+    story: Text
+    """All that this agent is told about itself."""
+    colour: Colour = knob()
+    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """Neutral names for debates: as many as a debate can have such agents."""
+
+
+class HumansSettings(Settings):
+    """What a poll found among people, to compare the agents with."""
+
+    source: Text
+    share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1000)]]]
+    """Percent of a party's people who call a topic a very big problem, by party and topic."""
+
+
+class SocietySettings(Settings):
+    """A country, its parties and its default agent."""
+
+    name: Name
+    country: Text
+    parties: dict[Name, PartySettings]
+    default: DefaultAgentSettings
+    humans: HumansSettings | None = knob()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        lists = [*(party.names for party in self.parties.values()), self.default.names]
+        shared = sorted(name for name, count in Counter(name for names in lists for name in names).items() if count > 1)
+        if shared:
+            raise ValueError(
+                f"society.parties: every name in a debate must be unique, and {', '.join(shared)} appears in two lists "
+                "of names; change the files in conf/party or conf/society"
+            )
+        return self
+
+
+class TopicSettings(Settings):
+    """Something to debate, and what the ends of the scale mean on which attitudes to it are measured."""
+
+    label: Text
+    """As it appears in a sentence: 'climate change'."""
+    question: Text
+    """The survey question, without the scale."""
+    low: Text
+    """What the low end of the scale means."""
+    high: Text
+    """What the high end of the scale means."""
+
+
+class CompositionSettings(Settings):
+    """Who takes part in a debate."""
+
+    name: Name
+    roles: tuple[Name, ...] = Field(min_length=2, max_length=8, strict=False)
+    """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
+    observers: tuple[Name, ...] = Field(strict=False)
+    """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
+    rounds: int = knob(ge=1)
+    """Rounds that the paper plays with this composition; the run's own `rounds` counts."""
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """Roles of all agents, speakers first."""
+        return self.roles + self.observers
+
+
+class TopologySettings(Settings):
+    """Who hears whom."""
+
+    name: Name
+    """A function of this name in debate/protocol.py."""

@@ -1,0 +1,143 @@
+"""Settings of fine-tuning: the interview, the adapter, the method, and everything that `train.py` needs."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from hustings.settings.base import Name, Positive, Settings, Text, knob
+from hustings.settings.debate import TrackerSettings, check_model
+from hustings.settings.model import AnyEngine, ModelSettings
+from hustings.settings.society import PartySettings, SocietySettings
+
+
+class InterviewSettings(Settings):
+    """What agents are asked so that they show their views."""
+
+    name: Name
+    politics: Text
+    """What the questions are about: 'US politics'."""
+    questions: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """The first questions, and the examples for those that the model writes."""
+    more: Text
+    """Prompt that asks for more questions."""
+    answer: Text
+    """Prompt that asks a partisan one of them."""
+    similarity: float = Field(gt=0, le=100)
+    """Questions at least this similar count as duplicates, 0 … 100."""
+    rounds: int = Field(ge=1)
+    """How often every question is used as an example before giving up."""
+    question_temperature: float = Field(ge=0)
+    """At which the model writes questions; answers are always drawn at 1."""
+    question_tokens: int = Field(ge=16)
+    """Longest list of questions, tokens."""
+    answer_tokens: int = Field(ge=1)
+    """Longest answer, tokens."""
+    attempts: int = Field(ge=1)
+    """Attempts to get an answer that is not empty."""
+    seed: int = Field(ge=0)
+    """Of questions and answers, so that trainings with different seeds share them."""
+
+
+class LoraSettings(Settings):
+    """The low-rank weights that are trained."""
+
+    r: int = Field(ge=1)
+    """Rank."""
+    alpha: int | None = Field(ge=1)
+    """Their scale is alpha / r; None is twice the rank."""
+    dropout: float = Field(ge=0, lt=1)
+    targets: tuple[Text, ...] = Field(min_length=1, strict=False)
+    """Linear layers that get such weights, by the last part of their names."""
+
+    def substance(self) -> dict[str, Any]:
+        """With alpha filled in: null and twice the rank are the same adapter."""
+        return {**super().substance(), "alpha": self.alpha or 2 * self.r}
+
+
+class _StepSettings(Settings):
+    learning_rate: Positive
+    """The peak; it decays linearly to 0."""
+    warmup: float = Field(ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=1)
+    """Examples per step."""
+
+
+class NwpSettings(_StepSettings):
+    """Next-word prediction on the party's answers."""
+
+    kind: Literal["nwp"]
+
+
+class DpoSettings(_StepSettings):
+    """Direct preference optimization on top of the nwp adapter of the same rank."""
+
+    kind: Literal["dpo"]
+    beta: Positive
+    """Strength of the penalty for moving away from the reference model."""
+    nwp: NwpSettings
+    """How the adapter that it starts from was trained."""
+
+
+class BendingSettings(Settings):
+    """How a model is fine-tuned: on what, and how."""
+
+    interview: InterviewSettings
+    party: PartySettings
+    """Towards which the model is fine-tuned."""
+    method: Annotated[NwpSettings | DpoSettings, Field(discriminator="kind")]
+    lora: LoraSettings
+    questions: int = Field(ge=1)
+    """Questions that are trained on."""
+    answers_per_question: int = Field(ge=1)
+    held_out: int = Field(ge=1)
+    """Further questions whose answers measure the loss and are never trained on."""
+    quantization: Literal["none", "8bit", "4bit"]
+    """Of the base model while it is trained."""
+    precision: Literal["fast", "exact"]
+    """`fast`: bfloat16 where the device computes in it, with float32 adapters; `exact`: float32."""
+    batch_size: int = knob(ge=1)
+    """Examples in memory at a time; gradients are accumulated to method.batch."""
+    checkpoint: int = knob(ge=1)
+    """Steps between checkpoints."""
+    recompute: bool = knob()
+    """Gradient checkpointing: discard activations and compute them again; less memory, about a third more time."""
+    device: Literal["auto", "cpu", "cuda"] = knob()
+
+
+class TrainSettings(BendingSettings):
+    """Everything that `train.py` needs."""
+
+    model: ModelSettings
+    engine: AnyEngine
+    """What writes questions and answers."""
+    society: SocietySettings
+    tracker: TrackerSettings = knob()
+    seed: int = Field(ge=0)
+    """Of the training: order, initial weights, dropout."""
+    artifacts: str = knob(min_length=1)
+    """Folder of the artifact store."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if "adapters" not in self.engine.can:
+            raise ValueError(
+                f"engine.kind={self.engine.kind!r}: there are no weights to fine-tune behind this engine; choose a "
+                "model on this machine or of the hub, and an engine that runs it"
+            )
+        check_model(self.model, self.engine, None)
+        if self.party.name not in self.society.parties:
+            known = ", ".join(self.society.parties)
+            raise ValueError(f"party={self.party.name}: society {self.society.name} has no such party; it has {known}")
+        if len(self.society.parties) < 2:
+            raise ValueError(
+                f"society.parties: society {self.society.name} has one party, and fine-tuning towards it needs another "
+                "to compare with; add one to conf/society"
+            )
+        if self.method.batch % self.batch_size and self.method.batch > self.batch_size:
+            raise ValueError(
+                f"batch_size={self.batch_size}: method.batch={self.method.batch} must be a multiple of it, so that "
+                "gradients can be accumulated"
+            )
+        return self

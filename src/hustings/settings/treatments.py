@@ -1,0 +1,30 @@
+"""Settings of interventions: what changes a prompt, a request or the model, for whom and in which scope."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from hustings.settings.base import Name, Variant
+from hustings.settings.model import Capability
+
+
+class TreatmentSettings(Variant):
+    """An intervention. Every kind has a class of its own, in the file of its name in `debate/treatments/`."""
+
+    roles: tuple[Name, ...] | None = Field(strict=False)
+    """Whose agents are treated; None treats everybody."""
+    scope: Literal["replies", "survey", "both"]
+    """What is treated. Treating the survey manufactures success: it changes what is measured, not what is said."""
+
+    kind_package: ClassVar[str] = "debate.treatments"
+    kind_key: ClassVar[str] = "treatments.….kind"
+    kinds: ClassVar[dict[str, type[Self]]] = {}
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What an engine must be able to do to serve it."""
+        return frozenset()
+
+
+AnyTreatment = Annotated[SerializeAsAny[TreatmentSettings], BeforeValidator(TreatmentSettings.of_kind)]
+"""A treatment's settings, validated by the class of its kind."""

@@ -1,0 +1,180 @@
+"""A run as tables: what statistics, figures, the page, trackers and users read, and nothing else.
+
+It does not know how a run came about, and never loads a model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hustings.errors import RecordError
+from hustings.runfolder import AGENTS, ATTITUDES, REPLIES, STATISTICS, RunManifest, read_manifest
+from hustings.settings.debate import DEFAULT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Outcome = Literal["score", "expected"]
+"""`score`: the value of the chosen option; `expected`: the mean over the options' probabilities."""
+Pole = Literal["low", "high"]
+Poles = Mapping[tuple[str, str], Pole]
+"""Where a party stands, by party and topic."""
+_TEXT = {name: str for name in ("role", "persona", "name", "story", "text", "full", "raw", "item", "adapter", "hears",
+                                "runs_on", "treatments")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """The tables of one run.
+
+    Example:
+        >>> import hustings
+        >>> study = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
+        >>> sorted(study.attitudes["role"].unique())
+        ['default', 'democrat', 'republican']
+    """
+
+    folder: Path
+    """The run's folder."""
+    manifest: RunManifest
+    """Settings, identities, versions, counts."""
+    attitudes: "pd.DataFrame"
+    """One row for each agent, survey and item; columns of `records.ATTITUDES`."""
+    replies: "pd.DataFrame"
+    """One row for each reply; columns of `records.REPLIES`."""
+    agents: "pd.DataFrame"
+    """One row for each agent of each debate; columns of `records.AGENTS`."""
+
+    @property
+    def design(self) -> Mapping[str, Any]:
+        """The resolved settings, as plain values."""
+        return self.manifest.settings
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is analysed."""
+        return self.design["analysis"]["outcome"]
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.design["seed"]
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The lowest and the highest attitude."""
+        values = next(iter(self.design["instrument"]["items"].values()))["values"]
+        return values[0], values[-1]
+
+    @property
+    def poles(self) -> dict[tuple[str, str], Pole]:
+        """Where each party of the run stands on each of its topics."""
+        parties = self.design["society"]["parties"]
+        present = {role for role in self.design["composition"]["roles"] if role in parties}
+        return {
+            (role, topic): parties[role]["stances"][topic]["pole"]
+            for role in sorted(present)
+            for topic in self.design["topics"]
+        }
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of roles and topics, as they appear in a sentence."""
+        society = self.design["society"]
+        roles = {role: party["label"] for role, party in society["parties"].items()}
+        topics = {key: topic["label"] for key, topic in self.design["topics"].items()}
+        return {**roles, DEFAULT: society["default"]["label"], **topics}
+
+    @cached_property
+    def answers(self) -> "pd.DataFrame":
+        """Attitudes: the mean of an agent's items at a survey, in an order that does not depend on the log's.
+
+        Returns:
+            One row for each agent and survey. Columns topic, repetition, iteration, agent, role, `value` (the outcome
+            that is analysed; missing unless every item has a valid answer) and `valid`.
+        """
+        import numpy as np
+
+        keys = ["topic", "repetition", "iteration", "agent", "role"]
+        table = self.attitudes[[*keys, "valid"]].copy()
+        table["value"] = self.attitudes[self.outcome].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        table["valid"] = table["valid"].astype(bool)
+        if len(self.design["instrument"]["items"]) > 1:
+            groups: Any = table.groupby(keys, sort=False)
+            table = groups.agg(value=("value", lambda it: it.mean(skipna=False)), valid=("valid", "all")).reset_index()
+        return table.sort_values(["topic", "repetition", "iteration", "agent"], kind="stable", ignore_index=True)
+
+    @cached_property
+    def statistics(self) -> "pd.DataFrame | None":
+        """The table in the run's folder; None where it has not been made."""
+        path = self.folder / STATISTICS
+        return read_statistics(path) if path.exists() else None
+
+    def analysed_as(self, outcome: Outcome | None) -> "Study":
+        """The same study with another outcome; None keeps its own.
+
+        Raises:
+            RecordError: the engine gave no probabilities, so there are no expected values.
+        """
+        if outcome is None or outcome == self.outcome:
+            study = self
+        else:
+            analysis = {**self.design["analysis"], "outcome": outcome}
+            manifest = self.manifest.model_copy(update={"settings": {**self.design, "analysis": analysis}})
+            study = replace(self, manifest=manifest)
+        answered = study.attitudes["score"].notna().any()
+        if study.outcome == "expected" and answered and study.attitudes["expected"].isna().all():
+            raise RecordError(
+                f"{self.folder}: its engine gave no probabilities, so there are no expected values; set outcome to "
+                "score."
+            )
+        return study
+
+
+NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
+"""Columns of statistics.csv that hold numbers, or nothing."""
+
+
+def read_statistics(path: Path) -> "pd.DataFrame":
+    """A table of statistics as it was written: text stays text, empty numbers are missing."""
+    import pandas as pd
+
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+
+
+def load(folder: Path | str) -> Study:
+    """The study in a run's folder, wherever it was copied to.
+
+    Args:
+        folder: that a run printed as its last line.
+
+    Raises:
+        RecordError: the folder is not a run's, or another version of Hustings made it.
+
+    Example:
+        >>> import hustings
+        >>> made = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
+        >>> study = hustings.load(made.folder)
+        >>> len(study.replies)
+        18
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    manifest = read_manifest(folder, RunManifest)
+    tables: list[pd.DataFrame] = []
+    for file in (ATTITUDES, REPLIES, AGENTS):
+        try:
+            table = pd.read_csv(folder / file, dtype=_TEXT, keep_default_na=False, na_values=_MISSING)
+        except (OSError, ValueError) as error:
+            raise RecordError(
+                f"{folder}: this is not a whole run's folder ({file} is missing or damaged); give the folder that a "
+                "run printed as its last line, or run its command again."
+            ) from error
+        tables.append(table)
+    return Study(folder, manifest, *tables).analysed_as(None)
+
+
+_MISSING = {name: [""] for name in ("score", "expected", "mass", "full")}

@@ -1,0 +1,261 @@
+"""The entry points as they are typed: what they print, how they fail, what they leave behind."""
+
+import csv
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from helpers import CONF, cli, fresh_cli, hustings, left, log_of
+
+SMALL = ("engine=planted", "repetitions=1", "topic=racism")
+
+
+REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("repetitons=3",): ("repetitons: there is no such setting; did you mean repetitions?",),
+    ("sampling.temprature=1",): ("sampling.temprature: there is no such setting", "sampling.temperature?"),
+    ("engine=planted", "engine.threads=3"): ("engine.threads: there is no such setting; there is", "engine.alpha"),
+    ("foo=1",): ("foo: there is no such setting; see --help",),
+    ("+foo=1",): ("foo: there is no such setting",),
+    ("toppic=racism",): ("toppic: there is no such setting; did you mean topic?",),
+    ("topic=racsm",): ("topic=racsm: there is no such option; did you mean racism?", "climate_change"),
+    ("model=",): ("model=: there is no such option; there is", "smollm2"),
+    ("repetitions=many",): ("repetitions='many': must be a valid integer",),
+    ("repetitions=0",): ("repetitions=0: must be greater than or equal to 1",),
+    ("rounds=-1",): ("rounds=-1: must be greater than or equal to 1",),
+    ("engine=planted", "repetitions=41"): ("repetitions=41: party republican has 40 personas", "at most 40"),
+    ("engine=planted", "composition.roles=[democrat,green]"): ("no party 'green'", "republican, democrat, default"),
+    ("model=gguf", "model.path=nowhere.gguf"): ("nowhere.gguf", "No such file", "model.path"),
+    ("model=gguf",): ("model.path: this setting has no value yet",),
+    ("engine=planted", "artifacts=file"): ("file/debates", "cannot be written", "artifacts=…"),
+    ("engine=planted", "artifacts=/proc/no"): ("/proc/no", "cannot be written"),
+    ("engine=planted", "hydra.run.dir=file"): ("file: ", "choose a folder that can be written"),
+    ("engine=planted", "personas.file=no.jsonl"): ("personas.file='no.jsonl': this file cannot be read",),
+    ("engine=planted", "personas.file=file"): ("personas.file='file'", "there is no persona of democrat, republican"),
+    ("engine=planted", "prompt.reply='{{ name'"): ("prompt.reply: this Jinja template does not compile",),
+    ("engine=planted", "topic=[racism"): ("topic=[racism: this setting cannot be read (",),
+}
+
+
+@pytest.mark.parametrize(("arguments", "said"), REFUSED.items(), ids=[" ".join(words) for words in REFUSED])
+def test_bad_input_is_one_paragraph_and_leaves_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").write_text("")
+    done, seconds = timed(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert [words for words in said if words not in done.stderr] == []
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n")
+    assert "Traceback" not in done.stderr
+    assert "HYDRA_FULL_ERROR" not in done.stderr
+    assert done.stdout == ""
+    assert left(tmp_path) == ["file"]
+    assert seconds < 2
+
+
+def timed(cwd: Path, *arguments: str, within: float = 2) -> tuple["subprocess.CompletedProcess[str]", float]:
+    """An entry point run to its end, and its seconds of processor time, which a busy machine hardly lengthens.
+
+    A run that takes longer is repeated up to twice: it is the fastest that tells what the program needs.
+    """
+    taken: list[float] = []
+    while not taken or (len(taken) < 3 and min(taken) >= within):
+        began = processor_time()
+        done = fresh_cli(cwd, *arguments)
+        taken.append(processor_time() - began)
+    return done, min(taken)
+
+
+def processor_time() -> float:
+    """Seconds of processor time of all child processes that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which simulate.py has been run once."""
+    folder = tmp_path_factory.mktemp("run")
+    done = cli(folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    (folder / "said").write_text(done.stdout)
+    return folder
+
+
+def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run: Path) -> None:
+    first, *table, last = (run / "said").read_text().splitlines()
+    assert any(line.split()[:2] == ["racism", "republican"] and "not estimable" in line for line in table)
+    assert first.startswith("1 debates played in ")
+    assert "9 replies" in first
+    assert "0 invalid survey answers" in first
+    folder = run / last.removeprefix("run: ")
+    assert left(folder) == [
+        "attitudes.csv",
+        "events.jsonl",
+        "figures",
+        "figures/curves.csv",
+        "figures/curves.png",
+        "figures/curves.svg",
+        "figures/gaps.csv",
+        "figures/gaps.png",
+        "figures/gaps.svg",
+        "manifest.json",
+        "report.html",
+        "statistics.csv",
+    ]
+    assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
+
+
+def test_the_manifest_of_a_run_says_how_to_make_it_again(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["command"] == ["simulate.py", *SMALL]
+    assert manifest["settings"]["repetitions"] == 1
+    assert manifest["debates"] in log_of(run / "artifacts").parent.name
+    assert {"hustings", "hydra-core"} <= set(manifest["versions"])
+
+
+def test_a_finished_command_run_again_plays_nothing(run: Path) -> None:
+    before = log_of(run / "artifacts").read_bytes()
+    done = cli(run, *SMALL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("all 1 debates were there; 0 invalid survey answers\n")
+    assert log_of(run / "artifacts").read_bytes() == before
+
+
+def test_a_log_that_does_not_match_its_manifest_is_refused(tmp_path: Path) -> None:
+    assert cli(tmp_path, *SMALL).returncode == 0
+    log = log_of(tmp_path / "artifacts")
+    log.write_text(log.read_text().replace("years", "weeks"))
+    before = left(tmp_path)
+    done = cli(tmp_path, *SMALL)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert f"{log.relative_to(tmp_path)}: this file was changed after it was sealed" in done.stderr
+    assert left(tmp_path) == before
+
+
+def test_help_shows_every_group_at_once(tmp_path: Path) -> None:
+    done, seconds = timed(tmp_path, "--help", within=0.9)
+    assert done.returncode == 0
+    shown = {line.partition(":")[0] for line in done.stdout.splitlines()}
+    assert {path.name for path in CONF.iterdir() if path.is_dir()} - {"party"} <= shown
+    assert left(tmp_path) == []
+    assert seconds < 0.9
+
+
+@pytest.mark.parametrize("script", ["simulate.py", "train.py"])
+def test_help_is_what_hydra_would_print(tmp_path: Path, script: str) -> None:
+    hydras = cli(tmp_path, "--help", "hydra.verbose=false", script=script)
+    assert cli(tmp_path, "-h", script=script).stdout == hydras.stdout != ""
+
+
+def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    figures = folder / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    for path in figures.iterdir():
+        path.unlink()
+    done = hustings("report", str(folder))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].endswith(folder.name)
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+
+
+def test_a_report_of_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    done = hustings("report", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"{tmp_path}: this is not a run's folder" in done.stderr
+
+
+def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topic(tmp_path: Path) -> None:
+    done = cli(tmp_path, "experiment=uk_echo", "engine=planted", "topic=wealth_tax", "repetitions=1", "rounds=1")
+    assert done.returncode == 0, done.stderr
+    runs = [tmp_path / line.removeprefix("run: ") for line in done.stdout.splitlines() if line.startswith("run: ")]
+    *runs, sweep = runs
+    assert [run.name for run in runs] == ["0", "1", "2"]
+    assert sweep == runs[0].parent
+    assert {"attitudes.csv", "statistics.csv", "comparison.csv", "manifest.json", "report.html"} <= {
+        it.name for it in sweep.iterdir()
+    }
+    for run, kind in zip(runs, ("uk_mixed", "uk_echo_labour", "uk_echo_conservative"), strict=True):
+        first = json.loads((run / "events.jsonl").read_text().splitlines()[0])
+        assert first["debate"] == f"wealth_tax/{kind}/0000"
+        assert [agent["speaks"] for agent in first["agents"]] == [True] * 4 + [False]
+
+
+def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: Path) -> None:
+    done = cli(tmp_path, "-m", "engine=planted", "topic=racism", "repetitions=41,1")
+    assert done.returncode == 2
+    assert "repetitions=41: party republican has 40 personas" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line[-2:] for line in done.stdout.splitlines() if line.startswith("run: ")] == ["/1"]
+
+
+def test_a_report_writes_every_statistic_with_a_sentence(run: Path) -> None:
+    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    told = hustings("report", str(folder))
+    assert told.returncode == 0, told.stderr
+    with (folder / "statistics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"convergence", "echo", "crossing", "alpha", "beta", "kappa"} <= {row["statistic"] for row in rows}
+    assert all(row["sentence"] for row in rows)
+    moved = next(row for row in rows if (row["statistic"], row["role"]) == ("convergence", "republican"))
+    assert moved["sentence"] in told.stdout
+
+
+def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
+    small = ["engine=planted", "topic=racism", "repetitions=6", "rounds=2"]
+    done = cli(tmp_path, "-m", *small, "engine.bias=3.0,8.0")
+    assert (done.returncode, done.stderr) == (0, "loading planted on planted …\n" * 2)
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (sweep / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["run"], row["baseline"]) for row in rows} == {("bias 8.0", "bias 3.0")}
+    (end,) = (row for row in rows if (row["statistic"], row["role"]) == ("end", "republican"))
+    with (sweep / "attitudes.csv").open() as file:
+        last = [row for row in csv.DictReader(file) if (row["role"], row["iteration"]) == ("republican", "6")]
+    means = {run: [int(row["score"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
+    assert float(end["estimate"]) == pytest.approx((sum(means["bias 8.0"]) - sum(means["bias 3.0"])) / 6)
+    assert end["sentence"].startswith("Republican agents ended ")
+    assert "higher on racism in bias 8.0 than in bias 3.0 (n = 6 pairs of debates" in end["sentence"]
+    told = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
+    assert told.returncode == 0, told.stderr
+    assert end["sentence"] in told.stdout
+    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("topic,")
+
+
+def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:
+    three = "topic=racism,climate_change,gun_violence"
+    done = cli(tmp_path, "-m", "engine=planted", "repetitions=2", "rounds=1", three)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (sweep / "attitudes.csv").open() as file:
+        assert {row["run"] for row in csv.DictReader(file)} == {"topic racism", "topic climate change",
+                                                               "topic gun violence"}  # fmt: skip
+
+
+def test_expected_scores_and_single_debates_are_drawn_on_request(tmp_path: Path) -> None:
+    wanted = ["analysis.outcome=expected", "analysis.spaghetti=true"]
+    done = cli(tmp_path, "engine=planted", "topic=racism", "repetitions=3", "rounds=1", *wanted)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    with (folder / "figures" / "curves.csv").open() as file:
+        means = [float(row["mean"]) for row in csv.DictReader(file)]
+    assert any(mean * 3 != round(mean * 3) for mean in means)
+
+
+def test_power_grows_with_the_number_of_repetitions() -> None:
+    told = hustings("power", "--points", "1", "--noise", "1.0")
+    assert told.returncode == 0, told.stderr
+    shares = [float(line.split()[2]) for line in told.stdout.splitlines()[:-1]]
+    assert shares == sorted(shares)
+    assert told.stdout.splitlines()[-1].endswith("repetitions are enough.")
+
+
+def test_impossible_power_is_refused() -> None:
+    told = hustings("power", "--points", "5")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"

@@ -1,0 +1,244 @@
+"""Debates as they are played: what stands in every prompt that is sent, and what becomes of every answer."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from helpers import CONF, Event, Recorder, Scripted, planted, play_all, settings, starts_of
+
+from hustings.debate.play import clean
+from hustings.engine.base import Answer, Completion, Request, Score
+from hustings.records import End, Reply, Start, Survey
+from hustings.settings import SimulateSettings
+
+SMALL = ("repetitions=2", "engine.concurrency=3")
+US = [path.stem for path in sorted((CONF / "composition").glob("*.yaml")) if not path.stem.startswith("uk")]
+CASES: dict[str, tuple[str, ...]] = {
+    **{name: (f"composition={name}", "topic=all") for name in US},
+    **{
+        name: ("society=uk", "topic=uk", f"composition={name}")
+        for name in ("uk_mixed", "uk_echo_labour", "uk_echo_conservative")
+    },
+    "two default agents": ("composition.roles=[default,default,democrat]", "topic=racism"),
+    "eight agents": (
+        "composition.roles=[republican,democrat,republican,democrat,republican,democrat,democrat,default]",
+        "topic=racism",
+    ),
+    "silent": ("silent=true", "topic=racism"),
+    "silent with an observer": ("silent=true", "topic=racism", "composition=rep_dem"),
+    "reversed scale": ("prompt=reversed_scale", "topic=racism"),
+    "conversation": ("prompt=conversation", "topic=racism"),
+}
+
+
+class Played:
+    """A whole planted run: its settings, requests, answers and events."""
+
+    def __init__(self, *overrides: str) -> None:
+        self.of: SimulateSettings = settings(*SMALL, *overrides)
+        self.engine = Recorder(planted(self.of))
+        self.events: list[Event] = play_all(self.of, self.engine)
+        self.starts = {start.debate: start for start in starts_of(self.of)}
+
+    def asked(self, purpose: str) -> list[Request]:
+        return [request for request in self.engine.asked if request.turn.purpose == purpose]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def played(request: pytest.FixtureRequest) -> Played:
+    return Played(*CASES[request.param])
+
+
+def test_survey_questions_and_answers_never_reach_a_prompt_but_the_one_that_asks(played: Played) -> None:
+    questions = [topic.question for topic in played.of.topics.values()]
+    for request in played.engine.asked:
+        count = sum(request.prompt.count(question) for question in questions)
+        assert count == (request.turn.purpose == "survey")
+        assert request.prompt.count("Answer with one number") == count
+
+
+def test_no_prompt_depends_on_what_was_answered_to_any_survey(played: Played) -> None:
+    inner = planted(played.of)
+
+    def answer(request: Request) -> Answer:
+        return Score(None, "The number is 10.", 1, 1) if request.options else inner.complete([request])[0]
+
+    engine = Recorder(Scripted(answer))
+    play_all(played.of, engine)
+    assert sorted(it.prompt for it in engine.asked) == sorted(it.prompt for it in played.engine.asked)
+
+
+def test_a_prompt_has_the_story_of_its_own_agent_and_nobody_elses(played: Played) -> None:
+    for request in played.engine.asked:
+        agents = played.starts[request.turn.debate].agents
+        own = agents[request.turn.agent]
+        others = {agent.story for agent in agents} - {own.story}
+        assert request.prompt.count(own.story) == 1
+        assert [story for story in others if story in request.prompt] == []
+
+
+def test_a_prompt_has_what_was_said_before_it_in_order_and_nothing_else(played: Played) -> None:
+    said: dict[str, list[str]] = defaultdict(list)
+    for event in played.events:
+        if isinstance(event, Reply):
+            said[event.debate].append(f"{played.starts[event.debate].agents[event.agent].name}: {event.text}")
+    for request in played.engine.asked:
+        lines = said[request.turn.debate][: request.turn.iteration]
+        spoken = played.of.silent or not lines
+        assert ("\n".join(lines) or "(Nobody has spoken yet.)") in request.prompt
+        assert spoken or sum(line in request.prompt for line in said[request.turn.debate]) == len(set(lines))
+
+
+def test_a_survey_and_the_next_reply_of_an_agent_differ_in_the_instruction_only(played: Played) -> None:
+    replies = {(it.turn.debate, it.turn.agent, it.turn.iteration): it.prompt for it in played.asked("reply")}
+    pairs = [
+        (it.prompt, replies[key])
+        for it in played.asked("survey")
+        if (key := (it.turn.debate, it.turn.agent, it.turn.iteration)) in replies
+    ]
+    assert len(pairs) == (0 if played.of.silent else len(played.starts) * played.of.rounds)
+    for one, other in pairs:
+        context = one.rpartition("\n\n")[0]
+        assert other.rpartition("\n\n")[0] == context
+        assert one.startswith(f"{context}\n\n")
+        assert other.startswith(f"{context}\n\n")
+
+
+def test_the_context_of_an_agent_only_grows_at_its_end(played: Played) -> None:
+    contexts: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
+    for request in played.engine.asked:
+        contexts[request.lane].append((request.turn.iteration, request.prompt.rpartition("\n\n")[0]))
+    for of_agent in contexts.values():
+        spoken = [context for iteration, context in sorted(of_agent) if iteration > 0]
+        assert all(later.startswith(earlier) for earlier, later in pairwise(spoken))
+
+
+def test_each_debate_has_its_replies_in_turn_and_its_surveys_at_each_round_end(played: Played) -> None:
+    speakers = len(played.of.composition.roles)
+    observers = range(speakers, speakers + len(played.of.composition.observers))
+    last = played.of.rounds * speakers
+    for key, start in played.starts.items():
+        events = [event for event in played.events if event.debate == key]
+        assert isinstance(events[0], Start)
+        assert isinstance(events[-1], End)
+        replies = [(event.iteration, event.agent) for event in events if isinstance(event, Reply)]
+        turns = [(i, (start.first + i - 1) % speakers) for i in range(1, last + 1)]
+        assert replies == ([] if played.of.silent else turns)
+        surveys = sorted((event.iteration, event.agent) for event in events if isinstance(event, Survey))
+        due = [(i, place) for i in range(0, last + 1, speakers) for place in range(speakers)]
+        assert surveys == sorted([*due, *((0, place) for place in observers)])
+        assert len(events) == len(replies) + len(surveys) + 2
+
+
+def test_every_question_is_asked_once_with_a_seed_of_its_own(played: Played) -> None:
+    asked = played.engine.asked
+    assert len({(it.turn, it.seed) for it in asked}) == len(asked)
+    assert len({it.seed for it in asked}) == len(asked)
+    assert len(asked) == sum(isinstance(event, Reply | Survey) for event in played.events)
+
+
+def test_surveys_are_asked_at_temperature_0_and_replies_as_set(played: Played) -> None:
+    assert {it.sampling.temperature for it in played.asked("survey")} == {0.0}
+    assert {it.sampling.temperature for it in played.asked("reply")} <= {played.of.sampling.temperature}
+    assert {it.options for it in played.asked("survey")} == {tuple(map(str, range(11)))}
+
+
+def test_debates_come_out_the_same_however_many_are_played_at_once() -> None:
+    runs = [
+        {event.model_dump_json() for event in play_all(of, planted(of))}
+        for of in (settings("repetitions=3", "topic=all", f"engine.concurrency={count}") for count in (1, 2, 64))
+    ]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_no_more_debates_are_open_than_allowed() -> None:
+    of = settings("repetitions=5", "topic=all", "engine.concurrency=3")
+    begun = ended = 0
+    for event in play_all(of, planted(of)):
+        begun += isinstance(event, Start)
+        ended += isinstance(event, End)
+        assert begun - ended <= 3
+    assert ended == 20
+
+
+def reply_with(text: str | Callable[[int], str], finish: str = "stop") -> tuple[Recorder, list[Event]]:
+    """One two-agent, one-round debate in which replies are `text`, or `text` of the count of replies before."""
+    of = settings("repetitions=1", "topic=racism", "composition=rep_dem", "rounds=1", "sampling.attempts=3")
+    count = iter(range(1000))
+
+    def answer(request: Request) -> Answer:
+        if request.options:
+            return Score(None, "I will not say.", 1, 1)
+        said = text if isinstance(text, str) else text(next(count))
+        return Completion(said, 1, 7, finish)  # type: ignore[arg-type]
+
+    engine = Recorder(Scripted(answer))
+    return engine, play_all(of, engine)
+
+
+def test_an_empty_reply_is_asked_again_with_another_seed_then_kept_and_flagged() -> None:
+    engine, events = reply_with(" \n")
+    replies = [request for request in engine.asked if request.turn.purpose == "reply"]
+    assert len(replies) == 2 * 3
+    assert len({request.seed for request in replies}) == 6
+    assert len({request.prompt for request in replies[:3]}) == 1
+    kept = [(event.text, event.finish) for event in events if isinstance(event, Reply)]
+    assert kept == [("", "empty"), ("", "empty")]
+    assert isinstance(events[-1], End)
+
+
+def test_a_reply_that_comes_at_the_second_try_is_kept_as_it_is() -> None:
+    engine, events = reply_with(lambda count: ["", "Well."][count % 2], "length")
+    assert [(it.text, it.finish, it.tokens) for it in events if isinstance(it, Reply)] == [("Well.", "length", 7)] * 2
+    assert sum(it.turn.purpose == "reply" for it in engine.asked) == 4
+
+
+def test_a_reply_in_which_only_others_speak_is_empty() -> None:
+    _, events = reply_with("Moderator: Welcome to the debate.")
+    assert [event.finish for event in events if isinstance(event, Reply)] == ["empty", "empty"]
+
+
+def test_a_refused_survey_is_missing_with_its_words_and_asked_once() -> None:
+    engine, events = reply_with("Well.")
+    surveys = [event for event in events if isinstance(event, Survey)]
+    assert {(it.score, it.expected, it.valid, it.raw) for it in surveys} == {(None, None, False, "I will not say.")}
+    assert sum(bool(it.options) for it in engine.asked) == len(surveys) == 5
+
+
+CLEANED = {
+    "I agree.": "I agree.",
+    "Ann: I agree.": "I agree.",
+    "  Ann : I agree.": "I agree.",
+    "**Ann:** I agree.": "I agree.",
+    "**Ann**: I agree.": "I agree.",
+    '"Ann: I agree."': "I agree.",
+    "Ann, you say? Ann: yes": "Ann, you say? Ann: yes",
+    "I agree.\nBob: I do not.": "I agree.",
+    "I agree.\n\n**Bob:** I do not.": "I agree.",
+    "I agree.\nBob (smiling): I do not.": "I agree.",
+    "I agree.\nModerator: Thank you.": "I agree.",
+    "I agree.\nAnn: And more.\nBob: No.": "I agree.",
+    "I told Bob: never again.": "I told Bob: never again.",
+    "I agree.\nBobby: is my dog.": "I agree. Bobby: is my dog.",
+    "Bob: I am Bob.": "",
+    "Moderator: Welcome.": "",
+    "": "",
+    " \n\t": "",
+    "Ann:": "",
+    '"I agree."': "I agree.",
+    "“I agree.”": "I agree.",
+    '"Yes" and "no"': '"Yes" and "no"',
+    "I\nagree\n\nwith   you.": "I agree with you.",
+}
+
+
+@pytest.mark.parametrize(("text", "heard"), CLEANED.items(), ids=[repr(text) for text in CLEANED])
+def test_a_reply_is_heard_without_names_quotes_and_other_speakers(text: str, heard: str) -> None:
+    assert clean(text, "Ann", ["Ann", "Bob", "Eve (Jr.)"]) == heard
+
+
+@pytest.mark.parametrize("text", CLEANED)
+def test_a_clean_reply_stays_as_it_is(text: str) -> None:
+    heard = clean(text, "Ann", ["Ann", "Bob"])
+    assert clean(heard, "Ann", ["Ann", "Bob"]) == heard

@@ -1,0 +1,337 @@
+"""evaluate.py: benchmarks through lm-eval, their local data, the rows of Table 1 and what is made of them."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from helpers import PUBLISHED, cli, config, hustings
+from tiny import tiny_model
+
+from hustings import models
+from hustings.errors import BenchmarkError, EngineError, SettingsError
+from hustings.evaluation import benchmarks, data, table
+from hustings.settings import BenchmarkSettings, EvaluateSettings, load
+
+
+def settings(*overrides: str) -> EvaluateSettings:
+    return load(EvaluateSettings, config(*overrides, name="evaluate"))
+
+
+def hellaswag(number: int) -> dict[str, Any]:
+    return {
+        "activity_label": "Debating",
+        "ctx_a": f"People debate [header] problem {number}.",
+        "ctx_b": "they Say",
+        "endings": [f"[step] that it is  {word}." for word in ("small", "big", "old", "new")],
+        "label": str(number % 4),
+    }
+
+
+def mmlu(number: int) -> dict[str, Any]:
+    return {"question": f" How big is problem {number}? ", "choices": ["0", "3", "7", "10"], "answer": number % 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with made-up documents: 12 of HellaSwag, 3 of each subject of MMLU."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = {f"{data.HELLASWAG}/validation.jsonl": map(hellaswag, range(12))}
+    for subject in data.subjects():
+        rows |= {f"{data.MMLU}/{subject}/{split}.jsonl": map(mmlu, range(3)) for split in ("dev", "test")}
+    for name, lines in rows.items():
+        data._write(folder / name, lines)
+    return data._describe(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+def of_benchmark(folder: Path, *overrides: str) -> BenchmarkSettings:
+    return settings(f"benchmark.data_dir={folder}", *overrides).benchmark
+
+
+def test_a_task_from_the_folder_differs_from_lm_evals_in_where_its_data_are(folder: Path, tmp_path: Path) -> None:
+    import lm_eval.tasks
+
+    root = Path(lm_eval.tasks.__file__).parent
+    changed = {}
+    for copy in (path for path in benchmarks.redirect(folder, tmp_path).rglob("*") if path.is_file()):
+        own, theirs = copy.read_text(), (root / copy.relative_to(tmp_path)).read_text()
+        if own != theirs:
+            changed[copy.name] = set(theirs.splitlines()) ^ set(own.splitlines())
+    cache = f'dataset_kwargs: {{"cache_dir": "{tmp_path / "cache"}"}}'
+    assert changed == {
+        "hellaswag.yaml": {
+            cache,
+            "dataset_path: Rowan/hellaswag",
+            f'dataset_path: "{folder / "Rowan/hellaswag"}"',
+            "training_split: train",  # there are no training rows in this folder, and no shots are asked for
+        },
+        "_default_template_yaml": {cache, "dataset_path: cais/mmlu", f'dataset_path: "{folder / "cais/mmlu"}"'},
+    }
+
+
+def test_prompts_and_answers_are_those_that_lm_eval_makes_of_the_rows(folder: Path) -> None:
+    swag = benchmarks.documents(of_benchmark(folder), "hellaswag").tasks["hellaswag"]
+    document = swag.eval_docs[1]
+    assert swag.doc_to_text(document) == "Debating: People debate problem 1. They say"
+    assert swag.doc_to_choice(document)[:2] == [" that it is small.", " that it is big."]
+    assert swag.doc_to_target(document) == 1
+    asked = benchmarks.documents(of_benchmark(folder), "mmlu")
+    anatomy = asked.tasks["mmlu_anatomy"]
+    assert anatomy.doc_to_text(anatomy.eval_docs[2]) == "How big is problem 2?\nA. 0\nB. 3\nC. 7\nD. 10\nAnswer:"
+    assert len(asked.tasks) == 57 and asked.count == 171
+    assert "mmlu_anatomy" in asked.groups["mmlu_stem"] and len(asked.groups["mmlu"]) == 57
+
+
+@pytest.mark.published
+def test_published_benchmarks_are_imported_whole_and_word_for_word(tmp_path: Path) -> None:
+    data.import_from(PUBLISHED, tmp_path)
+    assert benchmarks.checked(of_benchmark(tmp_path, "benchmark.limit=10042"))
+    asked = benchmarks.documents(of_benchmark(tmp_path), "hellaswag")
+    swag = asked.tasks["hellaswag"]
+    with gzip.open(PUBLISHED / "hellaswag_val.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    assert asked.count == len(rows) == 10042
+    different = [
+        row["row"]
+        for row, document in zip(rows, swag.eval_docs, strict=True)
+        if (row["query"], row["endings"], row["label"]) != (document["query"], document["choices"], document["gold"])
+    ]
+    assert all("[" in f"{rows[row]['query']}{rows[row]['endings']}" for row in different) and len(different) < 20
+    assert benchmarks.documents(of_benchmark(tmp_path), "mmlu").count == 14042
+
+
+def test_a_limit_draws_at_random_by_the_seed_and_not_the_first_documents(folder: Path) -> None:
+    def drawn(*overrides: str) -> Any:
+        return benchmarks.documents(of_benchmark(folder, "benchmark.limit=5", *overrides), "hellaswag").samples
+
+    assert drawn() == drawn() != drawn("benchmark.seed=2")
+    assert drawn()["hellaswag"] == sorted(drawn()["hellaswag"]) != [0, 1, 2, 3, 4]
+    mmlu = benchmarks.documents(of_benchmark(folder, "benchmark.limit=9"), "mmlu")
+    assert mmlu.count == 9 and 1 < len(mmlu.tasks) <= 9
+
+
+def test_data_that_are_missing_or_malformed_are_named_by_file_and_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"there is no Rowan/hellaswag/validation\.jsonl.*fetch benchmarks"):
+        benchmarks.checked(of_benchmark(tmp_path))
+    subprocess.run(["cp", "-r", f"{folder}/.", tmp_path], check=True)
+    (tmp_path / data.MMLU / "virology" / "test.jsonl").unlink()
+    with pytest.raises(BenchmarkError, match=r"cais/mmlu/virology/test\.jsonl"):
+        benchmarks.checked(of_benchmark(tmp_path))
+    bad = tmp_path / data.HELLASWAG / "validation.jsonl"
+    bad.write_text(bad.read_text().replace('"label": "2"', '"label": "7"', 1))
+    with pytest.raises(BenchmarkError, match=r"validation\.jsonl, line 3: malformed \(label"):
+        benchmarks.checked(of_benchmark(tmp_path, "benchmark.tasks=[hellaswag]"))
+    with pytest.raises(BenchmarkError, match=r"train\.jsonl"):
+        benchmarks.checked(of_benchmark(folder, "benchmark.num_fewshot=2"))
+
+
+def test_a_limit_over_the_size_says_the_size(folder: Path) -> None:
+    with pytest.raises(BenchmarkError, match=r"benchmark\.limit=13: hellaswag has 12 documents"):
+        benchmarks.checked(of_benchmark(folder, "benchmark.limit=13"))
+    with pytest.raises(BenchmarkError, match="mmlu_stem has 57 documents"):
+        benchmarks.documents(of_benchmark(folder, "benchmark.limit=100"), "mmlu_stem")
+
+
+def test_a_task_that_does_not_exist_gets_its_nearest_names(folder: Path) -> None:
+    with pytest.raises(BenchmarkError, match="no task 'helaswag'; near it are hellaswag"):
+        benchmarks.checked(settings("benchmark.tasks=[helaswag]").benchmark)
+    for name, says in (("winogrande", r"subjects\)\. Set"), ("helaswag", "did you mean hellaswag")):
+        with pytest.raises(BenchmarkError, match=f"{name} is not among.*{says}"):
+            benchmarks.checked(of_benchmark(folder, f"benchmark.tasks=[{name}]"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["row=dpo_r8"], "set method=dpo"),
+        (["row=nwp_r8", "adapter=x"], "set one of the two"),
+        (["row=comparison"], "set comparison=llama2"),
+        (["row=sft_r8"], "row='sft_r8'"),
+        (["benchmark.attitude=labour"], "nobody of this role"),
+        (["engine=planted"], "no model to be measured"),
+        (["benchmark.tasks=[]", "benchmark.attitude=null"], "nothing to measure"),
+    ],
+)
+def test_impossible_settings_are_refused(overrides: list[str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        settings(*overrides)
+
+
+def test_a_row_is_trained_as_train_py_would_train_it() -> None:
+    of = settings("row=nwp_r64", "method=dpo", "questions=7")
+    training = of.training(3)
+    assert (training.method.kind, training.lora.r, training.lora.alpha, training.seed) == ("nwp", 64, None, 3)
+    assert training.questions == 7 and training.method == of.method.nwp
+
+
+@pytest.mark.parametrize("model", ["smollm2", "mistral"])
+def test_table1_composes_with_the_papers_settings(model: str) -> None:
+    of = settings("experiment=table1", f"model={model}", "row=dpo_r8", "comparison=null")
+    training = of.training(1)
+    assert of.seeds == (1, 2, 3) and of.benchmark.tasks == ("hellaswag", "mmlu") and [*of.topics] == ["racism"]
+    assert (training.method.kind, training.method.beta, training.method.nwp.batch) == ("dpo", 0.5, 32)
+    assert (training.questions, training.answers_per_question, of.repetitions) == (100, 20, 40)
+
+
+ROW = [
+    "model=hf", "model.source=local", "engine.precision=exact", "engine.device=cpu", "model.context=512",
+    "method=dpo", "party=republican", "questions=2", "answers_per_question=2", "held_out=1", "method.batch=2",
+    "method.nwp.batch=2", "batch_size=2", "precision=exact", "interview.answer_tokens=8", "interview.similarity=100",
+    "benchmark.tasks=[hellaswag,mmlu_other]",
+    "sampling.max_tokens=6", "repetitions=2", "rounds=1", "benchmark.limit=6", "benchmark.precision=exact",
+]  # fmt: skip
+
+
+def test_vllm_is_refused_where_lm_eval_would_not_find_it(
+    tiny: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str, there: Callable[[str], str] = metadata.version) -> str:
+        if name == "vllm":
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    chosen = ("benchmark.engine=vllm", "benchmark.tasks=[hellaswag]", "benchmark.limit=2")
+    of = settings("model=hf", "model.source=local", f"model.path={tiny}", f"benchmark.data_dir={folder}", *chosen)
+    (benchmark,) = benchmarks.checked(of.benchmark)
+    asked = partial(benchmarks.documents, of.benchmark)
+    harness = benchmarks.Harness(of.benchmark, models.resolve(of.model), None, 512, asked, tmp_path)
+    with pytest.raises(EngineError, match="there is no package vllm here"):
+        harness.scores(benchmark)
+
+
+@pytest.fixture(scope="module")
+def swept(tiny: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a small table was made: base, one row of next-word prediction, one of DPO, two seeds."""
+    here = tmp_path_factory.mktemp("swept")
+    stories = here / "personas.jsonl"
+    stories.write_text("".join(
+        json.dumps({"party": party, "name": f"{party[:3].title()}{n}", "story": f"You are {n} of the {party}s."}) + "\n"
+        for party in ("republican", "democrat") for n in range(2)))  # fmt: skip
+    done = cli(here, "-m", "row=base,nwp_r2,dpo_r2", "seeds=[1,2]", "train_missing=true", f"model.path={tiny}",
+               f"benchmark.data_dir={folder}", f"personas.file={stories}", *ROW, script="evaluate.py",
+               timeout=500)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    (here / "out.txt").write_text(done.stdout)
+    return here
+
+
+def test_a_sweep_trains_what_is_missing_and_ends_in_a_table(swept: Path) -> None:
+    (sweep,) = swept.glob("multirun/*/*/")
+    made = pd.read_csv(sweep / "table1.csv")
+    assert [*dict.fromkeys(made["label"])] == [made["label"][0], "r=2 NWP", "r=2 DPO"]
+    assert {*made["column"]} == {"hellaswag", "mmlu_other", "attitude/racism"}
+    assert [*made.groupby("row", sort=False)["seeds"].first()] == [1, 2, 2]
+    assert all((sweep / f"table1.{kind}").stat().st_size for kind in ("md", "tex", "png", "svg"))
+    scores = pd.read_csv(sweep / "scores.csv")
+    one = scores[(scores["row"] == "nwp_r2") & (scores["benchmark"] == "mmlu_other")]
+    cell = made[(made["row"] == "nwp_r2") & (made["column"] == "mmlu_other")].iloc[0]
+    assert cell["score"] == pytest.approx(one["score"].mean()) and len(one) == 2
+    last = (swept / "out.txt").read_text().strip().splitlines()[-1]
+    assert last == f"run: {sweep.relative_to(swept)}"
+
+
+def test_scores_are_means_of_what_lm_eval_says_of_each_document(swept: Path) -> None:
+    for kept in swept.glob("artifacts/benchmarks/*-mmlu_other-*"):
+        with gzip.open(kept / benchmarks.SAMPLES, "rt") as lines:
+            right = pd.Series([json.loads(line)["acc"] for line in lines])
+        score = json.loads((kept / benchmarks.SCORES).read_text())[0]
+        assert score["benchmark"] == "mmlu_other" and score["n"] == len(right) == 6
+        assert score["score"] == pytest.approx(right.mean()) and score["stderr"] == pytest.approx(right.sem())
+
+
+def test_a_finished_cell_is_not_computed_again(swept: Path, tiny: Path, folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in swept.glob("artifacts/*/*/*") if path.name != ".lock"}
+    done = cli(swept, "row=nwp_r2", "seeds=[1,2]", f"model.path={tiny}", f"benchmark.data_dir={folder}",
+               f"personas.file={swept / 'personas.jsonl'}", *ROW, script="evaluate.py")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "documents" not in done.stderr and "training" not in done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_the_command_line_of_lm_eval_says_the_same_of_every_document(
+    swept: Path, tiny: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The base cell beside `lm_eval`, on the same documents, tasks and numbers."""
+    (kept,) = swept.glob("artifacts/benchmarks/*-base-hellaswag-*")
+    with gzip.open(kept / benchmarks.SAMPLES, "rt") as lines:
+        ours = {row["doc_id"]: row for row in map(json.loads, lines)}
+    tasks = benchmarks.redirect(folder, tmp_path / "tasks")
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--tasks", "hellaswag", "--device", "cpu",
+               "--model_args", f"pretrained={tiny},dtype=float32,max_length=512", "--batch_size", "16",
+               "--include_path", str(tasks), "--samples", json.dumps({"hellaswag": sorted(ours)}),
+               "--output_path", str(tmp_path / "out"), "--log_samples"]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (written,) = tmp_path.glob("out/**/samples_hellaswag_*.jsonl")
+    theirs = {row["doc_id"]: row for row in map(json.loads, written.read_text().splitlines())}
+    assert theirs.keys() == ours.keys()
+    for place, row in theirs.items():
+        assert (row["acc"], row["acc_norm"], row["doc_hash"]) == tuple(
+            ours[place][key] for key in ("acc", "acc_norm", "doc_hash")
+        )
+        assert row["arguments"]["gen_args_0"]["arg_0"] == ours[place]["arguments"][0][0]
+
+
+def test_without_train_missing_the_error_says_how_to_train(tiny: Path, folder: Path, tmp_path: Path) -> None:
+    done = cli(tmp_path, "row=nwp_r2", f"model.path={tiny}", f"benchmark.data_dir={folder}", *ROW, script="evaluate.py")
+    assert done.returncode == 2 and "train_missing=true" in done.stderr and "lora.r=2" in done.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
+def scores_of(rows: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    lines = [
+        {"row": row, "model": "big" if row == "comparison" else "m", "adapter": "", "adapter_id": "", "seed": seed,
+         "benchmark": benchmark, "metric": metric, "score": value + 0.001 * seed, "stderr": 0.02, "n": 100}
+        for row, (swag, attitude) in rows.items() for seed in (1, 2, 3)
+        for benchmark, metric, value in (("hellaswag", "acc", 0.1), ("hellaswag", "acc_norm", swag),
+                                         ("attitude/racism", "score", attitude))
+        if not (row == "comparison" and benchmark.startswith("attitude"))
+    ]  # fmt: skip
+    return pd.DataFrame(lines)
+
+
+PAPER = {
+    "dpo_r8": (0.814, 0.4), "nwp_r256": (0.738, 1.9), "base": (0.836, 8.4), "nwp_r16": (0.818, 5.1),
+    "comparison": (0.772, 0.0), "nwp_r64": (0.812, 4.3), "nwp_r128": (0.797, 2.5),
+}  # fmt: skip
+
+
+def test_rows_stand_in_the_papers_order_and_those_below_the_comparison_have_an_asterisk() -> None:
+    made = table.table1(scores_of(PAPER), ["hellaswag"])
+    text = table.markdown(made, table.inverse(made))
+    labels = ["m", "r=16 NWP", "r=64 NWP", "r=128 NWP", "r=256 NWP", "r=8 DPO", "big"]
+    assert [line.split("|")[1].strip() for line in text.splitlines()[2:9]] == labels
+    assert [line for line in text.splitlines() if "*" in line and "|" in line] == [
+        "| r=256 NWP | 74.0 ± 2.0* | 1.9 ± 0.0 |"
+    ]
+    tex = table.latex(made, "m")
+    assert r"\toprule" in tex and r"74.0 $\pm$ 2.0*" in tex and r"HellaSwag (\%)" in tex
+
+
+def test_the_inverse_relation_is_a_rank_correlation_over_nwp_rows() -> None:
+    made = table.table1(scores_of(PAPER), ["hellaswag"])
+    (line,) = table.inverse(made).to_dict("records")
+    assert (line["n"], line["rho"]) == (4, pytest.approx(-1.0)) and line["p"] == pytest.approx(1 / 24)
+    few = table.table1(scores_of({row: PAPER[row] for row in ("base", "nwp_r16", "nwp_r64")}), ["hellaswag"])
+    assert "not estimable, a rank correlation takes three NWP rows" in table.inverse(few)["sentence"][0]
+
+
+def test_fetch_says_what_is_wrong_with_a_source(tmp_path: Path) -> None:
+    done = hustings("fetch", "benchmarks", "--from", str(tmp_path), "--to", str(tmp_path / "to"))
+    assert done.returncode == 2 and "there is no hellaswag_val.jsonl.gz" in done.stderr

@@ -1,0 +1,160 @@
+"""The report as a file: self-contained, escaped, sampled where it would be too large, true to the tables."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import Event, large, log, simulate
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hustings import page, records
+from hustings.analysis.curves import curve
+from hustings.errors import RecordError
+from hustings.page.data import transcripts
+
+
+def data_of(html: str) -> list[dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def made(folder: Path, *runs: Path) -> str:
+    return page.write(runs, folder / page.NAME).read_text(encoding="utf-8")
+
+
+def test_a_run_ends_with_its_report(finished: Path) -> None:
+    html = (finished / "run" / page.NAME).read_text(encoding="utf-8")
+    assert "A Republican, a Democrat and a Default agent debated racism over 3 rounds" in html
+    assert "6 debates and 54 replies" in html
+    assert "python simulate.py repetitions=6 topic=racism" in html
+
+
+def test_the_page_asks_for_nothing_and_allows_only_its_own_blocks(finished: Path) -> None:
+    html = (finished / "run" / page.NAME).read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy.startswith("default-src &#39;none&#39;;") or policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    blocks = re.findall(r"<(?:script|style)>(.*?)</(?:script|style)>", html, re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        digest = base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()
+        assert digest in policy.replace("&#43;", "+")
+    outside = re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL)
+    assert re.findall(r"(?:src|href)=\"(?!#|data:)", outside) == []
+    assert " style=" not in outside
+
+
+def test_the_curves_of_the_page_are_those_of_the_analysis(finished: Path) -> None:
+    import pandas as pd
+
+    (data,) = data_of((finished / "run" / page.NAME).read_text(encoding="utf-8"))
+    table = curve(pd.read_csv(finished / "run" / "attitudes.csv"), "score")
+    points = [(topic, role, *point) for topic, roles in data["curves"]["score"].items()
+              for role, line in roles.items() for point in line]  # fmt: skip
+    assert len(points) == len(table) == 12
+    for (topic, role, iteration, n, mean, se), (_, row) in zip(points, table.iterrows(), strict=True):
+        assert (topic, role, iteration, n) == (row["topic"], row["role"], row["iteration"], row["n"])
+        assert (mean, se) == (pytest.approx(row["mean"], abs=1e-4), pytest.approx(row["se"], abs=1e-4))
+
+
+def test_every_reply_and_answer_of_the_log_is_on_the_page(finished: Path) -> None:
+    (data,) = data_of((finished / "run" / page.NAME).read_text(encoding="utf-8"))
+    log = list(records.read(finished / "run" / "events.jsonl"))
+    shown = {(debate["key"], it[0], it[1]): it[2] for debate in data["debates"] for it in debate["replies"]}
+    assert shown == {(it.debate, it.iteration, it.agent): it.text for it in log if isinstance(it, records.Reply)}
+    scores = {(debate["key"], it[0], it[1]): it[2] for debate in data["debates"] for it in debate["surveys"]}
+    assert scores == {(it.debate, it.iteration, it.agent): it.score for it in log if isinstance(it, records.Survey)}
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_any_text_stands_between_script_tags_and_comes_back(text: str) -> None:
+    embedded = page._embedded([text, "</script><!--<script>", "\u2028\ud800"])
+    assert not re.search("[<>&\u2028\u2029\x00-\x1f]", embedded)
+    embedded.encode()
+    assert json.loads(embedded)[0] == text
+
+
+def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    (run / "loss.csv").write_text("step,loss\n1,0.6931\n2,<b>0.5</b>\n")
+    shutil.copy(run / "figures" / "curves.png", run / "figures" / "forest_plot.png")
+    (run / "statistics.csv").write_text(
+        "statistic,topic,role,n,estimate,ci_low,ci_high,effect_size,p,p_holm,method,sentence\n"
+        "convergence,racism,democrat,40,1.23456,1,2,,,,x,Democrats & others moved 1.2 points <towards> it.\n"
+    )
+    html = made(tmp_path, run)
+    assert "<h3>loss</h3>" in html
+    assert "&lt;b&gt;0.5&lt;/b&gt;" in html
+    assert 'alt="Figure: forest plot"' in html
+    assert "Democrats &amp; others moved 1.2 points &lt;towards&gt; it." in html
+    assert ">1.23<" in html
+
+
+def test_an_adapter_is_named(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "adapter": {"name": "bent-r8", "id": "abc123"}}))
+    html = made(tmp_path, run)
+    assert "on the model planted with the adapter bent-r8:" in html
+    assert "<dt>adapter id</dt><dd>abc123</dd>" in html
+
+
+def test_several_runs_stand_in_one_page_named_by_what_differs(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        simulate(tmp_path / str(seed), "repetitions=1", "topic=racism", f"seed={seed}")
+    runs = data_of(made(tmp_path, tmp_path / "1" / "run", tmp_path / "2" / "run"))
+    assert [run["label"] for run in runs] == ["seed 1", "seed 2"]
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="not a run's folder"):
+        page.write([tmp_path], tmp_path / page.NAME)
+
+
+def test_transcripts_are_sampled_whole_and_the_same_each_time_and_counted_all() -> None:
+    events = list(log(200))
+    keys = {event.debate for event in events}
+    found = transcripts(events, keys, 100_000)
+    assert 10 < len(found.debates) < 40
+    assert all(len(debate["replies"]) == 15 and len(debate["surveys"]) == 18 for debate in found.debates)
+    assert found.counts["replies"] == 3000
+    backwards = transcripts([event for part in reversed(list(log_parts(events))) for event in part], keys, 100_000)
+    assert {it["key"] for it in backwards.debates} == {it["key"] for it in found.debates}
+    numbers = [int(it["key"].rpartition("/")[2]) for it in found.debates]
+    assert min(numbers) < 60 < 140 < max(numbers)
+    assert len(transcripts(events, keys, 10**7).debates) == 200
+
+
+def log_parts(events: list[Event]) -> Iterator[list[Event]]:
+    part: list[Event] = []
+    for event in events:
+        part.append(event)
+        if isinstance(event, records.End):
+            yield part
+            part = []
+
+
+def test_160_debates_are_a_page_under_5_mb(finished: Path, tmp_path: Path) -> None:
+    html = made(tmp_path, large(tmp_path, finished, 160))
+    assert len(html.encode()) < 5e6
+    (data,) = data_of(html)
+    assert len(data["debates"]) == data["total"] == 160
+
+
+def test_10_000_debates_are_a_page_under_25_mb_with_curves_of_all(ten_thousand: Path) -> None:
+    html = ten_thousand.read_text(encoding="utf-8")
+    assert len(html.encode()) < 25e6
+    (data,) = data_of(html)
+    assert data["total"] == 10_000
+    assert 1_000 < len(data["debates"]) < 10_000
+    assert {it[1] for roles in data["curves"]["score"].values() for line in roles.values() for it in line} == {2500}

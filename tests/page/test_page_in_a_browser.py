@@ -1,0 +1,326 @@
+"""The report in Chromium, opened from disk with the network cut: what a reader can do, and what text cannot."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import CHROMIUM, bent, cli, large, simulate
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hustings import page, records, report
+
+pytestmark = pytest.mark.browser
+HOSTILE = [
+    "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">",
+    "</script><script>document.title='gone'</script>",
+    "]]><!-- <style>body{display:none}</style> {{ 7*7 }} &lt;b&gt; \u2028 \u2029",
+    "emoji 👩🏽‍🚀 and מימין לשמאל and العربية",
+    "w" * 10_000,
+    "a\x00b\x07c\x1b[31m d\x7fe\x9ff \u202egnp.exe",
+    "javascript:alert(1) https://example.com/pixel.png",
+]
+SHOWN = {"\x00": "⟨U+0000⟩", "\x07": "⟨U+0007⟩", "\x1b": "⟨U+001B⟩", "\x7f": "⟨U+007F⟩", "\x9f": "⟨U+009F⟩",
+         "\u202e": "⟨U+202E⟩"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A planted run with statistics, whose first debate says hostile things and refuses an answer."""
+    folder = tmp_path_factory.mktemp("page")
+    simulate(folder, "repetitions=6", "topic=[racism,gun_violence]")
+    run = folder / "run"
+    events = list(records.read(run / "events.jsonl"))
+    texts = iter(HOSTILE)
+    for place, event in enumerate(events):
+        if event.debate != "racism/rep_dem_default/0000":
+            continue
+        if isinstance(event, records.Reply):
+            events[place] = event.model_copy(update={"text": next(texts, event.text)})
+        if isinstance(event, records.Survey) and event.iteration == 9:
+            update = {"score": None, "expected": None, "valid": False, "raw": f"I refuse. {HOSTILE[1]}"}
+            events[place] = event.model_copy(update=update)
+    (run / "events.jsonl").unlink()
+    (run / "events.jsonl").write_text("".join(event.model_dump_json() + "\n" for event in events), encoding="utf-8")
+    table = records.attitudes(events, "planted", "", 1)
+    table.to_csv(run / "attitudes.csv", index=False)
+    report.write(report.read(run), run / report.STATISTICS, run / "figures")
+    shutil.copy(run / "figures" / "forest.png", bent(run, HOSTILE[0] + HOSTILE[1]) / "adapter" / "loss.png")
+    page.write([run], run / page.NAME)
+    return run
+
+
+class Watched:
+    """A page that remembers what it complained of and what it asked the network for."""
+
+    def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
+        self.context = browser.new_context(offline=True, **options)
+        self.page: Page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.file = file
+
+    def open(self, at: str = "") -> Page:
+        self.page.goto(self.file.as_uri() + at)
+        self.page.wait_for_selector("html[data-ready]")
+        return self.page
+
+    def quiet(self) -> None:
+        assert self.said == []
+        assert [url for url in self.asked if not url.startswith((self.file.as_uri(), "data:"))] == []
+
+
+@pytest.fixture
+def watched(browser: Browser, run: Path) -> Iterator[Watched]:
+    watched = Watched(browser, run / page.NAME)
+    yield watched
+    watched.quiet()
+    watched.context.close()
+
+
+def test_pointing_at_a_curve_shows_n_mean_and_standard_error(watched: Watched) -> None:
+    shown = watched.open()
+    chart = shown.locator(".chart").first
+    chart.hover(position={"x": 60, "y": 100})
+    readout = chart.locator(".readout")
+    assert readout.locator("caption").inner_text() == "Iteration 0"
+    assert readout.locator("tr").count() == 3
+    assert "n = 6" in readout.inner_text()
+    assert "±" in readout.inner_text()
+    box = chart.bounding_box()
+    assert box
+    chart.hover(position={"x": box["width"] - 20, "y": 100})
+    assert readout.locator("caption").inner_text() == "Iteration 9"
+
+
+def test_curves_are_read_by_keyboard_and_told_to_screen_readers(watched: Watched) -> None:
+    shown = watched.open()
+    chart = shown.locator(".chart").first
+    chart.focus()
+    shown.keyboard.press("ArrowRight")
+    said = chart.get_attribute("aria-valuetext")
+    assert said
+    assert said.startswith("iteration 3: Republican ")
+    assert "6 debates" in said
+    shown.keyboard.press("End")
+    assert chart.get_attribute("aria-valuenow") == "9"
+
+
+def test_roles_topics_outcomes_and_single_debates_are_switched(watched: Watched) -> None:
+    shown = watched.open()
+    assert (shown.locator(".panel").count(), shown.locator(".curve:not(.swatch .curve)").count()) == (2, 6)
+    shown.get_by_label("Democrat").uncheck()
+    assert shown.locator(".panel .curve").count() == 4
+    shown.get_by_role("checkbox", name="gun violence").uncheck()
+    assert (shown.locator(".panel").count(), shown.locator(".panel .curve").count()) == (1, 2)
+    assert shown.locator(".single").count() == 0
+    shown.get_by_label("single debates").check()
+    assert shown.locator(".single").count() == 12
+    before = shown.locator(".panel .curve").first.get_attribute("d")
+    shown.get_by_label("expected value").check()
+    assert shown.locator(".panel .curve").first.get_attribute("d") != before
+    shown.locator(".single").first.dispatch_event("click")
+    assert "#debate=" in shown.url
+
+
+def test_a_debate_is_found_by_search_and_by_its_link(watched: Watched) -> None:
+    shown = watched.open()
+    shown.locator("#search").fill("MIMIN")
+    assert "0 replies" in shown.locator("#found").inner_text()
+    shown.locator("#search").fill("emoji 👩🏽‍🚀")
+    assert shown.locator("#found").inner_text() == "1 replies and 0 personas hold “emoji 👩🏽‍🚀”"
+    shown.locator("#results a").first.click()
+    reply = shown.locator(".reply.here")
+    assert reply.locator("mark").inner_text() == "emoji 👩🏽‍🚀"
+    assert reply.get_attribute("id") == "iteration-4"
+    assert shown.url.endswith("/racism/rep_dem_default/0000/4")
+    link = "#" + shown.url.partition("#")[2].replace("/0000/4", "/0003/2")
+    other = watched.open("?again" + link)
+    assert other.locator(".reply.here").get_attribute("id") == "iteration-2"
+    assert other.locator("#reader-debate").input_value() == "racism/rep_dem_default/0003"
+    other.locator("#next").click()
+    assert other.locator("#debate > h3").inner_text() == "Racism, debate 4"
+
+
+def test_attitudes_stand_beside_the_replies_after_which_they_were_asked(watched: Watched, run: Path) -> None:
+    (debate,) = {
+        it.debate for it in records.read(run / "events.jsonl") if it.debate.endswith("racism/rep_dem_default/0002")
+    } or {""}
+    shown = watched.open()
+    shown.locator("#reader-topic").select_option("racism")
+    shown.locator("#reader-debate").select_option(debate)
+    assert shown.locator(".survey h4").all_inner_texts() == [
+        "Attitudes before the debate", *(f"Attitudes after reply {at}" for at in (3, 6, 9))]  # fmt: skip
+    answers = (it for it in records.read(run / "events.jsonl") if isinstance(it, records.Survey))
+    scores = [str(it.score) for it in answers if it.debate == debate and it.iteration == 6]
+    assert shown.locator(".survey").nth(2).locator("b").all_inner_texts() == scores
+    third = [shown.locator(where).bounding_box() for where in ("#iteration-4", "#iteration-6", ".survey >> nth=2")]
+    first, last, survey = (box["y"] if box else 0 for box in third)
+    assert first < survey < last + 60
+
+
+def test_hostile_text_is_shown_as_text_and_does_nothing(watched: Watched) -> None:
+    shown = watched.open()
+    shown.locator("#reader-topic").select_option("racism")
+    title = shown.title()
+    for place, text in enumerate(HOSTILE):
+        want = "".join(SHOWN.get(letter, letter) for letter in text)
+        assert shown.locator(".reply .text").nth(place).evaluate("it => it.textContent") == want
+    for word in ("<script>", "</script>", "onerror", "wwww"):
+        shown.locator("#search").fill(word)
+        assert shown.locator("#results li").count() > 0
+    shown.locator("#invalid summary").click()
+    assert shown.locator("#refusals q").first.inner_text() == f"I refuse. {HOSTILE[1]}"
+    assert shown.locator(".survey em").count() == 3
+    assert shown.locator("#debate script, #debate img, #debate style, #results img").count() == 0
+    assert shown.title() == title
+    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_how_the_adapter_was_trained_is_shown_and_its_card_is_text(watched: Watched) -> None:
+    shown = watched.open()
+    losses = shown.get_by_role("region", name="Loss on held-out answers of republican_nwp_r8_s1-0123456789ab")
+    assert losses.locator("tbody tr").all_inner_texts() == ["base\t3.520\t3.600", "this adapter\t3.400\t3.600"]
+    assert shown.locator("#bent img").evaluate("it => it.complete && it.naturalWidth > 100")
+    shown.locator("#bent summary", has_text="Every step").click()
+    assert shown.get_by_role("region", name="Every step").locator("tbody tr").count() == 2
+    shown.locator("#bent summary", has_text="Model card").click()
+    assert shown.locator(".card").inner_text() == HOSTILE[0] + HOSTILE[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_of_trainings_is_accessible_and_asks_for_nothing(
+    browser: Browser, tmp_path: Path, scheme: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    runs = [bent(tmp_path / name, HOSTILE[1]) for name in ("0", "1")]
+    for target, folders, heading in (
+        (tmp_path / "0" / page.NAME, runs[:1], "tiny was bent towards Republican views"),
+        (tmp_path / page.NAME, runs, "2 trainings compared"),
+    ):
+        page.write_trainings(folders, target)
+        watched = Watched(browser, target, color_scheme=scheme, viewport={"width": width, "height": 800})
+        watched.page.goto(target.as_uri())
+        assert watched.page.locator("h1").inner_text().startswith(heading)
+        watched.page.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+        found = Axe().run(watched.page).response["violations"]
+        assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= width
+        watched.page.get_by_role("button", name="Theme: system").click()
+        assert watched.page.get_by_role("button", name="Theme: light").count() == 1
+        watched.quiet()
+        watched.context.close()
+
+
+def test_statistics_are_filtered(watched: Watched) -> None:
+    shown = watched.open()
+    rows = shown.locator("table.statistics tbody tr:visible")
+    every = rows.count()
+    shown.locator("#statistic").select_option("convergence")
+    assert rows.count() == 4 < every
+    shown.locator("#statistics-find").fill("democrat racism")
+    assert rows.count() == 1
+    assert "Democrat agents moved" in rows.first.inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_no_serious_violation_and_nothing_overflows(
+    browser: Browser, run: Path, scheme: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    watched = Watched(browser, run / page.NAME, color_scheme=scheme, viewport={"width": width, "height": 800})
+    shown = watched.open()
+    shown.locator("#search").fill("problem")
+    shown.locator(".chart").first.focus()
+    shown.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+    found = Axe().run(shown).response["violations"]
+    assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    watched.quiet()
+    watched.context.close()
+
+
+def test_the_theme_is_switched(watched: Watched) -> None:
+    shown = watched.open()
+    paper = "getComputedStyle(document.body).backgroundColor"
+    assert shown.evaluate(paper) == "rgb(255, 255, 255)"
+    shown.get_by_role("button", name="Theme: system").click()
+    shown.get_by_role("button", name="Theme: light").click()
+    assert shown.evaluate(paper) == "rgb(21, 23, 26)"
+
+
+def test_several_runs_are_compared(browser: Browser, run: Path, tmp_path: Path) -> None:
+    simulate(tmp_path, "repetitions=3", "topic=racism", "seed=2")
+    both = page.write([run, tmp_path / "run"], tmp_path / page.NAME)
+    watched = Watched(browser, both)
+    shown = watched.open()
+    assert shown.locator("#runs tbody tr").count() == 2
+    racism = shown.locator(".panel[aria-label=racism] .curve")
+    assert racism.count() == 6
+    shown.locator("fieldset", has_text="Runs").get_by_label("seed 2").uncheck()
+    assert racism.count() == 3
+    shown.locator("#reader-run").select_option("1")
+    assert shown.locator("#reader-debate option").count() == 3
+    watched.quiet()
+    watched.context.close()
+
+
+def test_160_debates_are_ready_within_two_seconds(browser: Browser, finished: Path, tmp_path: Path) -> None:
+    watched = Watched(browser, page.write([large(tmp_path, finished, 160)], tmp_path / page.NAME))
+    shown = watched.open()
+    assert shown.evaluate("performance.now()") < 2000
+    assert shown.locator("#sampled").inner_text() == ""
+    watched.quiet()
+    watched.context.close()
+
+
+def test_10_000_debates_say_that_transcripts_are_a_sample(browser: Browser, ten_thousand: Path) -> None:
+    watched = Watched(browser, ten_thousand)
+    shown = watched.open()
+    print(f"ready after {shown.evaluate('performance.now()'):.0f} ms, {ten_thousand.stat().st_size / 1e6:.1f} MB")
+    assert "of 10,000 debates, drawn at random" in shown.locator("#sampled").inner_text()
+    assert "n = 2500" in shown.locator(".readout").first.evaluate("it => (it.parentElement.focus(), it.textContent)")
+    shown.locator("#search").fill("12 word")
+    assert "replies and 0 personas" in shown.locator("#found").inner_text()
+    watched.quiet()
+    watched.context.close()
+
+
+def test_the_report_of_a_real_model_is_read_and_searched(browser: Browser, tmp_path: Path) -> None:
+    lines = [{"party": party, "name": name, "story": f"You are {name}, a {party}."}
+             for party, name in (("republican", "James"), ("republican", "John"), ("democrat", "Amelia"),
+                                 ("democrat", "Olivia"))]  # fmt: skip
+    (tmp_path / "personas.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    small = ("repetitions=2", "rounds=1", "sampling.max_tokens=24", "personas.file=personas.jsonl")
+    done = cli(tmp_path, "topic=racism", *small)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    watched = Watched(browser, folder / page.NAME)
+    shown = watched.open()
+    assert "on the model smollm2: 2 debates and 6 replies" in shown.locator("h1").inner_text()
+    replies = [it for it in records.read(folder / "events.jsonl") if isinstance(it, records.Reply)]
+    sought = max(replies, key=lambda it: len(it.text))
+    shown.locator("#search").fill(sought.text[:20])
+    shown.locator(f"#results a[href$='{sought.debate}/{sought.iteration}']").first.click()
+    assert shown.locator(".reply.here").get_attribute("id") == f"iteration-{sought.iteration}"
+    assert shown.locator("table.statistics tbody tr").count() > 0
+    watched.quiet()
+    watched.context.close()

@@ -1,0 +1,279 @@
+"""What Weights & Biases is told, read back from its offline files; and that `tracker=none` writes nothing."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from helpers import bent, cli, config, hustings, left, settings
+
+from hustings import page, records, report, simulation, tracking
+from hustings.analysis.curves import curve
+from hustings.errors import SettingsError
+from hustings.evaluation import table
+from hustings.settings import EvaluateSettings, load
+
+WANDB = ("tracker=wandb", "tracker.group=mine", "tracker.tags=[pilot]")
+
+
+def parsed(path: Path) -> Iterator[Any]:
+    """The records of a `.wandb` file: LevelDB's log format, in blocks of 32 KiB, after a header of 7 bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    raw = path.read_bytes()
+    assert raw[:4] == b":W&B"
+    at, whole = 7, b""
+    while at < len(raw):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", raw[at : at + 7])
+        if at + 7 + size > len(raw):
+            return
+        whole += raw[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):
+            yield wandb_internal_pb2.Record.FromString(whole)
+            whole = b""
+
+
+def records_of(path: Path) -> list[Any]:
+    """All records of a finished run: W&B's own process goes on writing for a moment when ours is done."""
+    for _ in range(200):
+        found = list(parsed(path))
+        if any(it.HasField("exit") for it in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path}: the run was never finished")
+
+
+def items(update: Any) -> dict[str, Any]:
+    return {"/".join(it.nested_key) or it.key: json.loads(it.value_json) for it in update}
+
+
+def follow(folder: Path, *overrides: str) -> Path:
+    """A tracked planted run in `folder`; its `.wandb` file."""
+    of = settings(f"artifacts={folder / 'artifacts'}", f"tracker.folder={folder}", *WANDB, *overrides)
+    with tracking.tracked(of, "simulate", None) as track:
+        simulation.run(of, folder / "run", ["simulate.py", *overrides])
+        report.finish(folder / "run", folder / "artifacts")
+        track(folder / "run")
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """The folder of a tracked run, and the records that it left."""
+    folder = tmp_path_factory.mktemp("tracked")
+    path = follow(folder, "repetitions=5", "topic=[racism,gun_violence]")
+    return folder, records_of(path)
+
+
+def test_curves_have_the_iteration_as_their_step(tracked: tuple[Path, list[Any]]) -> None:
+    folder, found = tracked
+    metrics = {it.metric.name or it.metric.glob_name: it.metric for it in found if it.HasField("metric")}
+    assert metrics["attitude/*"].step_metric == "iteration"
+    history = [items(it.history.item) for it in found if it.HasField("history")]
+    rows = [row for row in history if "iteration" in row]
+    assert [row["iteration"] for row in rows] == [0, 3, 6, 9]
+    means = curve(pd.read_csv(folder / "run" / "attitudes.csv"), "score")
+    for line in means.to_dict("records"):
+        row = rows[[0, 3, 6, 9].index(line["iteration"])]
+        name = f"attitude/{line['topic']}/{line['role']}"
+        assert row[name] == pytest.approx(line["mean"])
+        assert row[f"{name}/se"] == pytest.approx(line["se"])
+        assert row[f"{name}/n"] == 5
+
+
+def test_the_run_has_project_group_tags_and_flat_settings(tracked: tuple[Path, list[Any]]) -> None:
+    (run,) = [it.run for it in tracked[1] if it.HasField("run")]
+    assert (run.project, run.run_group, run.job_type) == ("hustings", "mine", "simulate")
+    assert set(run.tags) == {"planted", "rep_dem_default", "racism", "gun_violence", "pilot"}
+    config = items(run.config.update)
+    assert (config["repetitions"], config["engine.alpha"], config["composition.name"]) == (5, 0.1, "rep_dem_default")
+    assert not any(isinstance(value, dict) for key, value in config.items() if key != "_wandb")
+    assert not any(key.startswith(("tracker", "artifacts")) for key in config)
+
+
+def test_tables_and_pictures_are_there(tracked: tuple[Path, list[Any]]) -> None:
+    folder, _ = tracked
+    (media,) = folder.glob("wandb/offline-run-*/files/media")
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in (media / "table").glob("*.json")}
+    assert set(tables) == {"attitudes", "transcripts", "statistics"}
+    assert "sentence" in tables["statistics"]["columns"]
+    texts = [it.text for it in records.read(folder / "run" / "events.jsonl") if isinstance(it, records.Reply)]
+    column = tables["transcripts"]["columns"].index("text")
+    assert [row[column] for row in tables["transcripts"]["data"]] == texts
+    assert len(tables["attitudes"]["data"]) == 5 * 2 * 3 * 4
+    pictures = {path.stem.split("_")[0] for path in media.glob("images/figures/*.png")}
+    assert {"curves", "forest", "gaps"} <= pictures
+
+
+def test_personas_are_the_input_and_debates_the_output(tracked: tuple[Path, list[Any]]) -> None:
+    found = {it.artifact.type: it.artifact for it in tracked[1] if it.HasField("artifact")}
+    assert {"personas", "debates"} <= set(found)
+    assert found["personas"].use_after_commit
+    assert not found["debates"].use_after_commit
+    assert [it.path for it in found["debates"].manifest.contents] == ["events.jsonl"]
+    assert [it.path for it in found["personas"].manifest.contents] == ["personas.jsonl"]
+    assert json.loads(found["debates"].metadata)["model_name"] == "planted"
+
+
+def test_the_summary_counts_and_the_run_ends_well(tracked: tuple[Path, list[Any]]) -> None:
+    summary: dict[str, Any] = {}
+    for it in tracked[1]:
+        if it.HasField("summary"):
+            summary |= items(it.summary.update)
+    assert (summary["debates"], summary["invalid"]) == (10, 0)
+    statistics = pd.read_csv(tracked[0] / "run" / "statistics.csv").set_index(["statistic", "topic", "role"])
+    moved = statistics.loc[("convergence", "racism", "democrat"), "estimate"]
+    assert summary["convergence/racism/democrat"] == pytest.approx(moved)
+    assert [it.exit.exit_code for it in tracked[1] if it.HasField("exit")] == [0]
+
+
+def test_a_crashed_run_is_marked_failed_and_goes_on_under_its_id(tmp_path: Path) -> None:
+    of = settings(f"artifacts={tmp_path / 'artifacts'}", f"tracker.folder={tmp_path}", *WANDB, "repetitions=1")
+    with pytest.raises(RuntimeError), tracking.tracked(of, "simulate", None):
+        raise RuntimeError("a bug")
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    failed = records_of(path)
+    assert [it.exit.exit_code for it in failed if it.HasField("exit")] == [1]
+    (tmp_path / "again").mkdir()
+    resumed = records_of(follow(tmp_path / "again", "repetitions=1"))
+    ids = {it.run.run_id for it in (*failed, *resumed) if it.HasField("run")}
+    assert ids == {tracking.id_of(of.model_dump(mode="json"))}
+
+
+def test_without_a_tracker_nothing_is_written_and_wandb_is_not_imported(tmp_path: Path) -> None:
+    done = cli(tmp_path, "engine=planted", "repetitions=1", "topic=racism")
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in left(tmp_path) if "wandb" in path]
+    code = (
+        "import sys; from hustings import tracking; from helpers import settings\n"
+        "with tracking.tracked(settings(), 'simulate', None) as track: track(None)\n"
+        "sys.exit('wandb' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False).returncode == 0
+
+
+def test_a_tracked_command_prints_its_run_last_and_how_to_send_it(tmp_path: Path) -> None:
+    done = cli(tmp_path, "engine=planted", "repetitions=1", "topic=racism", "tracker=wandb")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("run: outputs/")
+    assert "to send it: wandb sync wandb/offline-run-" in done.stderr
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    (run,) = [it.run for it in records_of(path) if it.HasField("run")]
+    assert run.run_group == "quickstart"
+
+
+def test_going_online_without_a_login_is_one_paragraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    done = cli(tmp_path, "engine=planted", "repetitions=1", "topic=racism", "tracker=wandb", "tracker.mode=online")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "tracker.mode=online: W&B could not begin a run" in done.stderr
+    assert "tracker.mode=offline" in done.stderr
+
+
+def evaluated(folder: Path) -> Path:
+    """The folder of an evaluation, without its store."""
+    of = load(EvaluateSettings, config("row=base", *WANDB, f"tracker.folder={folder}", name="evaluate"))
+    lines = [("hellaswag", "acc_norm", 0.40, 0.02, 400), ("attitude/racism", "score", 6.5, 0.4, 40)]
+    rows = [
+        f"{row},smollm2,,,,{name},{metric},{score + place},{error},{n}"
+        for place, row in enumerate(("base", "a<b>"))
+        for name, metric, score, error, n in lines
+    ]
+    run = folder / "run"
+    run.mkdir()
+    head = "row,model,adapter,adapter_id,seed,benchmark,metric,score,stderr,n"
+    (run / "scores.csv").write_text("\n".join([head, *rows]) + "\n")
+    manifest = {"kind": "evaluation", "command": ["evaluate.py", "row=base"], "models": {"smollm2": "f" * 64},
+                "adapters": [], "commit": None, "seconds": 1.0, "versions": {"lm_eval": "0.4.13"},
+                "settings": of.model_dump(mode="json")}  # fmt: skip
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    return run
+
+
+def test_benchmark_scores_are_in_the_summary_of_a_tracked_evaluation(tmp_path: Path) -> None:
+    run = evaluated(tmp_path)
+    of = load(EvaluateSettings, config("row=base", *WANDB, f"tracker.folder={tmp_path}", name="evaluate"))
+    with tracking.tracked(of, "evaluate", "table1") as track:
+        track(run)
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    found = records_of(path)
+    (begun,) = [it.run for it in found if it.HasField("run")]
+    assert (begun.job_type, begun.run_group) == ("evaluate", "mine")
+    assert {"smollm2", "base", "hellaswag", "mmlu"} <= set(begun.tags)
+    summary: dict[str, Any] = {}
+    for it in found:
+        if it.HasField("summary"):
+            summary |= items(it.summary.update)
+    assert summary["hellaswag/acc_norm"] == pytest.approx(0.9)
+    assert summary["attitude/racism/score"] == pytest.approx(7.0)
+    (scores,) = tmp_path.glob("wandb/offline-run-*/files/media/table/scores_*.json")
+    assert len(json.loads(scores.read_text())["data"]) == 4
+
+
+def test_an_evaluation_has_a_page_of_its_scores(tmp_path: Path) -> None:
+    run = evaluated(tmp_path)
+    made, tests = table.write([run], run)
+    html = page.write_evaluation([run], table.shown(made, tests), run / page.NAME).read_text(encoding="utf-8")
+    assert "Benchmark scores of 2 models" in html
+    assert '<td class="number">40.0 ± 2.0</td><td class="number">6.5 ± 0.4</td>' in html
+    assert "<b>" not in html
+    assert "python evaluate.py row=base" in html
+    assert 'src="data:image/png;base64,' in html
+
+
+def test_the_report_of_several_runs_is_built_without_a_network(tmp_path: Path) -> None:
+    runs = []
+    for seed in (1, 2):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        follow(folder, "repetitions=2", "topic=[racism,gun_violence]", f"seed={seed}")
+        runs.append(folder / "run")
+    (runs[0] / "table1.csv").write_text("model,attitude\nbase,6.5\n")
+    (runs[0] / "statistics.csv").write_text(
+        "statistic,topic,role,n,estimate,sentence\nconvergence,racism,democrat,2,1.5,Democrats moved.\n"
+    )
+    spec = tmp_path / "report.json"
+    done = hustings("wandb-report", "--spec", str(spec), *map(str, runs))
+    assert (done.returncode, done.stdout.strip()) == (0, str(spec)), done.stderr
+    text = spec.read_text()
+    for run in runs:
+        plain = json.loads((run / "manifest.json").read_text())["settings"]
+        assert tracking.id_of(plain) in text
+    for part in ("attitude/racism/republican", "attitude/gun_violence/default", "Democrats moved.", "| base | 6.5 |"):
+        assert part in text
+
+
+def test_the_report_has_losses_by_rank_and_the_table_of_scores(tmp_path: Path) -> None:
+    scores = evaluated(tmp_path)
+    made, tests = table.write([scores], scores)
+    assert len(made) == 4 and len(tests) >= 0
+    trained = bent(tmp_path / "trained", "a card")
+    manifest = json.loads((trained / "manifest.json").read_text())
+    of = json.loads((trained / "adapter" / "manifest.json").read_text())["settings"]
+    del of["topics"]
+    wandb = load(EvaluateSettings, config(*WANDB, name="evaluate")).tracker.model_dump(mode="json")
+    (trained / "manifest.json").write_text(json.dumps({**manifest, "settings": {**of, "tracker": wandb}}))
+    text = tracking.report([trained, scores], None)._to_model().model_dump_json()
+    for part in ("train/loss", "| republican_nwp_r8_s1-0123456789ab | tiny |", "table1", "| base |"):
+        assert part in text
+
+
+def test_a_report_of_runs_that_were_not_tracked_is_refused(finished: Path) -> None:
+    with pytest.raises(SettingsError, match="not tracked"):
+        tracking.report([finished / "run"], None)
