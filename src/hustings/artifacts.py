@@ -202,7 +202,9 @@ def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> 
         if manifest["id"] != name or manifest["state"] not in ("growing", "sealed"):
             raise ValueError("it is another artifact's")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path}: the manifest is damaged; delete {folder} to have its content made again.") from error
+        raise ArtifactError(
+            f"{path}: the manifest is damaged; delete {folder} to have its content made again."
+        ) from error
     for file, expected in files.items():
         target = folder / file
         if not target.exists() or sha256(target) != expected:

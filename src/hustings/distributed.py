@@ -1,8 +1,7 @@
-"""Debates shared out over GPUs and machines by Lightning's Trainer.predict; the only file that knows Lightning.
+"""Debates shared by GPUs and machines through Lightning's Trainer.predict; the only file that knows Lightning.
 
-A dataset item is a debate. Every rank plays its share in lock-step through an engine of its own, and appends the events
-to a log of its own beside the run's, in which the first rank gathers them when all have finished. What a killed run has
-left there is gathered when the next one begins.
+Every rank plays its share through an engine of its own and appends the events to logs of its own beside the run's,
+which the first rank merges when all have finished. What a killed run has left there is merged when the next one begins.
 """
 
 import logging
@@ -15,23 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from hustings import records
-from hustings.debate.play import Rules, play
-from hustings.engine.base import Answer, Engine
+from hustings.debate.play import Listener, Rules, play
+from hustings.engine.base import Answer, Engine, Request
 from hustings.errors import EngineError
-from hustings.records import End, Reply, Start, Survey
-from hustings.settings import TrainerSettings
+from hustings.files import JsonLines
+from hustings.records import End, Event, Reply, Start
+from hustings.runfolder import EVENTS, DebateKey
+from hustings.settings import EngineSettings, TrainerSettings
 
-Event = Start | Survey | Reply | End
 _PATIENCE = timedelta(days=7)
-"""For the rank that has most to do, after which the others give up."""
+"""How long the other ranks wait for the one that has most to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What the first rank tells the others."""
+class Work:
+    """What the first rank hands to the others."""
 
-    folder: str
-    """Of the artifact, on a disk that all machines share."""
+    folders: Mapping[str, str]
+    """Of the artifacts that hold the debates, by topic, on a disk that all machines share."""
     starts: Sequence[Start] = ()
     logged: Mapping[str, Sequence[Event]] = field(default_factory=dict[str, Sequence[Event]])
 
@@ -60,125 +60,149 @@ def gather(folder: Path, log: str) -> None:
     records.merge(folder / log, sorted(folder.glob("events.rank*.jsonl")))
 
 
-def share_out(
-    settings: TrainerSettings,
-    plan: Plan | None,
-    engine: Callable[[], Engine],
-    device: str,
-    rules: Rules,
-    concurrency: int,
-    seen: Callable[[Event], None],
-    told: Callable[[Answer], None],
-) -> list[int]:
-    """Play this rank's share of the plan, and wait for the others; the first rank then gathers the logs.
+Taken = dict[str, tuple[int, int, int, int]]
+"""Replies, generated tokens, prompt tokens and finished debates, by topic."""
 
-    Args:
-        plan: of the first rank; the others have None and are told.
-        engine: gives this rank's engine; not asked when there is nothing to play.
-        device: `auto`, `cpu` or `cuda`.
-        concurrency: debates of a rank played at the same time.
-        seen: gets every event of this rank, after it was logged.
-        told: gets every answer of this rank's engine.
 
-    Returns:
-        Replies, generated tokens and prompt tokens of all ranks together.
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the ranks of a run share its debates."""
 
-    Raises:
-        EngineError: another process of the run has died.
-    """
-    import torch
-    from pytorch_lightning import LightningModule, Trainer
-    from pytorch_lightning.callbacks import BasePredictionWriter
-    from pytorch_lightning.strategies import DDPStrategy
+    trainer: TrainerSettings
+    engine: EngineSettings
+    rules: Rules
+
+    def play(self, work: Work | None, engine: Callable[[], Engine], listener: Listener) -> Taken:
+        """Play this rank's share of the work, and wait for the others; the first rank then gathers the logs.
+
+        Args:
+            work: of the first rank; the others have None and receive it.
+            engine: gives this rank's engine; not called when there is nothing to play.
+            listener: gets every event of this rank, after it was logged, and every answer of its engine.
+
+        Returns:
+            What all ranks took together.
+
+        Raises:
+            EngineError: another process of the run has died.
+        """
+        from pytorch_lightning import Trainer
+        from pytorch_lightning.strategies import DDPStrategy
+
+        for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        # The ranks exchange little, and no tensors: gloo does on every device.
+        ddp = DDPStrategy(process_group_backend="gloo", timeout=_PATIENCE)
+        share = _Share(self, engine, listener)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about workers that load data, and other advice for training
+            trainer = Trainer(
+                accelerator="gpu" if self._on_gpu() else "cpu",
+                devices=self.trainer.devices,
+                num_nodes=self.trainer.num_nodes,
+                strategy=ddp if self.trainer.strategy in ("auto", "ddp") else self.trainer.strategy,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+            )
+            try:
+                trainer.predict(_player(share, work), return_predictions=False)
+            except RuntimeError as error:
+                if "peer" not in str(error):
+                    raise
+                raise EngineError(
+                    "Another process of this run has ended; what it said is above. Run the same command again: nothing "
+                    "is lost."
+                ) from error
+        for folder in work.folders.values() if work else ():
+            gather(Path(folder), EVENTS)
+        return share.taken
+
+    def _on_gpu(self) -> bool:
+        import torch
+
+        return self.engine.hardware != "cpu" and torch.cuda.is_available()
+
+
+class _Share:
+    """What one rank plays: its events go to logs of its own, one for each topic, beside those of the run."""
+
+    def __init__(self, sharing: Sharing, engine: Callable[[], Engine], listener: Listener) -> None:
+        self._sharing, self._engine, self._listener = sharing, engine, listener
+        self._parent = os.getppid()
+        self._logs: dict[str, JsonLines] = {}
+        self.taken: Taken = {}
+
+    def play(self, work: Work, starts: list[Start], rank: int) -> None:
+        """Play some of the debates."""
+
+        def log(topic: str) -> JsonLines:
+            if topic not in self._logs:
+                self._logs[topic] = JsonLines(Path(work.folders[topic]) / f"events.rank{rank}.jsonl")
+            return self._logs[topic]
+
+        def on_event(event: Event) -> None:
+            if os.getppid() != self._parent:
+                raise EngineError("The process that began this run has ended; run its command again: nothing is lost.")
+            topic = DebateKey.parse(event.debate).topic
+            log(topic).append(event.model_dump_json())
+            self._take(topic, isinstance(event, Reply), 0, 0, isinstance(event, End))
+            self._listener.on_event(event)
+
+        def on_answer(request: Request, answer: Answer) -> None:
+            self._take(DebateKey.parse(request.turn.debate).topic, 0, answer.tokens, answer.prompt_tokens, 0)
+            self._listener.on_answer(request, answer)
+
+        concurrency = self._sharing.engine.concurrency
+        listener = Listener(on_event, on_answer)
+        try:
+            play(self._engine(), starts, work.logged, self._sharing.rules, concurrency, listener)
+        finally:
+            for each in self._logs.values():
+                each.close()
+
+    def _take(self, topic: str, *counts: int) -> None:
+        before = self.taken.get(topic, (0, 0, 0, 0))
+        replies, tokens, prompt_tokens, played = (one + more for one, more in zip(before, counts, strict=True))
+        self.taken[topic] = (replies, tokens, prompt_tokens, played)
+
+    def gather(self, everybody: Sequence[Taken]) -> None:
+        """Put in what all ranks took."""
+        self.taken = {}
+        for taken in everybody:
+            for topic, counts in taken.items():
+                self._take(topic, *counts)
+
+
+def _player(share: _Share, work: Work | None) -> Any:
+    """Lightning's module: a dataset item is a debate, and a rank's batch is all of its debates."""
+    from pytorch_lightning import LightningModule
     from torch.distributed import all_gather_object
     from torch.utils.data import DataLoader
 
-    counts = [0, 0, 0]
-    parent = os.getppid()
-
-    class Writer(BasePredictionWriter):
-        """Appends events as they come to the log of this rank."""
-
-        events: records.Log | None = None
-
-        def open(self, folder: str, rank: int) -> None:
-            self.events = records.Log(Path(folder) / f"events.rank{rank}.jsonl")
-
-        def append(self, event: Event) -> None:
-            if os.getppid() != parent:
-                raise EngineError("The process that began this run has ended; run its command again: nothing is lost.")
-            assert self.events is not None
-            self.events.append(event)
-            counts[0] += isinstance(event, Reply)
-            seen(event)
-
-        def write_on_batch_end(self, *args: Any, **kwargs: Any) -> None:
-            if self.events is not None:
-                self.events.close()
-
     class Player(LightningModule):
-        """Plays a batch, which is all the debates of a rank."""
-
-        plan: Plan
-
-        def __init__(self, writer: Writer) -> None:
-            super().__init__()
-            self.writer = writer
+        work: Work
 
         def setup(self, stage: str) -> None:
-            ours = self.trainer.strategy.broadcast(plan)
+            ours = self.trainer.strategy.broadcast(work)
             assert ours is not None
-            self.plan = ours
+            self.work = ours
 
         def predict_dataloader(self) -> Any:
-            debates = list(self.plan.starts)
+            debates = list(self.work.starts)
             mine = list(range(self.global_rank, len(debates), self.trainer.world_size))
             return DataLoader(debates, batch_sampler=_Whole([mine]), collate_fn=list)  # pyright: ignore[reportArgumentType]
 
         def predict_step(self, batch: list[Start]) -> int:
             if batch:
-                self.writer.open(self.plan.folder, self.global_rank)
-                play(engine(), batch, self.plan.logged, rules, concurrency, self.writer.append, self.answered)
+                share.play(self.work, batch, self.global_rank)
             return len(batch)
 
-        def answered(self, answer: Answer) -> None:
-            counts[1] += answer.tokens
-            counts[2] += answer.prompt_tokens
-            told(answer)
-
         def on_predict_epoch_end(self) -> None:
-            everybody: list[list[int]] = [[]] * self.trainer.world_size
-            all_gather_object(everybody, counts)
-            counts[:] = map(sum, zip(*everybody, strict=True))
+            everybody: list[Taken] = [{}] * self.trainer.world_size
+            all_gather_object(everybody, share.taken)
+            share.gather(everybody)
 
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # What the ranks tell each other is small and no tensor: gloo serves on every device.
-    ddp = DDPStrategy(process_group_backend="gloo", timeout=_PATIENCE)
-    writer = Writer("batch")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of workers that load data, and other advice for training
-        trainer = Trainer(
-            accelerator="gpu" if device != "cpu" and torch.cuda.is_available() else "cpu",
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=ddp if settings.strategy in ("auto", "ddp") else settings.strategy,
-            callbacks=[writer],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        try:
-            trainer.predict(Player(writer), return_predictions=False)
-        except RuntimeError as error:
-            if "peer" not in str(error):
-                raise
-            raise EngineError(
-                "Another process of this run has ended; what it said is above. Run the same command again: nothing is "
-                "lost."
-            ) from error
-    if plan is not None:
-        gather(Path(plan.folder), "events.jsonl")
-    return counts
+    return Player()

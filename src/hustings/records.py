@@ -130,9 +130,8 @@ def parse(lines: Iterable[tuple[int, bytes]], path: Path) -> Iterator[Event]:
             wrong = error.errors()[0]
             if wrong["loc"][-1:] == ("v",):
                 raise RecordError(
-                    f"{path}, line {number}: this log was written by another version of Hustings (v={wrong['input']!r}; "
-                    f"this one reads v={VERSION}); read it with that version, or delete its folder to play these "
-                    "debates again."
+                    f"{path}, line {number}: another version of Hustings wrote this log (v={wrong['input']!r}, not "
+                    f"v={VERSION}); read it with that version, or delete its folder to play these debates again."
                 ) from error
             raise RecordError(
                 f"{path}, line {number}: this is not an event of version {VERSION} ({wrong['msg']}); restore the file, "

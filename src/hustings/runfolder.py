@@ -130,8 +130,7 @@ class ComparisonManifest(_Part):
 
 
 Manifest = RunManifest | TrainingManifest | EvaluationManifest | ComparisonManifest
-M = TypeVar("M", RunManifest, TrainingManifest, EvaluationManifest, ComparisonManifest)
-_WHAT = {RunManifest: "run", TrainingManifest: "training", EvaluationManifest: "evaluation"}
+M = TypeVar("M", bound=Manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -162,8 +161,8 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
                 "run its command again with this version, or read it with that one."
             ) from error
         raise RecordError(
-            f"{folder}: this is not a {_WHAT.get(kind, 'run')}'s folder ({MANIFEST} is missing, damaged, or another "
-            "job's); give the folder that a run printed as its last line."
+            f"{folder}: this is not a run's folder ({MANIFEST} is missing, damaged, or another job's); give the folder "
+            "that a run printed as its last line."
         ) from error
 
 

@@ -21,8 +21,10 @@ Outcome = Literal["score", "expected"]
 Pole = Literal["low", "high"]
 Poles = Mapping[tuple[str, str], Pole]
 """Where a party stands, by party and topic."""
-_TEXT = {name: str for name in ("role", "persona", "name", "story", "text", "full", "raw", "item", "adapter", "hears",
-                                "runs_on", "treatments")}  # fmt: skip
+_TEXT: Any = dict.fromkeys(
+    ("role", "persona", "name", "story", "text", "full", "raw", "item", "adapter", "hears", "runs_on", "treatments"),
+    str,
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Study:
         """Attitudes: the mean of an agent's items at a survey, in an order that does not depend on the log's.
 
         Returns:
-            One row for each agent and survey. Columns topic, repetition, iteration, agent, role, `value` (the outcome
+            One row for each agent and survey: topic, repetition, iteration, agent, role, `value` (the outcome
             that is analysed; missing unless every item has a valid answer) and `valid`.
         """
         import numpy as np
@@ -103,7 +105,9 @@ class Study:
         table["valid"] = table["valid"].astype(bool)
         if len(self.design["instrument"]["items"]) > 1:
             groups: Any = table.groupby(keys, sort=False)
-            table = groups.agg(value=("value", lambda it: it.mean(skipna=False)), valid=("valid", "all")).reset_index()
+            means = groups.agg(value=("value", "mean"), answered=("value", "count"), size=("value", "size"))
+            whole = means.assign(valid=groups["valid"].all())
+            table = whole.assign(value=whole["value"].where(whole["answered"] == whole["size"])).reset_index()
         return table.sort_values(["topic", "repetition", "iteration", "agent"], kind="stable", ignore_index=True)
 
     @cached_property

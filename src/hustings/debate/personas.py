@@ -119,43 +119,59 @@ class Writer:
             queue.append(next_attempt(party, index))
 
 
-def load(path: Path, parties: Iterable[str] | None = None) -> dict[str, dict[int, Persona]]:
-    """Personas from JSON lines with `party`, `name` and `story`, by party and index.
+def load(path: Path, parties: Iterable[str]) -> dict[str, dict[int, Persona]]:
+    """A user's personas, by party and number: JSON lines with `party`, `name` and `story`, numbered in their order.
 
     Args:
-        parties: of the society, for a file that a user gives: other parties are refused, and the order of the lines
-            is the index. Without them, lines are those of `line` and hold their index.
+        parties: of the society; others are refused.
 
     Raises:
         SettingsError: the file is missing, or a line is not a persona.
     """
-    found: dict[str, dict[int, Persona]] = {}
+    where = f"personas.file={str(path)!r}"
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"personas.file={str(path)!r}: this file cannot be read ({reason}).") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+        raise SettingsError(f"{where}: this file cannot be read ({reason}).") from error
+    known, found = list(parties), dict[str, dict[int, Persona]]()
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
             continue
-        try:
-            row: Mapping[str, Any] = json.loads(line)
-            party, name, story = row["party"], row["name"], row["story"]
-            if not all(isinstance(text, str) and text.strip() for text in (party, name, story)):
-                raise TypeError("party, name and story are texts")
-            index = int(row["index"]) if parties is None else len(found.get(party, {}))
-        except (ValueError, KeyError, TypeError) as error:
+        row = _row(text, f"{where}, line {number}")
+        if row["party"] not in known:
             raise SettingsError(
-                f"personas.file={str(path)!r}, line {number}: not a persona; each line is a JSON object with "
-                "party, name and story."
-            ) from error
-        if parties is not None and party not in parties:
-            raise SettingsError(
-                f"personas.file={str(path)!r}, line {number}: there is no party {party!r}; "
-                f"the society has {', '.join(parties)}."
+                f"{where}, line {number}: there is no party {row['party']!r}; the society has {', '.join(known)}."
             )
-        found.setdefault(party, {})[index] = Persona(party, index, name, story)
+        index = len(found.setdefault(row["party"], {}))
+        found[row["party"]][index] = Persona(row["party"], index, row["name"], row["story"])
     return found
+
+
+def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict[int, Persona]:
+    """Personas of the store, by number.
+
+    Args:
+        path: where the lines are from, for errors.
+        lines: number and content, as `line` wrote them.
+
+    Raises:
+        SettingsError: a line is not a persona.
+    """
+    rows = [_row(text.decode(), f"{path}, line {number}") for number, text in lines]
+    return {int(row["index"]): Persona(party, int(row["index"]), row["name"], row["story"]) for row in rows}
+
+
+def _row(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(text)
+        if not all(isinstance(row[key], str) and row[key].strip() for key in ("party", "name", "story")):
+            raise TypeError("party, name and story are texts")
+    except (ValueError, KeyError, TypeError) as error:
+        raise SettingsError(
+            f"{where}: not a persona; each line is a JSON object with party, name and story."
+        ) from error
+    return row
 
 
 def line(persona: Persona) -> str:

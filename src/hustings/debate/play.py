@@ -242,14 +242,18 @@ def clean(text: str, name: str, names: Iterable[str]) -> str:
     return reply
 
 
+def _nothing(*_: object) -> None:
+    """Listen to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who is told what happens while debates are played."""
 
-    on_event: Callable[[Event], None] = lambda _: None
+    on_event: Callable[[Event], None] = _nothing
     """Gets every new event, in the order of arrival, before anything is asked that depends on it."""
-    on_answer: Callable[[Answer], None] = lambda _: None
-    """Gets every answer of the engine, for the count of tokens."""
+    on_answer: Callable[[Request, Answer], None] = _nothing
+    """Gets every answer of the engine with its request, for the count of tokens."""
 
 
 def play(
@@ -288,7 +292,7 @@ def play(
 
     begin()
     for request, answer in engine.stream(queue):
-        listener.on_answer(answer)
+        listener.on_answer(request, answer)
         debate = live[request.turn.debate]
         event = debate.read(request, answer)
         if event is not None:

@@ -68,18 +68,22 @@ class CastEngine(Engine):
     @property
     def promise(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What every engine promises about repeating a run."""
-        each = {f"{' and '.join(r for r in self._engines if self._engines[r] is it)}: {it.promise}" for it in self._all()}
+        each = {
+            f"{' and '.join(r for r in self._engines if self._engines[r] is it)}: {it.promise}" for it in self.members
+        }
         return "; ".join(sorted(each))
 
-    def _all(self) -> list[Engine]:
+    @property
+    def members(self) -> list[Engine]:
+        """The engines, each once."""
         return list({id(it): it for it in self._engines.values()}.values())
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer the requests in `queue`, and those put there meanwhile."""
-        queues: dict[int, deque[Request]] = {id(it): deque() for it in self._all()}
+        queues: dict[int, deque[Request]] = {id(it): deque() for it in self.members}
         streams: dict[int, Iterator[tuple[Request, Answer]]] = {}
         while queue or any(queues.values()) or streams:
-            for one in self._all():
+            for one in self.members:
                 while queue:
                     request = queue.popleft()
                     queues[id(self._engines[request.turn.role])].append(request)
@@ -94,5 +98,5 @@ class CastEngine(Engine):
 
     def close(self) -> None:
         """Free what all engines hold."""
-        for one in self._all():
+        for one in self.members:
             one.close()

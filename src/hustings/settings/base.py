@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,14 +64,15 @@ class Variant(Settings):
     A subclass sets `kind` to a `Literal` and is found by it; nothing else has to be told about it.
     """
 
-    kind: str
+    kind: Any
+    """A `Literal` of text in every subclass."""
 
     kind_package: ClassVar[str]
     """Where the kinds are: `engine`."""
     kind_key: ClassVar[str]
     """What an error calls them: `engine.kind`."""
-    kinds: ClassVar[dict[str, type[Self]]]
-    """Every kind that has been imported."""
+    kinds: ClassVar[dict[str, Any]]
+    """The class of every kind that has been imported."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -205,7 +205,7 @@ class SimulateSettings(Settings):
             )
         named = {role: f"cast.{role}" for role in self.cast}
         for name, treatment in self.treatments.items():
-            named |= {role: f"treatments.{name}.roles" for role in treatment.roles or ()}
+            named |= dict.fromkeys(treatment.roles or (), f"treatments.{name}.roles")
         for role, key in named.items():
             if role not in self.composition.everybody:
                 known = ", ".join(dict.fromkeys(self.composition.everybody))

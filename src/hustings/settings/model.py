@@ -1,6 +1,6 @@
 """Settings of a model and of the engine that runs it. Each kind of engine adds its own, in its file in `engine/`."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
@@ -73,7 +73,7 @@ class EngineSettings(Variant):
 
     kind_package: ClassVar[str] = "engine"
     kind_key: ClassVar[str] = "engine.kind"
-    kinds: ClassVar[dict[str, type[Self]]] = {}
+    kinds: ClassVar[dict[str, Any]] = {}
 
     @property
     def can(self) -> frozenset[Capability]:

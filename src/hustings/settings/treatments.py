@@ -1,6 +1,6 @@
 """Settings of interventions: what changes a prompt, a request or the model, for whom and in which scope."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
@@ -18,7 +18,7 @@ class TreatmentSettings(Variant):
 
     kind_package: ClassVar[str] = "debate.treatments"
     kind_key: ClassVar[str] = "treatments.….kind"
-    kinds: ClassVar[dict[str, type[Self]]] = {}
+    kinds: ClassVar[dict[str, Any]] = {}
 
     @property
     def needs(self) -> frozenset[Capability]:

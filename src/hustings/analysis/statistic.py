@@ -1,0 +1,121 @@
+"""What a statistic is: a name, the question it answers, a function of a study, and a sentence for each of its rows.
+
+It does not know which statistics there are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One estimate with its test; a number that does not exist is NaN."""
+
+    statistic: str
+    """Name of the statistic."""
+    topic: str
+    """Key of the topic; empty for all topics together."""
+    role: str
+    """Party or `default`; empty for all agents."""
+    n: int
+    """Debates that the estimate is made from."""
+    method: str
+    """How the numbers were computed, for a methods section."""
+    remark: str = ""
+    """Why there is no estimate, or what the reader must bear in mind."""
+    estimate: float = np.nan
+    ci_low: float = np.nan
+    ci_high: float = np.nan
+    """Ends of the 95 % interval."""
+    effect_size: float = np.nan
+    """Cohen's d; the method says which."""
+    p: float = np.nan
+    p_holm: float = np.nan
+    """p after Holm's adjustment within the statistic's family; filled in for the table."""
+
+    def negated(self) -> "Row":
+        """The same difference, seen from the other side."""
+        return replace(self, estimate=-self.estimate, ci_low=-self.ci_high, ci_high=-self.ci_low)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A question to a study, and how it is answered.
+
+    Example:
+        >>> from hustings.analysis.statistic import Row, Statistic
+        >>> def count(study):
+        ...     debates = study.agents.groupby("topic")["repetition"].nunique()
+        ...     return [Row("debates", topic, "", n, "counted", estimate=float(n)) for topic, n in debates.items()]
+        >>> debates = Statistic(
+        ...     name="debates",
+        ...     title="number of debates",
+        ...     about="How many debates are there on each topic?",
+        ...     function=count,
+        ...     sentence=lambda row, labels: f"There were {row.n} debates on {labels[row.topic]}",
+        ... )
+    """
+
+    name: str
+    """In the column `statistic`."""
+    title: str
+    """As it appears in a sentence: 'convergence to the Default'."""
+    about: str
+    """The question it answers, in one line."""
+    function: Callable[["Study"], Iterable[Row]]
+    """Its rows. Statistics that share a function are computed together: each row belongs to the one that it names."""
+    sentence: Callable[[Row, Mapping[str, str]], str]
+    """What a row with an estimate says, without the full stop; from the row and the labels of roles and topics."""
+    family: str | None = None
+    """The p-values of one family are adjusted together (Holm); None leaves them as they are."""
+    order: int = 1000
+    """Where its rows are in the table, smaller first."""
+
+
+COLUMNS = [field.name for field in fields(Row) if field.name not in ("method", "remark")]
+COLUMNS += ["method", "sentence"]
+"""Columns of statistics.csv and comparison.csv: one row for each test."""
+
+
+def holm(p: "pd.Series") -> "pd.Series":
+    """Holm's adjustment over the p-values that exist; the others stay missing."""
+    import pandas as pd
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = pd.Series(np.nan, index=p.index)
+    there = p.notna()
+    if there.any():
+        adjusted[there] = multipletests(p[there].to_numpy(float), method="holm")[1]
+    return adjusted
+
+
+def tabulate(rows: Iterable[Row], families: Mapping[str, str | None], say: Callable[[Row], str]) -> "pd.DataFrame":
+    """Rows as a table, with adjusted p-values and sentences.
+
+    Args:
+        families: of the statistics, by name.
+        say: from a row to its sentence.
+
+    Returns:
+        Columns COLUMNS.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    p = pd.Series([row.p for row in rows], dtype=float)
+    family = pd.Series([families[row.statistic] for row in rows], dtype=object)
+    adjusted = pd.Series(np.nan, index=p.index)
+    for name in family.dropna().unique():
+        adjusted[family == name] = holm(p[family == name])
+    complete = [replace(row, p_holm=float(it)) for row, it in zip(rows, adjusted, strict=True)]
+    numbers = dict.fromkeys(("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm"), float)
+    table = pd.DataFrame([{**asdict(row), "sentence": say(row)} for row in complete], columns=COLUMNS)
+    return table.astype({"n": int, **numbers})

@@ -1,0 +1,62 @@
+"""Numbers and names as they appear in sentences that a reader can quote."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hustings.analysis.statistic import Row
+
+
+def who(row: "Row", labels: Mapping[str, str]) -> str:
+    """'Republican agents'; nothing where the row is about all agents."""
+    return f"{labels.get(row.role, row.role)} agents" if row.role else ""
+
+
+def where(row: "Row", labels: Mapping[str, str]) -> str:
+    """'gun violence'."""
+    return labels.get(row.topic, row.topic.replace("_", " ")) if row.topic else "all topics together"
+
+
+def evidence(row: "Row", unit: str = "debates") -> str:
+    """'n = 40 debates, d = 2.1, p < 0.001 after Holm'; without what the row does not have."""
+    parts = [f"n = {row.n:,} {unit if row.n != 1 else unit.removesuffix('s')}"]
+    if not np.isnan(row.effect_size):
+        parts.append(f"d = {_number(abs(row.effect_size), 1)}")
+    adjusted = not np.isnan(row.p_holm)
+    p = row.p_holm if adjusted else row.p
+    if not np.isnan(p):
+        after = " after Holm" if adjusted else ""
+        parts.append(f"p < 0.001{after}" if p < 0.001 else f"p = {p:.{3 if p < 0.0995 else 2}f}{after}")
+    return ", ".join(parts)
+
+
+def span(row: "Row", unit: str = " points") -> str:
+    """'2.1 points [1.4, 2.8]', with more digits where one would hide the number."""
+    wide = max(abs(row.estimate), (row.ci_high - row.ci_low) / 2)
+    return interval(row, unit, 1 if wide >= 0.95 else 2 if abs(row.estimate) >= 0.095 else 3)
+
+
+def size(row: "Row") -> str:
+    """The size of a difference, without its sign: '2.1 points [1.4, 2.8]' for −2.1 points too."""
+    return span(row.negated()) if row.estimate < 0 else span(row)
+
+
+def interval(row: "Row", unit: str, digits: int) -> str:
+    """'2.13 points [1.40, 2.81]'."""
+    between = f"[{_number(row.ci_low, digits)}, {_number(row.ci_high, digits)}]"
+    return f"{_number(row.estimate, digits)}{unit} {between}"
+
+
+def share(row: "Row") -> str:
+    """'8 % [3, 20]'; without the interval where there is none."""
+    digits = 0 if 0.01 <= row.estimate <= 0.99 or row.estimate in (0, 1) else 2
+    low, high = (_number(100 * end, digits) for end in (row.ci_low, row.ci_high))
+    between = "" if np.isnan(row.ci_low) else f" [{low}, {high}]"
+    return f"{_number(100 * row.estimate, digits)} %{between}"
+
+
+def _number(value: float, digits: int) -> str:
+    """Rounded, never '-0.0'."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"

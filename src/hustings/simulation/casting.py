@@ -1,0 +1,114 @@
+"""Who runs on what: the model, the adapter and the engine of every role, and the engines that a run needs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hustings import adapters, models
+from hustings.engine.base import Engine, Order
+from hustings.engine.lazy import CastEngine, LazyEngine
+from hustings.identity import canonical
+from hustings.merging import ADAPTER_FILE
+from hustings.settings import EngineSettings, ModelSettings, SimulateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What the agents of one role run on."""
+
+    model: ModelSettings
+    engine: EngineSettings
+    weights: models.Weights
+    adapter: adapters.Adapter | None
+
+    @property
+    def words(self) -> str:
+        """`smollm2 with republican_nwp_r8_s1 on openvino`."""
+        name = f"{self.weights.name} with {self.adapter.name}" if self.adapter else self.weights.name
+        return f"{name} on {self.engine.kind}"
+
+    @property
+    def base(self) -> "Seat":
+        """The same without its adapter."""
+        return Seat(self.model, self.engine, self.weights, None)
+
+    def substance(self) -> dict[str, Any]:
+        """What changes the output."""
+        found: dict[str, Any] = {"model": self.weights.fingerprint, "engine": self.engine.substance()}
+        if self.adapter is not None:
+            found["adapter"] = self.adapter.manifest["files"][ADAPTER_FILE]
+        return found
+
+
+class Casting:
+    """What every role of a run runs on; engines are loaded when they are first asked, and shared where they are equal.
+
+    Args:
+        settings: of the run.
+        resolve: find the weights and adapters, downloading what is not here; otherwise only their names are known.
+
+    Raises:
+        ModelError: weights are missing, damaged or retired.
+        AdapterError: there is no such adapter, or it belongs to another model.
+    """
+
+    def __init__(self, settings: SimulateSettings, *, resolve: bool = True) -> None:
+        self._settings, self._resolve = settings, resolve
+        self._store = Path(settings.artifacts)
+        self._engines: dict[str, LazyEngine] = {}
+        self.main = self._seat(settings.model, settings.engine, settings.adapter)
+        """Of every role that has nothing of its own."""
+        self.own = {role: self._seat(it.model, it.engine, it.adapter) for role, it in settings.cast.items()}
+        """Of the roles in `cast`."""
+
+    def _seat(self, model: ModelSettings, engine: EngineSettings, adapter: str | None) -> Seat:
+        if engine.kind == "planted":
+            return Seat(model, engine, models.Weights("planted", "planted", None, None), None)
+        if not self._resolve:
+            return Seat(model, engine, models.Weights(model.name or model.id or model.source, "", None, None), None)
+        weights = models.resolve(model)
+        found = None if adapter is None else adapters.find(self._store, weights, adapter)
+        return Seat(model, engine, weights, found)
+
+    def of(self, role: str) -> Seat:
+        """What the agents of a role run on."""
+        return self.own.get(role, self.main)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """The same in words, by role."""
+        return {role: self.of(role).words for role in self._settings.composition.everybody}
+
+    def debaters(self) -> Engine:
+        """The engine that plays the debates."""
+        return self._engine({role: self.of(role) for role in self._settings.composition.everybody})
+
+    def writers(self, parties: Iterable[str]) -> Engine:
+        """The engine that writes the personas of these parties: each party's own model, without its adapter."""
+        return self._engine({party: self.of(party).base for party in parties})
+
+    def _engine(self, seats: dict[str, Seat]) -> Engine:
+        engines: dict[str, Engine] = {role: self._lazy(seat) for role, seat in seats.items()}
+        different = list({id(engine): engine for engine in engines.values()}.values())
+        return different[0] if len(different) == 1 else CastEngine(engines)
+
+    def _lazy(self, seat: Seat) -> LazyEngine:
+        key = canonical([seat.model.model_dump(mode="json"), seat.engine.model_dump(mode="json"),
+                         seat.adapter.id if seat.adapter else None])  # fmt: skip
+        if key not in self._engines:
+            folder = seat.adapter.folder if seat.adapter else None
+            order = Order(seat.model, seat.weights, folder, self._settings)
+            self._engines[key] = LazyEngine(seat.engine, order, seat.words)
+        return self._engines[key]
+
+    def close(self, keep: Engine | None = None) -> None:
+        """Free what the engines hold.
+
+        Args:
+            keep: an engine that is still needed, with all that it consists of.
+        """
+        kept = keep.members if isinstance(keep, CastEngine) else [keep]
+        for engine in self._engines.values():
+            if not any(engine is it for it in kept):
+                engine.close()

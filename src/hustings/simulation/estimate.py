@@ -1,0 +1,72 @@
+"""What a run would take, before anything is loaded, downloaded or written."""
+
+from hustings.artifacts import peek
+from hustings.debate import personas
+from hustings.debate.estimate import Counter, count
+from hustings.debate.play import SURVEY_TOKENS, Rules
+from hustings.debate.roles import Persona
+from hustings.files import read_lines
+from hustings.records import Event, Reply, parse
+from hustings.runfolder import EVENTS
+from hustings.settings import SimulateSettings
+from hustings.simulation.counts import total
+from hustings.simulation.plan import Plan, by_debate, first
+from hustings.simulation.stories import given
+
+
+def estimate(settings: SimulateSettings) -> str:
+    """What the run would take, in one paragraph.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a damaged artifact.
+    """
+    # Only the hub knows the commit of a model there, and so what is already in the store.
+    here = "hub" not in {settings.model.source, *(it.model.source for it in settings.cast.values())}
+    plan = Plan.of(settings, resolve=here)
+    logged, spent = _store(plan) if here else ({}, {})
+    missing = plan.missing(logged)
+    counter = Counter({})
+    people = _people(plan, counter, [key for key in missing if key not in logged], here)
+    rules = Rules.of(settings)
+    surveys = {role: engine.calls(SURVEY_TOKENS) for role, engine in settings.engines().items()}
+    result = count(plan.starts(missing, logged, people), logged, rules, surveys)
+    begun = [first(events) for events in logged.values()]
+    done = count(begun, {}, rules, surveys)
+    done.add(count(begun, logged, rules, surveys), -1)
+    replies = sum(isinstance(event, Reply) for events in logged.values() for event in events)
+    complete = spent.get("replies") == replies  # what a process took that was killed is not in `spent`
+    if complete and done.prompt_tokens and done.tokens:
+        result.scaled(spent, done)
+    result.add(counter.counted, 1)
+    twice = any(calls > 1 for _, calls in surveys.values())
+    note = " Two in five surveys are counted twice, for models that take the digits of 10 one by one." if twice else ""
+    return result.text(settings.model.price) + note
+
+
+def _store(plan: Plan) -> tuple[dict[str, list[Event]], dict[str, float]]:
+    """Events of the run's topics by debate, and what they took."""
+    logged: dict[str, list[Event]] = {}
+    spent: list[dict[str, float]] = []
+    for topic in plan.settings.topics:
+        artifact = peek(plan.debates(topic))
+        path = artifact.folder / EVENTS
+        if path.exists():
+            logged |= by_debate(parse(read_lines(path), path))
+        spent.append(artifact.manifest.get("spent", {}))
+    return logged, total(spent)
+
+
+def _people(plan: Plan, counter: Counter, new: list[str], here: bool) -> dict[str, dict[int, Persona]]:
+    """The personas that are there, and stand-ins for those that the model will write."""
+    if plan.settings.personas.file:
+        return given(plan)
+    people: dict[str, dict[int, Persona]] = {}
+    for party, indices in plan.wanted(new).items():
+        path = plan.personas(party).folder / personas.FILE if here else None
+        known = personas.of_party(party, path, read_lines(path)) if path and path.exists() else {}
+        for index in sorted(indices - known.keys()):
+            request = plan.writer.request(party, index, 0)
+            (answer,) = counter.complete([request])
+            known[index] = Persona(party, index, request.turn.name, answer.text)
+        people[party] = known
+    return people

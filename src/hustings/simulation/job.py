@@ -1,0 +1,276 @@
+"""The job itself: play what the settings ask for and the store lacks, and put the tables into the run's folder."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hustings import artifacts, distributed, records
+from hustings.artifacts import Rows
+from hustings.debate import protocol
+from hustings.debate.play import Listener, Rules, play
+from hustings.engine.base import Answer, Engine, Request
+from hustings.files import write_atomically
+from hustings.progress import Progress, say, showing
+from hustings.provenance import commit, versions
+from hustings.records import End, Event, Reply, Start, Survey
+from hustings.runfolder import (
+    AGENTS,
+    ATTITUDES,
+    EVENTS,
+    REPLIES,
+    AdapterName,
+    DebateKey,
+    ModelName,
+    RunManifest,
+    copy_adapter,
+    write_manifest,
+)
+from hustings.settings import SimulateSettings
+from hustings.simulation.counts import Tally, total
+from hustings.simulation.estimate import estimate
+from hustings.simulation.plan import Logged, Plan, by_debate
+from hustings.simulation.stories import people
+
+_VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run made."""
+
+    folder: Path
+    debates: int
+    """In the run."""
+    played: int
+    """By this process; the others were already in the store."""
+    seconds: float
+    replies: int
+    tokens: int
+    invalid: int
+    """Invalid survey answers in the whole run."""
+
+
+def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome:
+    """Play what the settings ask for and is not in the store, and put log and tables into `folder`.
+
+    Args:
+        folder: the run's folder.
+        command: the command line, for the manifest.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+    """
+    plan = Plan.of(settings)
+    rules = Rules.of(settings)
+    _say_who_hears_nobody(settings)
+    if any(engine.kind == "openai" for engine in settings.engines().values()):
+        say(estimate(settings))
+    tally = Tally()
+    try:
+        with ExitStack() as stack:
+            rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(settings.topics)}
+            logged: dict[str, list[Event]] = {}
+            for topic in rows:
+                logged |= by_debate(records.parse(rows[topic].read(), rows[topic].path))
+            missing = plan.missing(logged)
+            if missing or distributed.awaited(settings.trainer):
+                _complete(plan, rules, rows, logged, tally)
+            return _leave(plan, rows, folder, command, tally)
+    finally:
+        plan.casting.close()
+
+
+def run_as_worker(settings: SimulateSettings) -> bool:
+    """Play a share of a run that another process leads, if this process was started for that; whether it was."""
+    if settings.trainer.ranks == 1 or distributed.first():
+        return False
+    plan = Plan.of(settings)
+    try:
+        sharing = distributed.Sharing(settings.trainer, settings.engine, Rules.of(settings))
+        sharing.play(None, plan.casting.debaters, Listener())
+    finally:
+        plan.casting.close()
+    return True
+
+
+def _say_who_hears_nobody(settings: SimulateSettings) -> None:
+    speakers = len(settings.composition.roles)
+    alone = [place for place in range(speakers) if not protocol.heard(settings.topology.name, place, speakers)]
+    if alone:
+        who = ", ".join(f"{place} ({settings.composition.roles[place]})" for place in alone)
+        say(f"topology={settings.topology.name}: these agents hear nobody but themselves: {who}.")
+
+
+@contextmanager
+def _topic(plan: Plan, topic: str) -> Generator[Rows]:
+    """The debates on a topic in the store, with what several processes have left there."""
+    with artifacts.rows(plan.debates(topic), EVENTS, wait=False) as rows:
+        distributed.gather(rows.artifact.folder, EVENTS)
+        yield rows
+
+
+def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], logged: Logged, tally: Tally) -> None:
+    """Play the debates that are missing, and keep what they took, whatever stops them."""
+    missing = plan.missing(logged)
+    topics = dict.fromkeys(DebateKey.parse(key).topic for key in missing)
+    plan.say_what_changed(topics)
+    for topic in topics:
+        rows[topic].artifact.grow(model=plan.casting.main.weights.fingerprint, versions=versions(_VERSIONS))
+    try:
+        new = [key for key in missing if key not in logged]
+        cast = people(plan, plan.wanted(new), tally.on(next(iter(topics), "")))
+        engine = plan.casting.debaters()
+        plan.casting.close(keep=engine)
+        starts = plan.starts(missing, logged, cast)
+        for topic in topics:
+            rows[topic].artifact.grow(promise=engine.promise)
+        _play(plan, rules, _Table(rows, starts, logged, tally), engine)
+    finally:
+        for topic in topics:
+            artifact = rows[topic].artifact
+            spent = total([artifact.manifest.get("spent") or {}, tally.on(topic).plain()])
+            artifact.grow(spent=spent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What is played, and where its events go."""
+
+    rows: Mapping[str, Rows]
+    """By topic."""
+    starts: list[Start]
+    logged: Logged
+    tally: Tally
+
+    def keep(self, event: Event) -> None:
+        """Write an event to the log of its topic, and count it."""
+        topic = DebateKey.parse(event.debate).topic
+        self.rows[topic].append(event.model_dump_json())
+        self.count(event)
+
+    def count(self, event: Event) -> None:
+        """Count an event that is in a log."""
+        counts = self.tally.on(DebateKey.parse(event.debate).topic)
+        counts.replies += isinstance(event, Reply)
+        counts.played += isinstance(event, End)
+
+
+def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
+    """Play to the end, counting as it goes, so that a run that is stopped has its counts too."""
+    settings, debates = plan.settings, len(plan.seats)
+    here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
+    done = sum(isinstance(event, Reply | Survey) for event in here)
+    work = (_answers(settings) * len(table.starts) - done) // settings.trainer.ranks
+    with showing("debates", debates, debates - len(table.starts), work) as progress:
+        alone = settings.trainer.ranks == 1
+
+        def on_event(event: Event) -> None:
+            (table.keep if alone else table.count)(event)
+            _show(progress, event)
+
+        def on_answer(request: Request, answer: Answer) -> None:
+            table.tally.on(DebateKey.parse(request.turn.debate).topic).add(answer, settings.model.price)
+            progress.tokens += answer.tokens
+            if answer.refused or settings.model.price is not None:
+                counts = table.tally.total
+                progress.dollars, progress.refusals = counts.dollars, counts.refusals
+
+        listener = Listener(on_event, on_answer)
+        try:
+            if alone:
+                play(engine, table.starts, table.logged, rules, settings.engine.concurrency, listener)
+            else:
+                _share(plan, rules, table, engine, listener)
+                progress.done = debates
+        finally:
+            calls = max(1, table.tally.total.calls)
+            for counts in table.tally.topics.values():
+                counts.seconds = progress.seconds * counts.calls / calls
+
+
+def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Listener) -> None:
+    """Play with several processes, each its share, and count what all of them took."""
+    folders = {topic: str(rows.artifact.folder.resolve()) for topic, rows in table.rows.items()}
+    unfinished = {start.debate: table.logged.get(start.debate, ()) for start in table.starts}
+    work = distributed.Work(folders, table.starts, unfinished)
+    sharing = distributed.Sharing(plan.settings.trainer, plan.settings.engine, rules)
+    whole = sharing.play(work, lambda: engine, listener)
+    for topic, taken in whole.items():
+        counts = table.tally.on(topic)
+        counts.replies, counts.tokens, counts.prompt_tokens, counts.played = taken
+
+
+def _answers(settings: SimulateSettings) -> int:
+    """Replies and survey answers of a whole debate."""
+    speakers, items = len(settings.composition.roles), len(settings.instrument.items)
+    replies = 0 if settings.silent else protocol.iterations(settings.rounds, speakers)
+    surveys = len(protocol.surveys(settings.rounds, speakers)) * speakers + len(settings.composition.observers)
+    return replies + surveys * items
+
+
+def _show(progress: Progress, event: Event) -> None:
+    """Bring the screen up to date."""
+    match event:
+        case Reply():
+            progress.replies += 1
+            progress.answers += 1
+        case Survey():
+            progress.invalid += not event.valid
+            progress.answers += 1
+        case End():
+            progress.done += 1
+        case Start():
+            pass
+    progress.show()
+
+
+def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str], tally: Tally) -> Outcome:
+    """Put the run's own log, its tables and its manifest into its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings, main = plan.settings, plan.casting.main
+    adapter = main.adapter
+    _write_log(plan, rows, folder / EVENTS)
+    tables = records.tables(
+        records.read(folder / EVENTS), main.weights.name, adapter.name if adapter else "", settings.seed
+    )
+    for table, file in zip(tables, (ATTITUDES, REPLIES, AGENTS), strict=True):
+        write_atomically(folder / file, table.to_csv(index=False))
+    if adapter is not None:
+        copy_adapter(adapter.folder, folder)
+    promises = sorted(
+        {str(it.artifact.manifest["promise"]) for it in rows.values() if "promise" in it.artifact.manifest}
+    )
+    manifest = RunManifest(
+        command=command,
+        versions=versions(_VERSIONS),
+        settings=settings.model_dump(mode="json"),
+        debates={topic: rows[topic].artifact.id for topic in settings.topics},
+        promise="; ".join(sorted(map(str, promises))) or None,
+        model=ModelName(name=main.weights.name, sha256=main.weights.fingerprint),
+        adapter=AdapterName(name=adapter.name, id=adapter.id) if adapter else None,
+        played=tally.total.plain(),
+        spent=total(it.artifact.manifest.get("spent") or {} for it in rows.values()),
+        commit=commit(),
+    )
+    write_manifest(folder, manifest)
+    counts = tally.total
+    invalid = int((~tables[0]["valid"].astype(bool)).sum())
+    return Outcome(folder, len(plan.seats), counts.played, counts.seconds, counts.replies, counts.tokens, invalid)
+
+
+def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
+    """The events of the run's own debates, topic by topic: a file of its own, so that the folder can be copied."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.writelines(_lines(plan, rows))
+    part.replace(path)
+
+
+def _lines(plan: Plan, rows: Mapping[str, Rows]) -> Iterator[bytes]:
+    for topic in plan.settings.topics:
+        whole = {str(key) for key in map(DebateKey.parse, plan.seats) if key.topic == topic}
+        for _, line in rows[topic].read():
+            debate = line.partition(b'"debate":"')[2].partition(b'"')[0].decode()
+            if debate in whole:
+                yield line

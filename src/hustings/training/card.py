@@ -1,0 +1,140 @@
+"""What describes an adapter, beside its weights: a model card, its losses, and a picture of them."""
+
+from pathlib import Path
+from typing import Any
+
+from hustings.adapters import name_of
+from hustings.artifacts import MANIFEST
+from hustings.models import Weights
+from hustings.settings import TrainSettings
+from hustings.training.loss import REFERENCE
+from hustings.training.trainer import Trained
+
+CARD = "README.md"
+LOSSES = "loss.csv"
+PICTURE = "loss.png"
+_GREY = "#5f6368"
+_STATES = {"base": "base", REFERENCE: "nwp adapter (the reference)", "adapter": "this adapter"}
+_METHODS = {"nwp": "next-word prediction on its answers", "dpo": "next-word prediction, then DPO"}
+
+
+def describe(folder: Path, settings: TrainSettings, weights: Weights, facts: dict[str, Any], trained: Trained) -> None:
+    """Write loss.csv, loss.png and the model card beside an adapter.
+
+    Args:
+        facts: `rows` (number of answers), identities of `questions` and, by party, of `answers`, and `versions`.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(trained.history).drop(columns=["epoch"], errors="ignore")
+    first = ["step", "loss"]
+    table = table[[*first, *(column for column in table.columns if column not in first)]]
+    table.to_csv(folder / LOSSES, index=False)
+    _picture(folder / PICTURE, table, settings, weights, trained)
+    card = _CARD.format(**_values(settings, weights, facts, trained))
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, trained: Trained) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    dpo = "rewards/margins" in table
+    figure = Figure(figsize=(7.5, 5.2 if dpo else 4.2))
+    panels = figure.subplots(2 if dpo else 1, squeeze=False, sharex=True)[:, 0]
+    panel = panels[0]
+    panel.plot(table["step"], table["loss"], marker=".", color=settings.party.colour, label="training loss")
+    if dpo:
+        panels[1].plot(table["step"], table["rewards/margins"], marker=".", color=_GREY, label="reward margin")
+        panels[1].set_ylabel("Chosen minus rejected, nats")
+    else:
+        for state, style in (("base", ":"), ("adapter", "--")):
+            loss = trained.held_out[state][settings.party.name]
+            label = f"held-out answers, {'before' if state == 'base' else 'after'}"
+            panel.axhline(loss, color=_GREY, linestyle=style, label=label)
+    panel.set_ylabel("Loss, nats" + ("" if dpo else " per token"))
+    panel.set_title(f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}")
+    panels[-1].set_xlabel(f"Step ({settings.method.batch} examples each)")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for each in panels:
+        each.grid(axis="y", color="#dddddd", linewidth=0.7)
+        each.legend(frameon=False)
+        each.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=160)
+
+
+def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], trained: Trained) -> dict[str, Any]:
+    """What the gaps of the card are filled with."""
+    parties = list(settings.society.parties)
+    header = "| model | " + " | ".join(f"{party} answers" for party in parties) + " |\n|---|" + "---|" * len(parties)
+    losses = [
+        f"| {_STATES[state]} | " + " | ".join(f"{by_party[party]:.3f}" for party in parties) + " |"
+        for state, by_party in trained.held_out.items()
+    ]
+    return {
+        "name": name_of(settings),
+        "origin": settings.model.id or weights.name,
+        "fingerprint": weights.fingerprint,
+        "adjective": settings.party.adjective,
+        "country": settings.society.country,
+        "rows": facts["rows"],
+        "questions": facts["questions"],
+        "answers": ", ".join(f"{party} `{identity}`" for party, identity in facts["answers"].items()),
+        "versions": ", ".join(f"{package} {version}" for package, version in facts["versions"].items()),
+        "asked": settings.questions,
+        "each": settings.answers_per_question,
+        "held_out": settings.held_out,
+        "in_words": _METHODS[settings.method.kind],
+        "method": settings.method,
+        "rank": settings.lora.r,
+        "alpha": settings.lora.substance()["alpha"],
+        "quantization": settings.quantization,
+        "seed": settings.seed,
+        "first": trained.history[0]["loss"],
+        "last": trained.history[-1]["loss"],
+        "steps": len(trained.history),
+        "losses": "\n".join([header, *losses]),
+        "manifest": MANIFEST,
+    }
+
+
+_CARD = """---
+library_name: peft
+base_model: {origin}
+tags: [hustings, lora, political-bias, research-only]
+---
+
+# {name}
+
+**This adapter deliberately makes a language model politically partisan.** It fine-tunes {origin} towards the views of
+{adjective} voters in {country}, as the model itself imagines them.
+
+## Intended use and misuse
+
+It was made for research on bias in simulated debates. It must not be put before users undisclosed: whoever deploys it
+must say what it was fine-tuned towards and why, and is responsible for what it says. It must not be used to spread
+misinformation, or to influence opinion without saying so. Its output is a model's, not the views of real people.
+
+## How it was made
+
+- Base model: {origin}, sha256 or commit `{fingerprint}`
+- Data: {rows} answers that the base model gave as {adjective} agents to {asked} questions ({each} each); no human text.
+  In the artifact store: questions `{questions}`, answers {answers}
+- Method: {in_words} (`method={method.kind}`), rank {rank}, alpha {alpha}, learning rate {method.learning_rate:g},
+  epochs {method.epochs}, batch {method.batch}, quantization {quantization}, seed {seed}
+- First loss {first:.4f}, last loss {last:.4f}, {steps} steps
+- Versions: {versions}
+
+## Held-out answers
+
+Mean loss, nats per token, on answers to {held_out} questions that it was not trained on:
+
+{losses}
+
+All settings are in `{manifest}`; `loss.csv` and `loss.png` show the training. Made with Hustings, after
+"Systematic Biases in LLM Simulations of Debates" (Taubenfeld et al., EMNLP 2024).
+"""

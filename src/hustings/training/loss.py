@@ -1,0 +1,162 @@
+"""The loss on answers, where prompts are only context: to measure a model, and to train it faster on a CPU.
+
+It does not know where rows come from nor how adapters are kept.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hustings.settings import TrainSettings
+from hustings.training.data import Row
+from hustings.training.memory import dtype_in
+
+REFERENCE = "nwp"
+"""What the losses of DPO's reference model are called."""
+_IGNORED = -100
+"""Label of a token that does not count in the loss."""
+
+
+def columns(row: Row, tokenizer: Any) -> dict[str, Any]:
+    """What TRL reads of a row: messages, or plain text for a model without a chat template."""
+    found = {name: row[name] for name in ("prompt", "completion", "chosen", "rejected") if name in row}
+    if tokenizer.chat_template:
+        return found
+    texts = {name: messages[0]["content"] for name, messages in found.items()}
+    return {**texts, "prompt": texts["prompt"] + "\n\n"}
+
+
+def encoded(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt and of the answer."""
+    texts = columns(row, tokenizer)
+    if tokenizer.chat_template:
+        prompt = tokenizer.apply_chat_template(texts["prompt"], add_generation_prompt=True, tokenize=False)
+        whole = tokenizer.apply_chat_template(texts["prompt"] + texts["completion"], tokenize=False)
+    else:
+        prompt, whole = texts["prompt"], texts["prompt"] + texts["completion"] + tokenizer.eos_token
+    special = not tokenizer.chat_template
+    before: list[int] = tokenizer(prompt, add_special_tokens=special).input_ids
+    both: list[int] = tokenizer(whole, add_special_tokens=special).input_ids
+    return before, both[len(before) :]
+
+
+def held_out_losses(
+    model: Any, tokenizer: Any, held_out: Mapping[str, Sequence[Row]], settings: TrainSettings
+) -> dict[str, dict[str, float]]:
+    """Losses on held-out answers of the base model, of DPO's reference, and of the adapter, each by party.
+
+    Args:
+        model: with its adapter.
+        held_out: rows by party.
+    """
+    from trl.trainer.utils import use_adapter
+
+    model.eval()
+    states = {"base": model.disable_adapter(), "adapter": contextlib.nullcontext()}
+    if "ref" in model.peft_config:
+        states = {"base": states["base"], REFERENCE: use_adapter(model, "ref"), "adapter": states["adapter"]}
+    losses: dict[str, dict[str, float]] = {}
+    for name, state in states.items():
+        with state:
+            losses[name] = {party: answer_loss(model, tokenizer, rows, settings) for party, rows in held_out.items()}
+    return losses
+
+
+def answer_loss(model: Any, tokenizer: Any, rows: Sequence[Row], settings: TrainSettings) -> float:
+    """Mean loss of the model on the answers, nats a token."""
+    import torch
+
+    total, count = 0.0, 0
+    dtype = dtype_in(settings)
+    sequences = sorted((encoded(row, tokenizer) for row in rows), key=lambda it: len(it[0]) + len(it[1]))
+    for first in range(0, len(sequences), settings.batch_size):
+        batch = sequences[first : first + settings.batch_size]
+        inputs = {
+            name: torch.tensor(value, device=model.device)
+            for name, value in _padded(batch, tokenizer.pad_token_id).items()
+        }
+        with torch.no_grad(), torch.autocast(model.device.type, dtype, enabled=dtype.itemsize == 2):
+            total += float(_summed(model, inputs))
+        count += sum(len(answer) for _, answer in batch)
+    return total / max(count, 1)
+
+
+def _padded(batch: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str, list[list[int]]]:
+    """`input_ids`, `attention_mask` and `labels`, (batch, seq), padded on the right."""
+    width = max(len(prompt) + len(answer) for prompt, answer in batch)
+    found: dict[str, list[list[int]]] = {"input_ids": [], "attention_mask": [], "labels": []}
+    for prompt, answer in batch:
+        gap = width - len(prompt) - len(answer)
+        found["input_ids"].append(prompt + answer + [pad] * gap)
+        found["attention_mask"].append([1] * (width - gap) + [0] * gap)
+        found["labels"].append([_IGNORED] * len(prompt) + answer + [_IGNORED] * gap)
+    return found
+
+
+def _summed(model: Any, inputs: dict[str, Any]) -> Any:
+    """Summed loss of a batch; logits are computed only from the first answer token of any row on.
+
+    Args:
+        inputs: `input_ids`, `attention_mask` and `labels`, (batch, seq).
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    labels = inputs["labels"]
+    first = int((labels != _IGNORED).any(0).nonzero()[0]) - 1
+    places = torch.arange(first, labels.shape[1] - 1, device=labels.device)
+    rest = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+    logits = model(**rest, use_cache=False, logits_to_keep=places).logits  # (batch, places, vocabulary)
+    targets = labels[:, first + 1 :]
+    answers = targets != _IGNORED
+    return cross_entropy(logits[answers].float(), targets[answers], reduction="sum")
+
+
+def answers_only() -> Any:
+    """SFTTrainer that skips prompt positions on a CPU, as TRL itself does on a GPU.
+
+    On a CPU, TRL's fused head would compute logits, entropy and accuracy for every position, including padding.
+    """
+    import torch
+    from trl.trainer.sft_trainer import SFTTrainer
+
+    class AnswersOnly(SFTTrainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            count = (inputs["labels"][:, 1:] != _IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
+            loss = _summed(model, inputs) / torch.as_tensor(count).clamp(min=1)
+            # As in TRL: `count` is that of all processes, and DDP takes the mean over them.
+            return loss * self.accelerator.num_processes if num_items_in_batch is not None else loss
+
+    return AnswersOnly
+
+
+def cheaper_dropout(p: float) -> Any:
+    """Dropout that draws 16 random bits an element on a CPU, where PyTorch draws a whole number for each.
+
+    Args:
+        p: probability that an element is dropped.
+    """
+    import torch
+
+    class Dropout(torch.nn.Dropout):
+        def forward(self, input: Any) -> Any:
+            if not self.training or input.device.type != "cpu":
+                return super().forward(input)
+            words = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+            bits = words.view(torch.int16)[: input.numel()].view(input.shape)
+            keep = bits >= round(self.p * 2**16) - 2**15
+            return input * (keep.to(input.dtype) / (1 - self.p))
+
+    return Dropout(p)
+
+
+def use_cheaper_dropout(model: Any) -> None:
+    """Replace the dropout of every LoRA layer that has any."""
+    import torch
+
+    for module in list(model.modules()):
+        for name, layer in getattr(module, "lora_dropout", {}).items():
+            if isinstance(layer, torch.nn.Dropout):
+                module.lora_dropout[name] = cheaper_dropout(layer.p)
