@@ -20,6 +20,7 @@ check: $(VENV)/.ready
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/python tests/shape.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/debates.py

@@ -1,7 +1,7 @@
-"""Examples a second of next-word prediction: TRL as it comes, beside training.nwp, on the same examples.
+"""Examples per second of next-word prediction: TRL as it comes and our nwp(), on the same examples.
 
 Run it with `python benchmarks/train.py`. Both train the embedded SmolLM2 with the same adapter, learning rate, batch
-and order; the last line says how many times as fast ours is, and by how much the final losses differ.
+and order; the last line says how many times faster ours is, and by how much the final losses differ.
 """
 
 import argparse
@@ -12,15 +12,21 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from hustings import dataset, engine, models, training
-from hustings.engine.transformers import dtype_of
+from hustings import models
+from hustings.engine.base import Order
+from hustings.engine.lazy import LazyEngine
+from hustings.huggingface import dtype_of
 from hustings.settings import TrainSettings, load
+from hustings.training import data
+from hustings.training.data import Interview, Row
+from hustings.training.loss import columns
+from hustings.training.trainer import Task, dataset_of, nwp, ordered
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Make the examples if need be, and train on them both ways."""
+    """Make the examples where they are missing, and train on them both ways."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("overrides", nargs="*", help="as for train.py: lora.r=64 model=gguf model.path=…")
@@ -34,7 +40,7 @@ def main() -> None:
     print(f"{weights.name}, {len(rows)} examples, rank {settings.lora.r}, batch {settings.method.batch}")
     losses: dict[str, float] = {}
     speeds: dict[str, float] = {}
-    for name, way in (("plain TRL", plain), ("training.nwp", ours)):
+    for name, way in (("plain TRL", plain), ("ours", ours)):
         with tempfile.TemporaryDirectory() as folder:
             busy = time.process_time()
             history, seconds = way(settings, base, rows, Path(folder))
@@ -46,24 +52,16 @@ def main() -> None:
                 flush=True,
             )
     one, other = losses.values()
-    times = speeds["training.nwp"] / speeds["plain TRL"]
-    print(f"{times:.2f} times as fast; the final losses differ by {100 * abs(one - other) / one:.2f} %")
+    times = speeds["ours"] / speeds["plain TRL"]
+    print(f"ours is {times:.2f} times as fast; the final losses differ by {100 * abs(one - other) / one:.2f} %")
 
 
-def examples(settings: TrainSettings, weights: models.Weights) -> list[dataset.Row]:
+def examples(settings: TrainSettings, weights: models.Weights) -> list[Row]:
     """Republican answers of the model, kept in .bench."""
-    live: list[Any] = []
-
-    def get() -> Any:
-        live[:] = live or [engine.build(settings, weights)]
-        return live[0]
-
-    questions = dataset.questions(settings, weights.name, weights.fingerprint, get)
-    asked = list(enumerate(questions[: settings.questions]))
-    rows = dataset.answers(settings, weights.name, weights.fingerprint, settings.party.name, asked, get)
-    for one in live:
-        one.close()
-    return rows
+    with LazyEngine(settings.engine, Order(settings.model, weights), weights.name) as engine:
+        interview = Interview(settings, weights, engine)
+        asked = list(enumerate(data.questions(interview)[: settings.questions]))
+        return data.answers(interview, settings.party.name, asked)
 
 
 def final(history: list[dict[str, float]]) -> float:
@@ -73,10 +71,10 @@ def final(history: list[dict[str, float]]) -> float:
     return sum(last) / len(last)
 
 
-def plain(settings: TrainSettings, base: Path, rows: list[dataset.Row], out: Path) -> tuple[list[Any], float]:
+def plain(settings: TrainSettings, base: Path, rows: list[Row], out: Path) -> tuple[list[Any], float]:
     """TRL's own defaults (bf16 autocast, activation checkpointing, batches of 8 padded together), in the same order.
 
-    A CPU that would emulate bfloat16 computes in float32, which is the faster way there.
+    On a CPU that would emulate bfloat16 it computes in float32, which is faster there.
     """
     from peft import LoraConfig
     from transformers import AutoTokenizer
@@ -84,7 +82,7 @@ def plain(settings: TrainSettings, base: Path, rows: list[dataset.Row], out: Pat
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     method = settings.method
-    ordered = training.ordered([training.written(row, tokenizer) for row in rows], method.batch, settings.seed)
+    in_order = ordered([columns(row, tokenizer) for row in rows], method.batch, settings.seed)
     arguments = SFTConfig(
         str(out),
         per_device_train_batch_size=8,
@@ -111,7 +109,7 @@ def plain(settings: TrainSettings, base: Path, rows: list[dataset.Row], out: Pat
     trainer = SFTTrainer(
         model=str(base),
         args=arguments,
-        train_dataset=training.dataset_of(ordered),
+        train_dataset=dataset_of(in_order),
         processing_class=tokenizer,
         peft_config=lora,
     )
@@ -120,10 +118,9 @@ def plain(settings: TrainSettings, base: Path, rows: list[dataset.Row], out: Pat
     return trainer.state.log_history, time.monotonic() - began
 
 
-def ours(settings: TrainSettings, base: Path, rows: list[dataset.Row], out: Path) -> tuple[list[Any], float]:
+def ours(settings: TrainSettings, base: Path, rows: list[Row], out: Path) -> tuple[list[Any], float]:
     """The function that train.py calls."""
-    task = training.Task(base, "smollm2", out, settings, {})
-    trained = training.nwp(task, rows)
+    trained = nwp(Task(base, "smollm2", out, settings, {}), rows)
     return trained.history, trained.seconds
 
 

@@ -8,7 +8,6 @@ import hypothesis
 import pytest
 from helpers import CHROMIUM, PUBLISHED, large, simulate
 
-from hustings import page, report
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each; threads that wait for each other would take twice as long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
@@ -20,6 +19,8 @@ hypothesis.settings.load_profile("hustings")
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small finished planted run: `run` and `artifacts` are in it. Only to be read."""
+    from hustings import page, report
+
     folder = tmp_path_factory.mktemp("finished")
     simulate(folder, "repetitions=6", "topic=racism")
     report.finish(folder / "run", folder / "artifacts")
@@ -30,6 +31,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ten_thousand(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a run of 10,000 debates."""
+    from hustings import page
+
     folder = tmp_path_factory.mktemp("large")
     return page.write([large(folder, finished, 10_000)], folder / page.NAME)
 

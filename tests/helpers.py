@@ -1,6 +1,5 @@
 """What tests share: settings composed in-process from conf/, engines that write down what they are asked, the CLI."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,32 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import forked
-import hypothesis
-import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from hustings import page, records, report, simulation
-from hustings.debate.play import Rules, play
-from hustings.debate.prompts import Prompts
-from hustings.debate.roles import Persona, cast, seating
+from hustings import records
+from hustings.debate.play import Listener, Rules, play
+from hustings.debate.roles import Persona, Seating, seating
 from hustings.engine.base import Answer, Engine, Request
-from hustings.engine.planted import PlantedEngine
+from hustings.engine.planted import PlantedEngine, PlantedSettings
 from hustings.identity import seed_of
-from hustings.records import End, Reply, Start, Survey
-from hustings.settings import PlantedSettings, SimulateSettings, load
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each; threads that wait for each other would take twice as long
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+from hustings.records import Event, Start
+from hustings.runfolder import DebateKey
+from hustings.settings import EngineSettings, SimulateSettings, load
+from hustings.simulation import job
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PUBLISHED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-Event = Start | Survey | Reply | End
-
-hypothesis.settings.register_profile("hustings", deadline=None, derandomize=True, database=None)
-hypothesis.settings.load_profile("hustings")
 
 
 def config(*overrides: str, name: str = "simulate") -> DictConfig:
@@ -49,6 +40,14 @@ def config(*overrides: str, name: str = "simulate") -> DictConfig:
 def settings(*overrides: str) -> SimulateSettings:
     """The settings of simulate.py, on the planted engine unless told otherwise."""
     return load(SimulateSettings, config("engine=planted", *overrides))
+
+
+def engine_settings(kind: str, **changes: Any) -> Any:
+    """The settings of an engine, as conf/engine has them but for the changes; small and exact for tests."""
+    small = {"openvino": {"cache_gb": 1}, "transformers": {"device": "cpu", "batch_size": 8}}
+    plain: Any = OmegaConf.to_container(OmegaConf.load(CONF / "engine" / f"{kind}.yaml"))
+    exact = {"precision": "exact"} if "precision" in plain else {}
+    return EngineSettings.of_kind({**plain, **exact, "concurrency": 8, **small.get(kind, {}), **changes})
 
 
 class Recorder(Engine):
@@ -87,7 +86,7 @@ class Scripted(Engine):
 def planted(of: SimulateSettings) -> PlantedEngine:
     """The planted engine of the settings."""
     assert isinstance(of.engine, PlantedSettings)
-    return PlantedEngine(of.engine, of.society, of.prompt.scale, of.seed)
+    return PlantedEngine(of.engine, of)
 
 
 def story_of(party: str, index: int, name: str) -> str:
@@ -102,16 +101,14 @@ def starts_of(of: SimulateSettings) -> list[Start]:
         for party, it in of.society.parties.items()
     }
     sizes = {party: len(these) for party, these in personas.items()}
+    table = Seating(of.composition, of.society.default, of.topology.name, dict.fromkeys(of.composition.everybody, ""))
     starts: list[Start] = []
     for repetition in range(of.repetitions):
         for topic in of.topics:
-            key = f"{topic}/{of.composition.name}/{repetition:04d}"
-            agents = cast(
-                of.composition, seating(of.composition, repetition, of.seed, sizes), personas, of.society.default
-            )
-            starts.append(
-                Start(debate=key, agents=agents, first=seed_of(of.seed, key, "first") % len(of.composition.roles))
-            )
+            key = str(DebateKey(topic, of.composition.name, repetition))
+            agents = table.agents(seating(of.composition, repetition, of.seed, sizes), personas)
+            first = seed_of(of.seed, key, "first") % len(of.composition.roles)
+            starts.append(Start(debate=key, agents=agents, first=first))
     return starts
 
 
@@ -123,22 +120,26 @@ def play_all(
 ) -> list[Event]:
     """Play every debate of the settings; the new events."""
     events: list[Event] = []
-    rules = Rules(Prompts(of.prompt), of.topics, of.rounds, of.silent, of.sampling, of.seed, of.prompt.scale)
     begun = starts_of(of) if starts is None else starts
-    play(engine, begun, logged or {}, rules, of.engine.concurrency, events.append, lambda _: None)
+    play(engine, begun, logged or {}, Rules.of(of), of.engine.concurrency, Listener(events.append))
     return events
 
 
-def simulate(folder: Path, *overrides: str) -> simulation.Outcome:
+def simulate(folder: Path, *overrides: str) -> job.Outcome:
     """A whole run of simulate.py in this process, with its store in `folder`."""
     of = settings(f"artifacts={folder / 'artifacts'}", *overrides)
-    return simulation.run(of, folder / "run", ["simulate.py", *overrides])
+    return job.run(of, folder / "run", ["simulate.py", *overrides])
 
 
 def log_of(store: Path) -> Path:
-    """The one event log in a store."""
-    (path,) = store.glob("debates/*/events.jsonl")
+    """The event log in a store that holds debates on one topic."""
+    (path,) = logs_of(store)
     return path
+
+
+def logs_of(store: Path) -> list[Path]:
+    """The event logs in a store, one for each topic."""
+    return sorted(store.glob("debates/*/events.jsonl"))
 
 
 def _environment() -> dict[str, str]:

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from hustings.artifacts import MANIFEST, held, write_atomically
+from hustings.artifacts import MANIFEST, Place, artifacts, locked, peek, rows
 from hustings.errors import ArtifactError, BusyError
+from hustings.files import JsonLines, write_atomically
 from hustings.identity import identity
 
 OF = {"seed": 1, "text": "ü"}
 
 
+def at(root: Path) -> Place:
+    return Place(root, "debates", "m-x", OF)
+
+
 def make(root: Path, content: str = "one\n") -> Path:
-    with held(root, "debates", "m-x", OF, wait=False) as artifact:
+    with locked(at(root), wait=False) as artifact:
         artifact.grow(promise="none")
         (artifact.folder / "events.jsonl").write_text(content)
         artifact.seal()
@@ -38,12 +43,12 @@ def test_a_manifest_says_what_the_artifact_is_made_from_and_holds(tmp_path: Path
 
 def test_a_sealed_artifact_opens_again_and_can_grow(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    with held(tmp_path, "debates", "m-x", OF, wait=False) as artifact:
+    with locked(at(tmp_path), wait=False) as artifact:
         assert (artifact.growing, artifact.manifest["promise"]) == (False, "none")
         artifact.grow(promise="none")
         assert state(folder) == "growing"
         (folder / "events.jsonl").write_text("one\ntwo\n")
-    with held(tmp_path, "debates", "m-x", OF, wait=False) as artifact:
+    with locked(at(tmp_path), wait=False) as artifact:
         assert artifact.growing
         artifact.seal()
     assert state(folder) == "sealed"
@@ -59,7 +64,7 @@ def test_a_sealed_file_that_changed_is_refused(tmp_path: Path, change: str) -> N
     else:
         file.unlink()
         said = r"events\.jsonl: this file is missing.*restore the file, or delete"
-    with pytest.raises(ArtifactError, match=said), held(tmp_path, "debates", "m-x", OF, wait=False):
+    with pytest.raises(ArtifactError, match=said), locked(at(tmp_path), wait=False):
         pass
 
 
@@ -68,22 +73,22 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (make(tmp_path) / MANIFEST).write_text(text)
     with (
         pytest.raises(ArtifactError, match=r"manifest\.json: the manifest is damaged; delete"),
-        held(tmp_path, "debates", "m-x", OF, wait=False),
+        locked(at(tmp_path), wait=False),
     ):
         pass
 
 
-def test_what_one_holds_nobody_else_gets(tmp_path: Path) -> None:
+def test_what_one_process_has_locked_no_other_gets(tmp_path: Path) -> None:
     with (
-        held(tmp_path, "debates", "m-x", OF, wait=False),
+        locked(at(tmp_path), wait=False),
         pytest.raises(BusyError, match=r"another process is writing these debates; .* nothing is lost"),
-        held(tmp_path, "debates", "m-x", OF, wait=False),
+        locked(at(tmp_path), wait=False),
     ):
         pass
 
 
 def test_an_artifact_is_free_again_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="mine"), held(tmp_path, "debates", "m-x", OF, wait=False):
+    with pytest.raises(KeyError, match="mine"), locked(at(tmp_path), wait=False):
         raise KeyError("mine")
     assert make(tmp_path).exists()
 
@@ -92,7 +97,7 @@ def test_a_store_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(ArtifactError, match=r"the artifact store cannot be written.*artifacts=…"),
-        held(tmp_path / "file", "debates", "m-x", OF, wait=False),
+        locked(at(tmp_path / "file"), wait=False),
     ):
         pass
 
@@ -109,3 +114,52 @@ def test_a_text_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match=r"file/a\.csv: this file cannot be written"):
         write_atomically(tmp_path / "file" / "a.csv", "one")
+
+
+def lines(root: Path) -> list[bytes]:
+    with rows(at(root), "rows.jsonl", wait=False) as found:
+        return [line for _, line in found.read()]
+
+
+def test_rows_are_kept_as_they_are_added_and_sealed_at_the_end(tmp_path: Path) -> None:
+    with rows(at(tmp_path), "rows.jsonl", wait=False) as found:
+        assert list(found.read()) == []
+        found.append('{"a":1}')
+        assert (peek(at(tmp_path)).growing, found.path.read_text()) == (True, '{"a":1}\n')
+        found.append('{"a":2}')
+    assert state(at(tmp_path).folder) == "sealed"
+    assert lines(tmp_path) == [b'{"a":1}\n', b'{"a":2}\n']
+
+
+def test_rows_that_an_error_stopped_stay_unsealed_and_go_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), rows(at(tmp_path), "rows.jsonl", wait=False) as found:
+        found.append("1")
+        raise KeyError
+    assert state(at(tmp_path).folder) == "growing"
+    with found.path.open("a") as file:
+        file.write("half a li")
+    with rows(at(tmp_path), "rows.jsonl", wait=False) as found:
+        assert [line for _, line in found.read()] == [b"1\n"]
+        found.append("2")
+    assert lines(tmp_path) == [b"1\n", b"2\n"]
+
+
+def test_reading_rows_writes_nothing(tmp_path: Path) -> None:
+    with rows(at(tmp_path), "rows.jsonl", wait=False) as found:
+        found.append("1")
+    stamps = {path: path.stat().st_mtime_ns for path in at(tmp_path).folder.iterdir()}
+    assert lines(tmp_path) == [b"1\n"]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_artifacts_of_a_kind_are_listed_and_damaged_ones_passed_over(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    (tmp_path / "debates" / "broken").mkdir()
+    (tmp_path / "debates" / "broken" / MANIFEST).write_text("{")
+    assert [(it["folder"], it["of"]) for it in artifacts(tmp_path, "debates")] == [(folder.name, OF)]
+    assert list(artifacts(tmp_path, "personas")) == []
+
+
+def test_a_file_of_lines_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"nowhere/rows\.jsonl: this file cannot be opened .*No such file"):
+        JsonLines(tmp_path / "nowhere" / "rows.jsonl")

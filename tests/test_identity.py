@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from hustings.debate.treatments.prompt import PromptTreatmentSettings
 from hustings.identity import canonical, identity, seed_of
-from hustings.settings import KNOB, Settings, SimulateSettings, load
+from hustings.settings import KNOB, Settings, SimulateSettings, TopologySettings, load
+from hustings.simulation.plan import Plan
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -156,16 +158,52 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
     }
 
 
-def test_a_sealed_identity_does_not_move_between_versions() -> None:
-    assert settings("topic=racism").engine.substance() == {
-        "kind": "planted",
-        "alpha": 0.1,
-        "beta": 0.15,
-        "kappa": 0.05,
-        "bias": 6.5,
-        "noise": 0.4,
-        "start_low": 2.0,
-        "start_high": 8.5,
-        "start_spread": 0.8,
-    }
+def test_a_neutral_value_is_no_part_of_an_identity_and_any_other_is() -> None:
+    plain = settings("topic=racism")
+    assert {"topology", "treatments", "cast"}.isdisjoint(plain.substance())
+    ring = plain.model_copy(update={"topology": TopologySettings(name="ring")})
+    assert ring.substance() == {**plain.substance(), "topology": {"name": "ring"}}
+    note = PromptTreatmentSettings(kind="prompt", roles=None, scope="replies", place="story", text="Note.", dose=None)
+    assert "treatments" in plain.model_copy(update={"treatments": {"note": note}}).substance()
+
+
+PINNED = {
+    ("topic=racism",): {"racism": "PIN"},
+    ("topic=all",): {},
+    ("experiment=figure3",): {},
+    ("experiment=figure4", "topic=racism"): {},
+    ("experiment=figure5", "topic=racism"): {},
+    ("topic=racism", "seed=2"): {},
+    ("topic=racism", "silent=true"): {},
+    ("topic=racism", "prompt=reversed_scale"): {},
+    ("topic=racism", "topology=ring"): {},
+    ("topic=racism", "mitigation=reminder"): {},
+    ("society=uk", "topic=uk", "composition=uk_mixed"): {},
+}
+"""Identities of the debates on every topic of a run, on the planted engine; a version that moves one plays it again."""
+
+
+@pytest.mark.parametrize("words", PINNED, ids=[" ".join(words) for words in PINNED])
+def test_identities_do_not_move_between_versions(words: tuple[str, ...]) -> None:
+    plan = Plan.of(settings(*words))
+    assert {topic: plan.debates(topic).id for topic in plan.settings.topics} == PINNED[words]
+
+
+def test_personas_have_identities_that_do_not_move_either() -> None:
+    plan = Plan.of(settings("topic=racism"))
+    assert {party: plan.personas(party).id for party in plan.parties} == {"democrat": "PIN", "republican": "PIN"}
     assert identity({"b": [1, 2.5, None, True], "a": "ü"}) == "5cffe7b22562"
+
+
+def test_debates_on_a_topic_are_the_same_whatever_else_is_debated() -> None:
+    alone, among = Plan.of(settings("topic=racism")), Plan.of(settings("topic=all"))
+    assert alone.debates("racism") == among.debates("racism")
+
+
+def test_a_stance_on_another_topic_leaves_debates_alone_unless_it_is_told_in_the_stories() -> None:
+    tax = "+society.parties.democrat.stances.tax={pole: low, position: taxes are no problem}"
+    mute = ("topic=racism", "prompt.persona='Write about {{ name }}.'", "prompt.persona_start='You are {{ name }}.'")
+    assert Plan.of(settings(*mute)).debates("racism") == Plan.of(settings(*mute, tax)).debates("racism")
+    assert Plan.of(settings("topic=racism")).debates("racism") != Plan.of(settings("topic=racism", tax)).debates(
+        "racism"
+    )

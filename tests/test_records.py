@@ -8,24 +8,58 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hustings.errors import ArtifactError, RecordError
-from hustings.records import ATTITUDES, Agent, End, Log, Reply, Start, Survey, attitudes, read
-
-Event = Start | Survey | Reply | End
+from hustings.errors import RecordError
+from hustings.files import JsonLines
+from hustings.records import (
+    AGENTS,
+    ATTITUDES,
+    REPLIES,
+    Agent,
+    End,
+    Event,
+    Reply,
+    Start,
+    Survey,
+    merge,
+    read,
+    tables,
+)
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 keys = st.sampled_from(["racism/rep_dem/0000", "racism/rep_dem/0001"])
-agents = st.builds(Agent, role=text, persona=text, name=text, story=text, speaks=st.booleans())
-finite = st.floats(0, 10)
+places = st.lists(st.integers(0, 7), max_size=3).map(tuple)
+agents = st.builds(
+    Agent,
+    role=text,
+    persona=text,
+    name=text,
+    story=text,
+    speaks=st.booleans(),
+    hears=st.just("all") | places,
+    runs_on=text,
+)
+finite = st.floats(-1000, 10)
 events = st.one_of(
-    st.builds(Start, debate=keys, agents=st.lists(agents, max_size=3).map(tuple), first=st.integers(0, 7)),
+    st.builds(
+        Start,
+        debate=keys,
+        agents=st.lists(agents, max_size=3).map(tuple),
+        first=st.integers(0, 7),
+        topology=text,
+        control=text,
+        treatments=st.lists(text, max_size=2).map(tuple),
+    ),
     st.builds(
         Survey,
         debate=keys,
         iteration=st.integers(0, 40),
         agent=st.integers(0, 7),
-        score=st.none() | st.integers(0, 10),
+        item=text,
+        wording=st.integers(0, 5),
+        value=st.none() | finite,
         expected=st.none() | finite,
+        logprobs=st.none() | st.lists(st.none() | finite, max_size=3).map(tuple),
+        mass=st.none() | st.floats(0, 1),
         valid=st.booleans(),
         raw=text,
     ),
@@ -35,6 +69,7 @@ events = st.one_of(
         iteration=st.integers(1, 40),
         agent=st.integers(0, 7),
         text=text,
+        full=st.none() | text,
         tokens=st.integers(0, 999),
         finish=st.sampled_from(["stop", "length", "empty"]),
     ),
@@ -43,9 +78,9 @@ events = st.one_of(
 
 
 def write(path: Path, these: list[Event]) -> None:
-    log = Log(path)
+    log = JsonLines(path)
     for event in these:
-        log.append(event)
+        log.append(event.model_dump_json())
     log.close()
 
 
@@ -106,57 +141,87 @@ def test_a_half_line_longer_than_a_block_is_dropped_whole(tmp_path: Path) -> Non
 
 
 GOLDEN = [
-    '{"v":1,"kind":"start","debate":"racism/rep_dem_default/0007","agents":[{"role":"republican","persona":'
-    '"republican/07","name":"Ann","story":"You.","speaks":true}],"first":1}',
-    '{"v":1,"kind":"survey","debate":"racism/rep_dem_default/0007","iteration":0,"agent":0,"score":3,"expected":3.41,'
-    '"valid":true,"raw":"3"}',
-    '{"v":1,"kind":"reply","debate":"racism/rep_dem_default/0007","iteration":1,"agent":1,"text":"Hm.","tokens":57,'
+    '{"v":2,"kind":"start","debate":"racism/rep_dem_default/0007","agents":[{"role":"republican","persona":'
+    '"republican/07","name":"Ann","story":"You.","speaks":true,"hears":[1],"runs_on":"tiny on openvino"}],"first":1,'
+    '"topology":"ring","control":"none","treatments":["reminder"]}',
+    '{"v":2,"kind":"survey","debate":"racism/rep_dem_default/0007","iteration":0,"agent":0,"item":"severity",'
+    '"wording":0,"value":3.0,"expected":3.41,"logprobs":[-0.5,null],"mass":0.98,"valid":true,"raw":"3"}',
+    '{"v":2,"kind":"reply","debate":"racism/rep_dem_default/0007","iteration":1,"agent":1,"text":"Hm.","tokens":57,'
     '"finish":"stop"}',
-    '{"v":1,"kind":"end","debate":"racism/rep_dem_default/0007"}',
+    '{"v":2,"kind":"reply","debate":"racism/rep_dem_default/0007","iteration":1,"agent":1,"text":"Hm.","full":"Hm. So",'
+    '"tokens":57,"finish":"length"}',
+    '{"v":2,"kind":"end","debate":"racism/rep_dem_default/0007"}',
 ]
 
 
-def test_version_1_lines_are_read_and_written_as_they_always_were(tmp_path: Path) -> None:
+def test_version_2_lines_are_read_and_written_as_they_always_were(tmp_path: Path) -> None:
     path, copy = tmp_path / "golden.jsonl", tmp_path / "copy.jsonl"
     path.write_text("\n".join(GOLDEN) + "\n")
     write(copy, list(read(path)))
     assert copy.read_text().splitlines() == GOLDEN
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["", "{", "[]", '{"v":2,"kind":"end","debate":"a"}', '{"v":1,"kind":"fin","debate":"a"}', '{"v":1,"kind":"end"}'],
-)
+@pytest.mark.parametrize("line", ["", "{", "[]", '{"v":2,"kind":"fin","debate":"a"}', '{"v":2,"kind":"end"}'])
 def test_a_line_that_is_no_event_is_named_with_its_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_text("\n".join([GOLDEN[0], line, GOLDEN[3]]) + "\n")
-    with pytest.raises(RecordError, match=r"events\.jsonl, line 2: this is no event of version 1 .*; restore the file"):
+    path.write_text("\n".join([GOLDEN[0], line, GOLDEN[4]]) + "\n")
+    with pytest.raises(RecordError, match=r"events\.jsonl, line 2: this is not an event of version 2 .*; restore"):
         list(read(path))
 
 
-def test_a_log_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"nowhere/events\.jsonl: .*No such file"):
-        Log(tmp_path / "nowhere" / "events.jsonl")
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_log_of_another_version_says_so(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(f'{{"v":{version},"kind":"end","debate":"a"}}\n')
+    with pytest.raises(RecordError, match=rf"another version of Hustings wrote this log \(v={version}, not v=2\)"):
+        list(read(path))
 
 
-def test_an_invalid_answer_is_an_empty_score_in_the_table(tmp_path: Path) -> None:
-    start = Start(
-        debate="racism/x/0002", agents=(Agent(role="default", persona="default", name="A", story="s"),), first=0
+SEAT = Agent(role="default", persona="default", name="A", story="s")
+START = Start(debate="racism/x/0002", agents=(SEAT,), first=0)
+
+
+def answer(iteration: int, value: float | None) -> Survey:
+    return Survey(
+        debate="racism/x/0002",
+        iteration=iteration,
+        agent=0,
+        item="severity",
+        wording=0,
+        value=value,
+        expected=None if value is None else value + 0.25,
+        logprobs=None,
+        mass=None,
+        valid=value is not None,
+        raw="-1" if value is None else "0",
     )
-    answers = [
-        Survey(debate="racism/x/0002", iteration=9, agent=0, score=None, expected=None, valid=False, raw="-1"),
-        Survey(debate="racism/x/0002", iteration=0, agent=0, score=0, expected=0.25, valid=True, raw="0"),
-    ]
-    table = attitudes([start, *answers], "m", "", 5)
+
+
+def test_an_invalid_answer_is_an_empty_score_in_the_table() -> None:
+    table, _, _ = tables([START, answer(9, None), answer(0, 0.0)], "m", "", 5)
     assert list(table.columns) == ATTITUDES
     assert table.to_csv(index=False).splitlines()[1:] == [
-        "racism,x,2,0,default,default,0,0,0.25,True,m,,5",
-        "racism,x,2,0,default,default,9,,,False,m,,5",
+        "racism,x,2,0,default,default,0,severity,0,0.0,0.25,,True,0,m,,5",
+        "racism,x,2,0,default,default,9,severity,0,,,,False,-1,m,,5",
     ]
 
 
-def test_a_table_of_nothing_has_its_columns() -> None:
-    assert attitudes([], "m", "", 1).to_csv(index=False).strip() == ",".join(ATTITUDES)
+def test_replies_and_agents_are_tables_too() -> None:
+    said = Reply(debate="racism/x/0002", iteration=1, agent=0, text="a, b", full="a, b c", tokens=3, finish="length")
+    _, replies, agents = tables([START, said], "m", "", 5)
+    assert replies.to_csv(index=False).splitlines() == [
+        ",".join(REPLIES),
+        'racism,x,2,0,default,default,A,1,"a, b","a, b c",3,length',
+    ]
+    assert agents.to_csv(index=False).splitlines() == [
+        ",".join(AGENTS),
+        "racism,x,2,0,default,default,A,s,True,0,all,,round_robin,none,",
+    ]
+
+
+def test_tables_of_nothing_have_their_columns() -> None:
+    for table, columns in zip(tables([], "m", "", 1), (ATTITUDES, REPLIES, AGENTS), strict=True):
+        assert table.to_csv(index=False).strip() == ",".join(columns)
 
 
 @given(events)
@@ -164,3 +229,16 @@ def test_a_line_is_one_json_object_with_its_version_first(event: Event) -> None:
     line = event.model_dump_json()
     assert "\n" not in line
     assert next(iter(json.loads(line))) == "v"
+
+
+def test_logs_that_were_half_merged_are_merged_without_loss_or_repetition(tmp_path: Path) -> None:
+    events = [START, *(answer(place, 1.0) for place in range(20)), End(debate="racism/x/0002")]
+    main, first, second = (tmp_path / name for name in ("events.jsonl", "events.rank0.jsonl", "events.rank1.jsonl"))
+    write(main, events[:15])
+    write(first, events[:11])
+    write(second, events[11:])
+    for path in (main, second):
+        path.write_text(path.read_text() + '{"v":2,"ki')
+    merge(main, [first, second])
+    assert list(read(main)) == events
+    assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl"]

@@ -159,8 +159,7 @@ class Rows:
             line: JSON without a line break.
         """
         if self._out is None:
-            if not self.artifact.growing:
-                self.artifact.grow()
+            self.artifact.grow()
             self._out = JsonLines(self.path)
         self._out.append(line)
 

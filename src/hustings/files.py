@@ -3,11 +3,16 @@
 It does not know what is in them.
 """
 
+import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hustings.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -28,11 +33,13 @@ def write_atomically(path: Path, text: str) -> None:
         ) from error
 
 
-def link(target: Path, at: Path) -> None:
-    """Put a relative symbolic link to `target` at `at`, in place of what was there."""
-    part = at.with_name(f".{at.name}.{os.getpid()}")
-    part.symlink_to(os.path.relpath(target.resolve(), at.parent.resolve()))
-    part.replace(at)
+def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Put a table into a CSV file. All text is quoted: a model's may contain any kind of line break.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    write_atomically(path, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -1,6 +1,6 @@
-"""Hugging Face models as engine, training and evaluation share them: loading, quantizing, devices, chat templates, tokens.
+"""What engines, training and evaluation share of Hugging Face: loading, quantizing, devices, chat templates, tokens.
 
-It does not know what is done with a model.
+It does not know what a model is used for.
 """
 
 import logging
@@ -15,31 +15,31 @@ Tokens = tuple[int, ...]
 
 
 def device_of(wanted: str, key: str) -> str:
-    """`cuda` or `cpu`, whichever the setting asks for or this machine has.
+    """The device that a setting asks for, `cuda` or `cpu`; `auto` is `cuda` where there is a GPU.
 
     Args:
         wanted: `auto`, `cpu` or `cuda`.
-        key: dotted key of the setting, for the error.
+        key: dotted key of the setting, for the error message.
 
     Raises:
-        EngineError: `cuda`, and there is no GPU.
+        EngineError: the setting is `cuda` and there is no GPU.
     """
     import torch
 
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise EngineError(f"{key}=cuda: PyTorch finds no GPU here; set {key}=auto or cpu.")
-    return "cuda" if wanted != "cpu" and there else "cpu"
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        raise EngineError(f"{key}=cuda: PyTorch finds no GPU on this machine; set {key}=auto or {key}=cpu.")
+    return "cuda" if wanted != "cpu" and available else "cpu"
 
 
 def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) -> tuple[Any, Any]:
-    """Tokenizer and model of a folder, from safetensors and without code that comes with it.
+    """Load the tokenizer and model of a folder, from safetensors and without running code that comes with them.
 
     Args:
-        dtype: of the weights that are not quantized.
+        dtype: type of the weights that are not quantized.
         device: `cpu`, `cuda` or `cuda:1`.
         quantized: `none`, `8bit` or `4bit`.
-        options: of `from_pretrained`.
+        options: passed to `from_pretrained`.
 
     Raises:
         ModelError: transformers cannot load the model.
@@ -62,16 +62,16 @@ def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) 
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise ModelError(
-            f"{folder}: transformers could not load this model ({first_line(error)}). It loads "
-            "models that it has code for, from safetensors, and never code that comes with a model."
+            f"{folder}: transformers could not load this model ({first_line(error)}). The model must be of an "
+            "architecture that transformers supports, in safetensors files, without code of its own."
         ) from error
     return tokenizer, model
 
 
 def dtype_of(precision: str, device: str) -> Any:
-    """The numbers that a model computes in: `exact` is float32; `fast` is bfloat16 where the device computes in it.
+    """The torch type that a model computes in: `exact` is float32; `fast` is bfloat16 where the device supports it.
 
-    A CPU without such instructions emulates them, far more slowly than it computes in float32.
+    A CPU without bfloat16 instructions emulates them, far more slowly than it computes in float32.
     """
     import torch
 
@@ -80,10 +80,10 @@ def dtype_of(precision: str, device: str) -> Any:
 
 
 def quantization(kind: str, dtype: Any) -> Any:
-    """How bitsandbytes is to load the weights: 8bit, 4bit (nf4), or None for neither."""
+    """The bitsandbytes configuration for `8bit` or `4bit` (nf4) weights; None for `none`."""
     from transformers import BitsAndBytesConfig
 
-    # It would say for every layer and token that LLM.int8() computes in float16.
+    # It warns for every layer and token that LLM.int8() computes in float16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     match kind:
         case "8bit":
@@ -95,30 +95,29 @@ def quantization(kind: str, dtype: Any) -> Any:
 
 
 def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """The model with a PEFT adapter on it."""
-    logging.getLogger("bitsandbytes").setLevel(
-        logging.ERROR
-    )  # PEFT imports it, and it misses kernels that are optional
+    """The model with a PEFT adapter loaded onto it."""
+    # PEFT imports bitsandbytes, which complains about missing optional kernels.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from peft import PeftModel
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a name of transformers that is about to change
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name of transformers
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
 class Chat:
-    """One user turn, as the chat template of a model writes it; a model without one reads it and a blank line.
+    """Formats a single user turn with a model's chat template; a model without one gets the turn and a blank line.
 
-    Templates differ: some refuse a system's or a second user's turn, so there is neither; some write the token that
-    begins a text, some leave it to the tokenizer; some set a space before the answer, some do not.
+    Templates differ: some reject a system turn or a second user turn, so neither is used; some write the token that
+    begins a text, others leave it to the tokenizer; some put a space before the answer, others do not.
 
     Args:
-        render: puts turns (role, content) through the template, with or without the opening of the answer; None when
-            the model has no template.
-        bos: the token that begins a text, as it is written; empty when there is none.
+        render: formats turns (role, content) with the template, with or without the opening of the answer; None if the
+            model has no template.
+        bos: text of the token that begins a text; empty if there is none.
 
     Raises:
-        ModelError: the template does not take a single user's turn.
+        ModelError: the template rejects a single user turn.
     """
 
     def __init__(self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str) -> None:
@@ -129,26 +128,26 @@ class Chat:
         user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
         try:
             opened = render([user], True)
-        except Exception as error:  # a template raises what it likes
+        except Exception as error:  # a template can raise anything
             raise ModelError(
-                f"The model's chat template refuses a single turn of the user ({first_line(error)}); take another "
-                "model, or correct the template that is in its folder or file."
+                f"The model's chat template rejects a single user turn ({first_line(error)}); use another model, or "
+                "correct the template in its folder or file."
             ) from error
         try:
             if render([user, assistant], False).startswith(f"{opened} b"):
                 self._gap = " "
-        except Exception:  # it is not made for conversations
+        except Exception:  # the template does not support conversations
             pass
 
     def text(self, prompt: str, start: str = "") -> str:
-        """What the model reads: the user's turn, and the words that the answer begins with."""
+        """What the model reads: the user turn, and the prefilled start of the answer."""
         if self._render is None:
             return f"{prompt}\n\n{start}"
         opened = self._render([{"role": "user", "content": prompt}], True)
         return f"{opened}{self._gap}{start}" if start else opened
 
-    def begun(self, text: str) -> bool:
-        """Whether a text has the token that begins it, so that the tokenizer must not add another."""
+    def begins(self, text: str) -> bool:
+        """Whether a text already has the token that begins a text, so that the tokenizer must not add another."""
         return bool(self._bos) and text.startswith(self._bos)
 
 
@@ -164,18 +163,21 @@ def chat_of(tokenizer: Any) -> Chat:
 
 
 def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str) -> list[int]:
-    """A user's turn as the model sees it: through the chat template, with the prefilled beginning of the answer."""
+    """The tokens of a user turn, formatted with the chat template, and of the prefilled start of the answer."""
     text = chat.text(prompt, start)
-    return tokenizer(text, add_special_tokens=not chat.begun(text)).input_ids
+    return tokenizer(text, add_special_tokens=not chat.begins(text)).input_ids
 
 
 def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:
-    """The tokens of each option."""
+    """The tokens of each option: the one sequence that the tokenizer itself makes of it."""
     return [tuple(tokenizer(option, add_special_tokens=False).input_ids) for option in options]
 
 
 def continuation(tokenizer: Any, prompt: list[int], tokens: list[int]) -> str:
-    """The text that `tokens` add. SentencePiece drops a leading space unless there is a token before it."""
+    """The text that `tokens` add to a prompt.
+
+    Both are decoded together, as SentencePiece drops the leading space of the first token.
+    """
     before: str = tokenizer.decode(prompt[-1:], skip_special_tokens=True)
     both: str = tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)
     if both.startswith(before):
@@ -184,6 +186,6 @@ def continuation(tokenizer: Any, prompt: list[int], tokens: list[int]) -> str:
 
 
 def ends_of(named: int | list[int] | None, tokenizer: Any) -> set[int]:
-    """The tokens that end an answer: those that the model's generation config names, and the tokenizer's own."""
+    """The tokens that end an answer: those in the model's generation config, and the tokenizer's own."""
     ends = named if isinstance(named, list) else [named]
     return {end for end in (*ends, tokenizer.eos_token_id) if end is not None}

@@ -1,11 +1,14 @@
-"""Adapters merged into their model, as a GGUF file, for engines that run nothing else. It does not know engines."""
+"""Merges an adapter into its model and writes the result as a GGUF file, for engines that cannot load adapters.
+
+It does not know about engines.
+"""
 
 import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from hustings.gguf import export_gguf, exportable
+from hustings.gguf.export import export_gguf, exportable
 from hustings.huggingface import with_adapter
 from hustings.identity import sha256
 from hustings.models import Weights, as_folder, cached, once
@@ -16,13 +19,13 @@ ADAPTER_FILE = "adapter_model.safetensors"
 
 
 def merged(weights: Weights, adapter: Path) -> Weights:
-    """The model with the adapter merged into it, as an F16 GGUF file that is written once and kept in the cache.
+    """The model with the adapter merged into it, as an F16 GGUF file in the cache.
 
     Args:
         adapter: folder of a PEFT adapter.
 
     Raises:
-        ModelError: GGUF, or this export, cannot express the model.
+        ModelError: GGUF, or our export, cannot express the model.
     """
     of = f"{weights.fingerprint} {sha256(adapter / ADAPTER_FILE)}"
     fingerprint = hashlib.sha256(of.encode()).hexdigest()
@@ -35,7 +38,7 @@ def merged(weights: Weights, adapter: Path) -> Weights:
         disable_progress_bar()
         base = as_folder(weights, say)
         exportable(base)
-        say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO, once")
+        say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO (only once)")
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
         whole: Any = with_adapter(model, adapter).merge_and_unload()
         with tempfile.TemporaryDirectory(dir=part.parent) as name:

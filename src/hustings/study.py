@@ -148,14 +148,16 @@ def read_statistics(path: Path) -> "pd.DataFrame":
     return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
 
 
-def load(folder: Path | str) -> Study:
+def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
     """The study in a run's folder, wherever it was copied to.
 
     Args:
         folder: that a run printed as its last line.
+        outcome: what to analyse; None keeps the run's own.
 
     Raises:
-        RecordError: the folder is not a run's, or another version of Hustings made it.
+        RecordError: the folder is not a run's, or another version of Hustings made it, or its answers do not have
+            this outcome.
 
     Example:
         >>> import hustings
@@ -178,7 +180,7 @@ def load(folder: Path | str) -> Study:
                 "run printed as its last line, or run its command again."
             ) from error
         tables.append(table)
-    return Study(folder, manifest, *tables).analysed_as(None)
+    return Study(folder, manifest, *tables).analysed_as(outcome)
 
 
 _MISSING = {name: [""] for name in ("score", "expected", "mass", "full")}

@@ -1,4 +1,4 @@
-"""Two planted runs beside each other: against scipy, under symmetries, and where nothing can be told."""
+"""Two planted runs beside each other: against scipy, under symmetries, and where nothing can be concluded."""
 
 import warnings
 from typing import Any
@@ -7,19 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from test_statistics import LABELS, POLES, planted
+from tables import planted, study_of
 
 from hustings.analysis.comparison import compare
-from hustings.analysis.curves import curve, gaps
-from hustings.analysis.power import power
-
-RUNS = {**LABELS, "baseline": "before", "other": "after"}
+from hustings.analysis.power import Design, power
+from hustings.errors import RecordError, SettingsError
 
 
 def beside(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return compare(one, two, POLES, RUNS, "expected", 1)
+        return compare(study_of(one), study_of(two), ("before", "after"))
 
 
 def of(table: pd.DataFrame, statistic: str, role: str) -> Any:
@@ -57,6 +55,16 @@ def test_runs_without_a_shared_persona_are_independent_samples() -> None:
     assert (mine["ci_low"], mine["ci_high"]) == pytest.approx((between.low, between.high), abs=0.03)
 
 
+def test_sentences_name_both_runs_and_the_direction() -> None:
+    one, two = planted(seed=1), planted(seed=1).assign(persona="other")
+    two["expected"] -= 1.0 + 0.1 * np.random.default_rng(1).normal(size=len(two))
+    sentence = of(beside(one, two), "end", "democrat")["sentence"]
+    assert sentence.startswith("Democrat agents ended 1.0 points [")
+    assert "] lower on racism in after than in before (n = 80 debates, d = " in sentence
+    paired = of(beside(one, two.assign(persona="")), "end", "democrat")["sentence"]
+    assert "(n = 40 pairs of debates, d = " in paired
+
+
 def test_the_other_way_round_is_the_mirror_image() -> None:
     one, two = planted(seed=1), planted(seed=2)
     there, back = beside(one, two), beside(two, one)
@@ -65,7 +73,7 @@ def test_the_other_way_round_is_the_mirror_image() -> None:
     assert there["ci_low"].to_numpy() == pytest.approx(-back["ci_high"].to_numpy(), abs=0.02, nan_ok=True)
 
 
-def test_a_run_against_itself_is_said_to_differ_in_nothing() -> None:
+def test_a_run_against_itself_differs_in_nothing_and_says_so() -> None:
     table = beside(planted(), planted())
     assert table["estimate"].isna().all()
     assert table["sentence"].str.contains("not estimable: every pair of debates gave the same").all()
@@ -81,7 +89,7 @@ def test_what_an_engine_rounds_is_no_spread_to_test_by() -> None:
 
 
 @pytest.mark.parametrize("kind", ["one", "invalid", "no democrat", "only iteration 0", "empty"])
-def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
+def test_what_cannot_be_compared_says_why_and_is_never_a_nan(kind: str) -> None:
     bad = planted(debates=6)
     match kind:
         case "one":
@@ -101,24 +109,36 @@ def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
     assert not table["sentence"].str.contains(r"\bnan\b|None|<NA>|\binf\b", case=False).any()
 
 
-def test_gaps_are_those_of_the_curve() -> None:
-    means = curve(planted(), "expected").set_index(["role", "iteration"])["mean"]
-    humans = {"democrat": {"racism": 55.0}, "republican": {"racism": 14.0}}
-    (row,) = gaps(curve(planted(), "expected"), {"racism": "democrat"}, {"racism": "republican"}, humans).to_dict(
-        "records"
-    )
-    assert row["humans"] == 41.0
-    assert row["start"] == pytest.approx(10 * (means["democrat", 0] - means["republican", 0]))
-    assert row["end"] == pytest.approx(10 * (means["democrat", 9] - means["republican", 9]))
+def test_both_runs_are_analysed_with_the_outcome_of_the_baseline() -> None:
+    one, two = planted(debates=6), planted(debates=6, seed=2)
+    mixed = compare(study_of(one), study_of(two, outcome="score"), ("before", "after"))
+    pd.testing.assert_frame_equal(mixed, beside(one, two))
+    with pytest.raises(RecordError, match="gave no probabilities"):
+        compare(study_of(one), study_of(two.assign(expected=np.nan), outcome="score"), ("before", "after"))
 
 
 def test_power_without_an_effect_is_the_level_of_the_test() -> None:
-    table = power(points=0.0, noise=0.5, spread=0.5, distance=4.5, level=0.05, rounds=3, seed=1)
+    table = power(Design(points=0.0, noise=0.5, spread=0.5, distance=4.5, level=0.05, rounds=3), seed=1)
     assert table["power"].iloc[-1] == pytest.approx(0.05, abs=0.015)
 
 
 def test_power_agrees_with_the_t_test_of_theory() -> None:
-    table = power(points=1.0, noise=1.0, spread=0.0, distance=4.5, level=0.05, rounds=1, seed=1)
+    table = power(Design(points=1.0, noise=1.0, spread=0.0, distance=4.5, level=0.05, rounds=1), seed=1)
     shift = 1.0 * 20**0.5
     theory = stats.nct.sf(stats.t.ppf(0.95, 19), 19, shift)
     assert table.set_index("repetitions")["power"][20] == pytest.approx(theory, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "rule"),
+    [
+        ({"points": 5.0}, "--points 5: this must be at least 0 and less than the distance, 4.5."),
+        ({"noise": -1.0}, "--noise -1: this must be at least 0."),
+        ({"level": 1.0}, "--level 1: this must be at least 0.001 and less than 1."),
+        ({"rounds": 0}, "--rounds 0: this must be at least 1."),
+    ],
+)
+def test_an_impossible_design_is_refused(wrong: dict[str, Any], rule: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Design(**{"points": 1.0, "noise": 0.5, "spread": 0.5, "distance": 4.5, "level": 0.05, "rounds": 3, **wrong})
+    assert str(refused.value) == rule

@@ -1,6 +1,8 @@
-"""Statistics of planted tables: against scipy and statsmodels, under symmetries, and on tables that tell nothing."""
+"""Statistics of planted tables: against scipy and statsmodels, under symmetries, and on tables that say nothing."""
 
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,46 +11,100 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from tables import FLIPPED, POLES, planted, study_of
 
-from hustings.analysis.convergence import at_zero, convergence, crossing, echo, ends, sign_flip, tidy
-from hustings.analysis.dynamics import METHODS, dynamics, mixed_model
-from hustings.analysis.statistics import COLUMNS, holm, statistics
+from hustings.analysis import statistics as registry
+from hustings.analysis.measures import at_zero, ends
+from hustings.analysis.resampling import sign_flip
+from hustings.analysis.statistic import COLUMNS, Row, Statistic, holm
+from hustings.analysis.statistics import all_statistics, get, register, statistics
+from hustings.analysis.statistics.mixed_model import OPTIMIZERS
+from hustings.errors import SettingsError
+from hustings.study import Study
 
-POLES: Any = {("republican", "racism"): "low", ("democrat", "racism"): "high"}
-FLIPPED: Any = {("republican", "racism"): "high", ("democrat", "racism"): "low"}
-LABELS = {"republican": "Republican", "democrat": "Democrat", "default": "Default"}
 NUMBERS = ["estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm"]
+PULLS = ["alpha", "beta", "kappa"]
+RING = {"republican": 0.0, "democrat": 4.0, "republican2": 6.0, "democrat2": 10.0, "default": 5.0}
+"""Five speakers, whose neighbours are not like the others."""
 
 
-def planted(debates: int = 40, noise: float = 0.3, seed: int = 1, pulls: Any = (0.1, 0.2, 0.05)) -> pd.DataFrame:
-    """A Republican, a Democrat and a Default on racism, 3 rounds, with known alpha, beta, kappa."""
-    alpha, beta, kappa = pulls
-    rng = np.random.default_rng(seed)
-    roles = ["republican", "democrat", "default"]
-    first = np.array([2.0, 9.0, 6.0]) + np.array([0.5, 0.5, 0.0]) * rng.normal(size=(debates, 3))
-    a, rows = first, []
-    for t in range(4):
-        rows += [("racism", d, i, roles[i], 3 * t, a[d, i]) for d in range(debates) for i in range(3)]
-        others = (a.sum(axis=1, keepdims=True) - a) / 2
-        a = a + beta * (6 - a) + alpha * (others - a) + kappa * (first - a) + noise * rng.normal(size=a.shape)
-    table = pd.DataFrame(rows, columns=["topic", "repetition", "agent", "role", "iteration", "expected"])
-    table["score"] = table["expected"].round().clip(0, 10).astype("Int64")
-    return table.assign(valid=True, composition="x", persona="", model="planted", adapter="", seed=1)
-
-
-def all_of(table: pd.DataFrame, poles: Any = POLES) -> pd.DataFrame:
-    return statistics(table, poles, LABELS, "expected", 1)
+def of(table: pd.DataFrame, *names: str, poles: Any = POLES, **options: Any) -> pd.DataFrame:
+    """The statistics of a table, all of them unless some are named."""
+    return statistics(study_of(table, poles, **options), names or None)
 
 
 def one(table: pd.DataFrame, statistic: str, role: str = "") -> Any:
     return table[(table["statistic"] == statistic) & (table["role"] == role)].iloc[0]
 
 
+def test_every_statistic_is_found_in_the_order_of_the_table() -> None:
+    names = ["convergence", "echo", "crossing", *PULLS, "mixed_slope", "mixed_slope_difference", "bias", "diversity",
+             "invalid"]  # fmt: skip
+    assert [statistic.name for statistic in all_statistics()] == names
+    assert [name for name in names if get(name).family == "tests"] == ["convergence", "echo", *PULLS]
+    assert all(get(name).about.endswith("?") for name in names)
+    assert list(dict.fromkeys(of(planted(debates=3))["statistic"])) == names
+
+
+def test_an_unknown_statistic_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(SettingsError, match=r"statistic drift: there is no such statistic; there is convergence, echo"):
+        of(planted(debates=2), "drift")
+
+
+def test_chosen_statistics_are_the_rows_of_the_whole_table_and_adjusted_among_themselves() -> None:
+    whole, some = of(planted(debates=12)), of(planted(debates=12), "kappa", "echo")
+    same = [column for column in COLUMNS if column not in ("p_holm", "sentence")]
+    expected = whole[whole["statistic"].isin(["kappa", "echo"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some[same], expected[same])
+    pd.testing.assert_series_equal(some["p_holm"], holm(some["p"]), check_names=False)
+
+
+@pytest.fixture
+def registered() -> Iterator[Statistic]:
+    """A statistic from outside of the package, with its own family."""
+
+    def count(study: Study) -> Iterator[Row]:
+        for topic, mine in study.agents.groupby("topic"):
+            yield Row("debates", str(topic), "", mine["repetition"].nunique(), "counted", estimate=1.0, p=0.01)
+        yield Row("debates", "gun_violence", "", 0, "counted", "nobody debated it")
+
+    statistic = Statistic(
+        name="debates",
+        title="number of debates",
+        about="How many debates are there on each topic?",
+        function=count,
+        sentence=lambda row, labels: f"There are {row.n} debates on {labels[row.topic]}",
+        family="mine",
+    )
+    register(statistic)
+    yield statistic
+    registry._registered.clear()
+
+
+def test_a_statistic_from_elsewhere_is_in_the_table_and_its_family_is_its_own(registered: Statistic) -> None:
+    whole = of(planted(debates=6))
+    mine = whole[whole["statistic"] == "debates"]
+    assert mine["sentence"].tolist() == [
+        "There are 6 debates on racism.",
+        "Number of debates on gun violence is not estimable: nobody debated it.",
+    ]
+    assert mine["p_holm"].iloc[0] == 0.01
+    register(replace(registered, about="How many?"))
+    assert get("debates").about == "How many?"
+    registry._registered.clear()
+    pd.testing.assert_frame_equal(whole[whole["statistic"] != "debates"], of(planted(debates=6)))
+
+
+def test_a_statistic_cannot_take_the_name_of_a_shipped_one(registered: Statistic) -> None:
+    with pytest.raises(SettingsError, match="statistic echo: Hustings already has a statistic of this name"):
+        register(replace(registered, name="echo"))
+
+
 def test_convergence_agrees_with_scipy() -> None:
     table = planted()
     table.loc[table["role"] == "default", "expected"] += np.random.default_rng(3).normal(size=160)
-    mine = one(convergence(table, POLES, "expected", 1), "convergence", "democrat")
-    clean = tidy(table, "expected")
+    mine = one(of(table, "convergence"), "convergence", "democrat")
+    clean = study_of(table).answers
     pairs, own = ends(clean, "racism", "democrat", 9), at_zero(clean, "racism").to_numpy()
     first, last = pairs["first"].to_numpy(), pairs["last"].to_numpy()
 
@@ -82,8 +138,8 @@ def test_the_mixed_model_is_that_of_statsmodels_by_hand() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         formula = "expected ~ iteration * C(role, Treatment('default'))"
-        fit = mixedlm(formula, table, groups=table["repetition"], re_formula="~iteration").fit(method=METHODS)
-    mine = mixed_model(table, "expected", 1)
+        fit = mixedlm(formula, table, groups=table["repetition"], re_formula="~iteration").fit(method=OPTIMIZERS)
+    mine = of(table, "mixed_slope", "mixed_slope_difference")
     term = next(name for name in fit.params.index if "iteration" in name and "republican" in name)
     assert one(mine, "mixed_slope", "default")["estimate"] == pytest.approx(fit.params["iteration"], abs=1e-4)
     difference = one(mine, "mixed_slope_difference", "republican")
@@ -92,26 +148,62 @@ def test_the_mixed_model_is_that_of_statsmodels_by_hand() -> None:
 
 
 def test_planted_dynamics_are_recovered() -> None:
-    table = dynamics(planted(debates=200, noise=0.1), "expected")
+    table = of(planted(debates=200, noise=0.1), *PULLS)
     for name, truth in (("alpha", 0.1), ("beta", 0.2), ("kappa", 0.05)):
         found = one(table, name)
         assert found["estimate"] == pytest.approx(truth, abs=0.03)
         assert found["ci_low"] < found["estimate"] < found["ci_high"]
 
 
+def neighbours(speakers: int) -> dict[int, str]:
+    """Whom each speaker of a ring hears, as in agents.csv."""
+    return {agent: f"{(agent - 1) % speakers} {(agent + 1) % speakers}" for agent in range(speakers)}
+
+
+def test_social_pull_is_towards_those_whom_an_agent_hears() -> None:
+    hears = np.zeros((5, 5))
+    for agent, others in neighbours(5).items():
+        hears[agent, [int(other) for other in others.split()]] = 1
+    table = planted(debates=200, noise=0.1, pulls=(0.2, 0.1, 0.05), first=RING, hears=hears)
+    table.loc[(table["role"] == "default") & (table["iteration"] == 0), "expected"] = 6.0
+    for name, truth in (("alpha", 0.2), ("beta", 0.1), ("kappa", 0.05)):
+        ring = one(of(table, name, hears=neighbours(5)), name)
+        assert ring["estimate"] == pytest.approx(truth, abs=0.03)
+    everybody = one(of(table, "alpha"), "alpha")
+    assert abs(everybody["estimate"] - 0.2) > 0.05
+    assert not everybody["ci_low"] < 0.2 < everybody["ci_high"]
+
+
+def test_hearing_every_other_position_is_hearing_all() -> None:
+    table = planted(debates=12)
+    named = of(table, hears={0: "1 2", 1: "0 2", 2: "0 1"})
+    pd.testing.assert_frame_equal(named, of(table), rtol=1e-9)
+
+
+def test_an_agent_that_hears_nobody_is_left_out_of_the_pulls_and_the_remark_says_so() -> None:
+    table = planted(debates=30)
+    deaf = of(table, *PULLS, hears={0: ""})
+    assert deaf["sentence"].str.endswith("; agents that hear nobody are left out.").all()
+    changed = table.copy()
+    changed.loc[(table["agent"] == 0) & (table["iteration"] == 9), "expected"] += 1.0  # moves none of the others
+    pd.testing.assert_frame_equal(deaf, of(changed, *PULLS, hears={0: ""}))
+    nobody = of(table, *PULLS, hears={0: "", 1: "", 2: ""})
+    assert nobody["sentence"].str.contains("not estimable: no agent hears another").all()
+
+
 def test_pulls_that_explain_every_move_have_no_interval_of_zero_width() -> None:
     table = planted(debates=8)
     table["expected"] = np.where(table["iteration"] > 0, 1.0, 1.0 + (table["repetition"] % 3) * (table["agent"] < 2))
-    told = dynamics(table, "expected")
-    assert told["remark"].str.contains("whichever debate is left out").any()
-    assert not ((told["ci_high"] - told["ci_low"]) < 1e-9).any()
-    assert told.loc[told["estimate"].isna(), "remark"].all()
+    found = of(table, *PULLS)
+    assert found["sentence"].str.contains("whichever debate is left out").any()
+    assert not ((found["ci_high"] - found["ci_low"]) < 1e-9).any()
+    assert found.loc[found["estimate"].isna(), "sentence"].str.contains("not estimable: ").all()
 
 
 def test_pulls_are_least_squares_with_a_jackknife_over_debates() -> None:
     import statsmodels.api as sm
 
-    clean = tidy(planted(), "expected")
+    clean = study_of(planted()).answers
     a = (
         clean.pivot_table(index=["repetition", "agent"], columns="iteration", values="value")
         .to_numpy()
@@ -125,7 +217,7 @@ def test_pulls_are_least_squares_with_a_jackknife_over_debates() -> None:
     kept = [np.arange(40) != d for d in range(40)]
     without = np.array([sm.OLS(y[one].ravel(), x[one].reshape(-1, 3)).fit().params for one in kept])
     half = stats.t.ppf(0.975, 39) * (39 / 40 * ((without - whole) ** 2).sum(axis=0)) ** 0.5
-    table = dynamics(planted(), "expected")
+    table = of(planted(), *PULLS)
     for place, name in enumerate(("beta", "alpha", "kappa")):
         mine = one(table, name)
         assert mine["estimate"] == pytest.approx(whole[place])
@@ -136,7 +228,7 @@ def test_pulls_are_least_squares_with_a_jackknife_over_debates() -> None:
 
 def test_topics_may_have_unequal_numbers_of_debates() -> None:
     more = planted(debates=12).assign(topic="gun_violence")
-    table = statistics(pd.concat([planted(debates=5), more]), POLES, LABELS, "expected", 1)
+    table = of(pd.concat([planted(debates=5), more]))
     moved = table[(table["statistic"] == "convergence") & (table["role"] == "democrat")]
     assert dict(zip(moved["topic"], moved["n"], strict=True)) == {"gun_violence": 12, "racism": 5}
     assert table.loc[table["statistic"] == "beta", "n"].tolist() == [12, 5, 17]
@@ -145,7 +237,7 @@ def test_topics_may_have_unequal_numbers_of_debates() -> None:
 def test_crossing_counts_debates_that_end_beyond_the_line() -> None:
     table = planted(debates=4, noise=0.0)
     table.loc[(table["repetition"] == 0) & (table["role"] == "republican") & (table["iteration"] == 9), "expected"] = 9
-    found = one(crossing(table, POLES, "expected"), "crossing", "republican")
+    found = one(of(table, "crossing"), "crossing", "republican")
     assert (found["n"], found["estimate"]) == (4, 0.25)
 
 
@@ -153,18 +245,35 @@ def test_holm_is_holm() -> None:
     assert holm(pd.Series([0.01, np.nan, 0.04, 0.03])).fillna(-1).tolist() == pytest.approx([0.03, -1, 0.06, 0.06])
 
 
+def two_items(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as answers to two items, one point below and one above it."""
+    return pd.concat([table.assign(item=name, expected=table["expected"] + by) for name, by in (("a", -1), ("b", 1))])
+
+
+def test_an_attitude_is_the_mean_of_its_items_and_missing_unless_all_are_valid() -> None:
+    table = planted(debates=12)
+    both = two_items(table)
+    pd.testing.assert_frame_equal(of(both, items=("a", "b")), of(table), rtol=1e-9)
+    last = (both["repetition"] < 3) & (both["agent"] == 1) & (both["iteration"] == 9)
+    half = both.assign(valid=~(last & (both["item"] == "b")))
+    half["expected"] = half["expected"].where(half["valid"])
+    found = of(half, items=("a", "b"))
+    assert one(found, "convergence", "democrat")["n"] == 9
+    assert one(found, "invalid", "democrat")["estimate"] == pytest.approx(3 / (12 * 4 * 2))
+
+
 @pytest.fixture(scope="module")
 def twelve() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Twelve debates and their statistics."""
     table = planted(debates=12)
-    return table, all_of(table)
+    return table, of(table)
 
 
 @settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_shuffling_rows_changes_nothing(twelve: tuple[pd.DataFrame, pd.DataFrame], seed: int) -> None:
     table, statistics_of_it = twelve
-    pd.testing.assert_frame_equal(statistics_of_it, all_of(table.sample(frac=1, random_state=seed)))
+    pd.testing.assert_frame_equal(statistics_of_it, of(table.sample(frac=1, random_state=seed)))
 
 
 @settings(max_examples=5)
@@ -172,14 +281,9 @@ def test_shuffling_rows_changes_nothing(twelve: tuple[pd.DataFrame, pd.DataFrame
 def test_swapping_the_ends_of_the_scale_mirrors_every_result(seed: int) -> None:
     table = planted(debates=12, seed=seed)
     swapped = table.assign(expected=10 - table["expected"])
-    for name, there, back in (
-        ("c", convergence(table, POLES, "expected", 1), convergence(swapped, FLIPPED, "expected", 1)),
-        ("e", echo(table, POLES, "expected", 1), echo(swapped, FLIPPED, "expected", 1)),
-        ("x", crossing(table, POLES, "expected"), crossing(swapped, FLIPPED, "expected")),
-        ("d", dynamics(table, "expected"), dynamics(swapped, "expected")),
-    ):
-        assert name
-        pd.testing.assert_frame_equal(there, back, rtol=1e-6, atol=1e-8)
+    names = ("convergence", "echo", "crossing", *PULLS)
+    there, back = of(table, *names), of(swapped, *names, poles=FLIPPED)
+    pd.testing.assert_frame_equal(there, back, rtol=1e-6, atol=1e-8)
 
 
 @settings(max_examples=5)
@@ -187,9 +291,7 @@ def test_swapping_the_ends_of_the_scale_mirrors_every_result(seed: int) -> None:
 def test_a_constant_on_all_scores_leaves_convergence_unchanged(constant: float) -> None:
     table = planted(debates=12)
     moved = table.assign(expected=table["expected"] + constant)
-    pd.testing.assert_frame_equal(
-        convergence(table, POLES, "expected", 1), convergence(moved, POLES, "expected", 1), rtol=1e-6, atol=1e-8
-    )
+    pd.testing.assert_frame_equal(of(table, "convergence"), of(moved, "convergence"), rtol=1e-6, atol=1e-8)
 
 
 def bad(kind: str) -> pd.DataFrame:
@@ -217,8 +319,8 @@ KINDS = ["one debate", "invalid", "constant", "no default", "no democrat", "only
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
-    table = all_of(bad(kind))
+def test_what_cannot_be_estimated_says_why_and_is_never_a_nan(kind: str) -> None:
+    table = of(bad(kind))
     assert list(table.columns) == COLUMNS
     said = table["sentence"].str.contains("not estimable: ")
     assert (table["estimate"].isna() == said).all()
@@ -232,10 +334,10 @@ def test_bad_input_is_said_and_never_a_nan(kind: str) -> None:
 def test_debates_cut_short_are_dropped_and_n_says_so() -> None:
     table = planted(debates=12)
     table = table[(table["repetition"] < 8) | (table["iteration"] < 9)]
-    assert one(all_of(table), "convergence", "democrat")["n"] == 8
+    assert one(of(table), "convergence", "democrat")["n"] == 8
 
 
 def test_a_mixture_of_runs_is_refused() -> None:
     table = planted(debates=2)
     with pytest.raises(ValueError, match="model"):
-        all_of(pd.concat([table, table.assign(model="other")]))
+        of(pd.concat([table, table.assign(model="other")]))

@@ -1,13 +1,20 @@
 """From an engine's answer to a score, and never to a guess."""
 
 import math
+from typing import Any
 
 import pytest
+from helpers import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hustings.debate.survey import OPTIONS, parse, read
-from hustings.engine.base import Score, disjoint
+from hustings.debate.instrument import Instrument, parse
+from hustings.engine.base import Score
+from hustings.engine.options import disjoint
+from hustings.errors import SettingsError
+from hustings.settings import InstrumentSettings
+
+OPTIONS = tuple(map(str, range(11)))
 
 ANSWERS = {
     "": None,
@@ -72,17 +79,25 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("text", "score"), ANSWERS.items(), ids=[repr(text) for text in ANSWERS])
 def test_an_answer_in_words_is_a_number_or_missing(text: str, score: int | None) -> None:
-    assert parse(text) == score
+    assert parse(text, OPTIONS) == score
 
 
 @given(st.text())
 def test_no_text_makes_parsing_fail_or_leave_the_scale(text: str) -> None:
-    assert parse(text) in {None, *range(11)}
+    assert parse(text, OPTIONS) in {None, *range(11)}
 
 
 @given(st.integers(0, 10), st.sampled_from(["{}", "I'd say {}.", "{}/10", "{} out of 10", "From 0 to 10: {}"]))
 def test_every_number_of_the_scale_can_be_said_in_every_way(score: int, way: str) -> None:
-    assert parse(way.format(score)) == score
+    assert parse(way.format(score), OPTIONS) == score
+
+
+def paper(scale: str = "normal") -> Instrument:
+    return Instrument(settings().instrument, scale)  # type: ignore[arg-type]
+
+
+def read(answer: Score, scale: str = "normal") -> Any:
+    return paper(scale).read("severity", answer)
 
 
 def score_of(**probabilities: float) -> Score:
@@ -93,7 +108,7 @@ def score_of(**probabilities: float) -> Score:
 
 def test_log_probabilities_give_the_likeliest_option_and_the_mean() -> None:
     reading = read(score_of(p2=0.1, p3=0.6, p10=0.3), "normal")
-    assert (reading.score, reading.raw) == (3, "3")
+    assert (reading.value, reading.raw) == (3, "3")
     assert reading.expected == pytest.approx(0.2 + 1.8 + 3.0, abs=1e-6)
 
 
@@ -105,19 +120,19 @@ def test_the_mean_is_taken_under_renormalised_probabilities() -> None:
 def test_a_reversed_scale_turns_score_and_mean_but_not_the_raw_answer() -> None:
     answer = score_of(p2=0.1, p3=0.6, p10=0.3)
     normal, turned = read(answer, "normal"), read(answer, "reversed")
-    assert (turned.score, turned.raw) == (7, "3")
+    assert (turned.value, turned.raw) == (7, "3")
     assert turned.expected == pytest.approx(10 - (normal.expected or 0))
 
 
 def test_without_log_probabilities_the_text_is_parsed_and_there_is_no_mean() -> None:
     reading = read(Score(None, "I'd say 8/10.", 1, 5), "reversed")
-    assert (reading.score, reading.expected, reading.raw) == (2, None, "I'd say 8/10.")
+    assert (reading.value, reading.expected, reading.raw) == (2, None, "I'd say 8/10.")
 
 
 @pytest.mark.parametrize("scale", ["normal", "reversed"])
 def test_an_answer_without_a_number_stays_missing_on_either_scale(scale: str) -> None:
-    reading = read(Score(None, "As an AI I have no opinion.", 1, 5), scale)  # type: ignore[arg-type]
-    assert (reading.score, reading.expected, reading.raw) == (None, None, "As an AI I have no opinion.")
+    reading = read(Score(None, "As an AI I have no opinion.", 1, 5), scale)
+    assert (reading.value, reading.expected, reading.raw) == (None, None, "As an AI I have no opinion.")
 
 
 def test_ten_can_win_over_the_one_that_it_begins_with() -> None:
@@ -136,3 +151,100 @@ def test_one_and_ten_share_what_one_had_before(raw: float, share: float) -> None
 def test_options_that_begin_no_other_keep_their_probability() -> None:
     logprobs = {(place,): -float(place + 1) for place in range(11)}
     assert disjoint(logprobs, logprobs) == pytest.approx([-float(place + 1) for place in range(11)])
+
+
+def test_the_probability_that_the_answer_is_an_option_is_kept_beside_all_log_probabilities() -> None:
+    reading = read(score_of(p2=0.1, p3=0.5, p10=0.2))
+    assert reading.mass == pytest.approx(0.8, abs=1e-6)
+    assert reading.logprobs is not None and len(reading.logprobs) == 11
+    assert [math.exp(reading.logprobs[place] or 0) for place in (2, 3, 10)] == pytest.approx([0.1, 0.5, 0.2], abs=1e-5)
+
+
+def test_an_option_too_improbable_to_be_listed_is_empty_and_counts_as_impossible() -> None:
+    logprobs = tuple(math.log(0.5) if option in ("4", "6") else -math.inf for option in OPTIONS)
+    reading = read(Score(logprobs, "4", 1, 1))
+    assert (reading.value, reading.expected, reading.mass) == (4, pytest.approx(5.0), pytest.approx(1.0))
+    assert reading.logprobs is not None
+    assert [place for place, it in enumerate(reading.logprobs) if it is not None] == [4, 6]
+
+
+AGREE = ("Strongly disagree", "Disagree", "Neither", "Agree", "Strongly agree")
+
+
+def two_items() -> InstrumentSettings:
+    item = {
+        "wordings": {"any": ["{{ topic | capitalize }} is a problem. {{ options | join(', ') }}?"]},
+        "options": list(AGREE),
+        "values": [1, 2, 3, 4, 5],
+        "direction": "normal",
+        "parcel": 1,
+    }
+    turned = {**item, "direction": "reversed", "wordings": {"any": ["First.", "Second."], "racism": ["Third."]}}
+    return InstrumentSettings.model_validate({"name": "two", "items": {"plain": item, "turned": turned}})
+
+
+WORDS = {
+    "Agree": 3,
+    "disagree.": 1,
+    "I strongly agree!": 4,
+    "STRONGLY DISAGREE": 0,
+    "I neither know nor care": 2,
+    "I agree, or strongly agree": None,
+    "I disagreed with him once": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize(("text", "place"), WORDS.items(), ids=[repr(text) for text in WORDS])
+def test_among_options_in_words_the_answer_is_the_one_that_is_named(text: str, place: int | None) -> None:
+    assert parse(text, AGREE) == place
+
+
+@pytest.mark.parametrize(
+    ("item", "scale", "value"),
+    [("plain", "normal", 2), ("turned", "normal", 4), ("plain", "reversed", 4), ("turned", "reversed", 2)],
+)
+def test_a_reverse_keyed_item_and_a_reversed_scale_count_from_the_other_end(
+    item: str, scale: Any, value: float
+) -> None:
+    instrument = Instrument(two_items(), scale)
+    assert instrument.read(item, Score(None, "Disagree", 1, 1)).value == value
+    logprobs = tuple(math.log(share) for share in (0.1, 0.6, 0.1, 0.1, 0.1))
+    low = instrument.read(item, Score(logprobs, "Disagree", 1, 1))
+    assert (low.value, low.expected) == (value, pytest.approx(2.5 if value == 2 else 3.5))
+
+
+def test_an_item_has_one_wording_on_an_occasion_and_the_topics_own_before_any() -> None:
+    instrument, topic = Instrument(two_items(), "normal"), settings("topic=racism").topics["racism"]
+    chosen = {instrument.wording("turned", "guns", 1, f"guns/x/{n:04d}", 0, 0) for n in range(40)}
+    assert chosen == {0, 1}
+    assert instrument.wording("turned", "guns", 1, "d", 3, 0) == instrument.wording("turned", "guns", 1, "d", 3, 0)
+    assert instrument.wording("turned", "racism", 1, "d", 3, 0) == 0
+    assert instrument.question("turned", 0, "racism", topic) == "Third."
+    assert instrument.question("turned", 1, "guns", topic) == "Second."
+    asked = instrument.question("plain", 0, "racism", topic)
+    assert asked == "Racism is a problem. Strongly disagree, Disagree, Neither, Agree, Strongly agree?"
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "values": ({"values": [1, 2]}, "one value for each of the 5 options"),
+    "twice": ({"options": ["A", "A", "B", "C", "D"]}, "each option may appear only once"),
+    "falling": ({"values": [5, 4, 3, 2, 1]}, "values must ascend"),
+    "scales": ({"values": [0, 2, 4, 6, 8]}, "every item must run over one scale"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_instrument_that_measures_nothing_is_refused(case: str) -> None:
+    change, said = BROKEN[case]
+    plain = two_items().model_dump(mode="json")
+    plain["items"]["plain"] |= change
+    with pytest.raises(ValueError, match=said):
+        InstrumentSettings.model_validate(plain)
+
+
+def test_a_wording_that_does_not_compile_is_named() -> None:
+    plain = two_items().model_dump(mode="json")
+    plain["items"]["plain"]["wordings"]["any"] = ["{{ topic }"]
+    with pytest.raises(SettingsError, match=r"^instrument\.items\.plain\.wordings\.any: this Jinja template does not"):
+        Instrument(InstrumentSettings.model_validate(plain), "normal")

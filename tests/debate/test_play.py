@@ -5,15 +5,26 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from helpers import CONF, Event, Recorder, Scripted, planted, play_all, settings, starts_of
+from helpers import CONF, Recorder, Scripted, planted, play_all, settings, starts_of
 
 from hustings.debate.play import clean
 from hustings.engine.base import Answer, Completion, Request, Score
-from hustings.records import End, Reply, Start, Survey
+from hustings.errors import SettingsError
+from hustings.records import End, Event, Reply, Start, Survey
 from hustings.settings import SimulateSettings
 
 SMALL = ("repetitions=2", "engine.concurrency=3")
 US = [path.stem for path in sorted((CONF / "composition").glob("*.yaml")) if not path.stem.startswith("uk")]
+ITEM = (
+    "{wordings: {any: ['How big a problem is it? Answer with one number from {{ options | first }} up.']}, "
+    "options: ['1','2','3','4','5'], values: [0,2.5,5,7.5,10], direction: DIRECTION, parcel: 1}"
+)
+TWO_ITEMS = (
+    "~instrument.items.severity",
+    f"+instrument.items.plain={ITEM.replace('DIRECTION', 'normal')}",
+    f"+instrument.items.turned={ITEM.replace('DIRECTION', 'reversed')}",
+)
+"""An instrument of two items with five options, one of them reverse-keyed."""
 CASES: dict[str, tuple[str, ...]] = {
     **{name: (f"composition={name}", "topic=all") for name in US},
     **{
@@ -29,6 +40,13 @@ CASES: dict[str, tuple[str, ...]] = {
     "silent with an observer": ("silent=true", "topic=racism", "composition=rep_dem"),
     "reversed scale": ("prompt=reversed_scale", "topic=racism"),
     "conversation": ("prompt=conversation", "topic=racism"),
+    "ring of five": (
+        "topology=ring",
+        "composition.roles=[republican,democrat,republican,democrat,default]",
+        "topic=racism",
+    ),
+    "reminded": ("mitigation=reminder", "topic=racism"),
+    "two items": ("topic=racism", *TWO_ITEMS),
 }
 
 
@@ -51,18 +69,18 @@ def played(request: pytest.FixtureRequest) -> Played:
 
 
 def test_survey_questions_and_answers_never_reach_a_prompt_but_the_one_that_asks(played: Played) -> None:
-    questions = [topic.question for topic in played.of.topics.values()]
+    questions = ["How big a problem is it?", *(topic.question for topic in played.of.topics.values())]
     for request in played.engine.asked:
         count = sum(request.prompt.count(question) for question in questions)
         assert count == (request.turn.purpose == "survey")
-        assert request.prompt.count("Answer with one number") == count
+        assert request.prompt.count("Answer with one number") == (request.turn.purpose == "survey")
 
 
 def test_no_prompt_depends_on_what_was_answered_to_any_survey(played: Played) -> None:
     inner = planted(played.of)
 
     def answer(request: Request) -> Answer:
-        return Score(None, "The number is 10.", 1, 1) if request.options else inner.complete([request])[0]
+        return Score(None, request.options[-1], 1, 1) if request.options else inner.complete([request])[0]
 
     engine = Recorder(Scripted(answer))
     play_all(played.of, engine)
@@ -78,16 +96,24 @@ def test_a_prompt_has_the_story_of_its_own_agent_and_nobody_elses(played: Played
         assert [story for story in others if story in request.prompt] == []
 
 
-def test_a_prompt_has_what_was_said_before_it_in_order_and_nothing_else(played: Played) -> None:
-    said: dict[str, list[str]] = defaultdict(list)
+def test_a_prompt_has_what_its_agent_heard_before_it_in_order_and_nothing_else(played: Played) -> None:
+    said: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for event in played.events:
         if isinstance(event, Reply):
-            said[event.debate].append(f"{played.starts[event.debate].agents[event.agent].name}: {event.text}")
+            name = played.starts[event.debate].agents[event.agent].name
+            said[event.debate].append((event.agent, f"{name}: {event.text}"))
     for request in played.engine.asked:
-        lines = said[request.turn.debate][: request.turn.iteration]
+        agent = played.starts[request.turn.debate].agents[request.turn.agent]
+        before = said[request.turn.debate][: request.turn.iteration]
+        lines = [line for place, line in before if agent.hears == "all" or place in {*agent.hears, request.turn.agent}]
         spoken = played.of.silent or not lines
         assert ("\n".join(lines) or "(Nobody has spoken yet.)") in request.prompt
-        assert spoken or sum(line in request.prompt for line in said[request.turn.debate]) == len(set(lines))
+        assert spoken or sum(line in request.prompt for _, line in said[request.turn.debate]) == len(set(lines))
+
+
+def context(prompt: str) -> str:
+    """A prompt without its instruction and what a treatment put before it."""
+    return prompt.rpartition("\n\n")[0].partition("\n\nRemember, ")[0]
 
 
 def test_a_survey_and_the_next_reply_of_an_agent_differ_in_the_instruction_only(played: Played) -> None:
@@ -97,20 +123,20 @@ def test_a_survey_and_the_next_reply_of_an_agent_differ_in_the_instruction_only(
         for it in played.asked("survey")
         if (key := (it.turn.debate, it.turn.agent, it.turn.iteration)) in replies
     ]
-    assert len(pairs) == (0 if played.of.silent else len(played.starts) * played.of.rounds)
+    items = len(played.of.instrument.items)
+    assert len(pairs) == (0 if played.of.silent else len(played.starts) * played.of.rounds * items)
     for one, other in pairs:
-        context = one.rpartition("\n\n")[0]
-        assert other.rpartition("\n\n")[0] == context
-        assert one.startswith(f"{context}\n\n")
-        assert other.startswith(f"{context}\n\n")
+        assert context(one) == context(other)
+        assert one.startswith(f"{context(one)}\n\n")
+        assert other.startswith(f"{context(one)}\n\n")
 
 
 def test_the_context_of_an_agent_only_grows_at_its_end(played: Played) -> None:
     contexts: dict[tuple[str, int], list[tuple[int, str]]] = defaultdict(list)
     for request in played.engine.asked:
-        contexts[request.lane].append((request.turn.iteration, request.prompt.rpartition("\n\n")[0]))
+        contexts[request.lane].append((request.turn.iteration, context(request.prompt)))
     for of_agent in contexts.values():
-        spoken = [context for iteration, context in sorted(of_agent) if iteration > 0]
+        spoken = [text for iteration, text in sorted(of_agent) if iteration > 0 and "Nobody has spoken" not in text]
         assert all(later.startswith(earlier) for earlier, later in pairwise(spoken))
 
 
@@ -125,9 +151,10 @@ def test_each_debate_has_its_replies_in_turn_and_its_surveys_at_each_round_end(p
         replies = [(event.iteration, event.agent) for event in events if isinstance(event, Reply)]
         turns = [(i, (start.first + i - 1) % speakers) for i in range(1, last + 1)]
         assert replies == ([] if played.of.silent else turns)
-        surveys = sorted((event.iteration, event.agent) for event in events if isinstance(event, Survey))
+        surveys = sorted((event.iteration, event.agent, event.item) for event in events if isinstance(event, Survey))
         due = [(i, place) for i in range(0, last + 1, speakers) for place in range(speakers)]
-        assert surveys == sorted([*due, *((0, place) for place in observers)])
+        everybody = [*due, *((0, place) for place in observers)]
+        assert surveys == sorted((*point, item) for point in everybody for item in played.of.instrument.items)
         assert len(events) == len(replies) + len(surveys) + 2
 
 
@@ -141,7 +168,7 @@ def test_every_question_is_asked_once_with_a_seed_of_its_own(played: Played) -> 
 def test_surveys_are_asked_at_temperature_0_and_replies_as_set(played: Played) -> None:
     assert {it.sampling.temperature for it in played.asked("survey")} == {0.0}
     assert {it.sampling.temperature for it in played.asked("reply")} <= {played.of.sampling.temperature}
-    assert {it.options for it in played.asked("survey")} == {tuple(map(str, range(11)))}
+    assert {it.options for it in played.asked("survey")} == {it.options for it in played.of.instrument.items.values()}
 
 
 def test_debates_come_out_the_same_however_many_are_played_at_once() -> None:
@@ -202,8 +229,75 @@ def test_a_reply_in_which_only_others_speak_is_empty() -> None:
 def test_a_refused_survey_is_missing_with_its_words_and_asked_once() -> None:
     engine, events = reply_with("Well.")
     surveys = [event for event in events if isinstance(event, Survey)]
-    assert {(it.score, it.expected, it.valid, it.raw) for it in surveys} == {(None, None, False, "I will not say.")}
+    assert {(it.value, it.expected, it.valid, it.raw) for it in surveys} == {(None, None, False, "I will not say.")}
     assert sum(bool(it.options) for it in engine.asked) == len(surveys) == 5
+
+
+def test_both_items_of_an_instrument_measure_the_attitude_that_was_planted() -> None:
+    of = settings("repetitions=3", "topic=racism", "engine.noise=0", *TWO_ITEMS)
+    surveys = [event for event in play_all(of, planted(of)) if isinstance(event, Survey)]
+    pairs: dict[tuple[str, int, int], dict[str, float | None]] = defaultdict(dict)
+    for event in surveys:
+        pairs[event.debate, event.iteration, event.agent][event.item] = event.expected
+    assert len(pairs) == 3 * 3 * 4
+    for both in pairs.values():
+        assert both["plain"] == pytest.approx(both["turned"], abs=1e-5)
+
+
+def played_with(*overrides: str) -> dict[tuple[str, str, int], str]:
+    """Prompts of one debate by purpose, role and iteration."""
+    played = Played("repetitions=1", "topic=racism", *overrides)
+    return {(it.turn.purpose, it.turn.role, it.turn.iteration): it.prompt for it in played.engine.asked}
+
+
+REMINDED = "Remember, "
+
+
+@pytest.mark.parametrize(
+    ("overrides", "replies", "survey"),
+    [
+        ((), {"republican", "democrat"}, set()),
+        (("treatments.reminder.roles=[democrat]",), {"democrat"}, set()),
+        (("treatments.reminder.scope=survey",), set(), {"republican", "democrat"}),
+        (("treatments.reminder.scope=both",), {"republican", "democrat"}, {"republican", "democrat"}),
+    ],
+)
+def test_a_treatment_is_in_the_prompts_of_its_roles_and_scope_and_in_no_other(
+    overrides: tuple[str, ...], replies: set[str], survey: set[str]
+) -> None:
+    prompts = played_with("mitigation=reminder", *overrides)
+    for purpose, treated in (("reply", replies), ("survey", survey)):
+        assert {role for (kind, role, _), text in prompts.items() if kind == purpose and REMINDED in text} == treated
+    for text in prompts.values():
+        assert text.count(REMINDED) <= 1
+
+
+def test_a_reminder_comes_every_dose_th_round() -> None:
+    prompts = played_with("mitigation=reminder", "treatments.reminder.dose=2", "rounds=4")
+    rounds = {
+        iteration // 3 + 1 for (kind, _, iteration), text in prompts.items() if kind == "reply" and REMINDED in text
+    }
+    assert rounds == {1, 3}
+
+
+def test_treatments_by_words_know_position_and_own_replies_and_stand_where_they_belong() -> None:
+    text = "'[{{ party }}|{{ position }}|{{ topic }}|{{ replies | length }}|{{ iteration }}|{{ round }}|{{ dose }}]'"
+    common = f"kind: prompt, roles: [democrat], scope: replies, text: {text}, dose: 0.5"
+    prompts = played_with(
+        f"+treatments.after={{{common}, place: instruction}}", f"+treatments.before={{{common}, place: story}}"
+    )
+    for (kind, role, iteration), prompt in prompts.items():
+        if kind == "reply" and role == "democrat":
+            said = iteration // 3
+            note = f"[democrat|racism is a very big problem|racism|{said}|{iteration}|{said + 1}|0.5]"
+            story, _, rest = prompt.partition(f"\n\n{note}\n\nYour name is ")
+            assert story.endswith("story is yours alone.")
+            assert f"\n\n{note}\n\n" in rest and rest.rpartition("\n\n")[0].endswith(note)
+
+
+def test_a_treatment_with_an_unknown_variable_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^treatments\.reminder\.text: .*'stanza' is undefined.*it may use dose"):
+        played_with("mitigation=reminder", "treatments.reminder.text='{{ stanza }}'")
 
 
 CLEANED = {

@@ -1,9 +1,11 @@
 """Who speaks when, and when everybody is surveyed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hustings.debate.protocol import iterations, speaker, surveys
+from hustings.debate.protocol import heard, iterations, speaker, surveys
+from hustings.errors import SettingsError
 
 speakers_of = st.integers(2, 8)
 rounds_of = st.integers(1, 12)
@@ -31,3 +33,23 @@ def test_the_order_of_the_first_round_is_kept(speakers: int, rounds: int, data: 
 def test_surveys_are_before_the_first_reply_and_at_the_end_of_each_round(speakers: int, rounds: int) -> None:
     assert list(surveys(rounds, speakers)) == [round_ * speakers for round_ in range(rounds + 1)]
     assert surveys(rounds, speakers)[-1] == iterations(rounds, speakers)
+
+
+@given(speakers_of)
+def test_in_a_round_robin_everybody_hears_all_others(speakers: int) -> None:
+    for place in range(speakers):
+        assert heard("round_robin", place, speakers) == tuple(it for it in range(speakers) if it != place)
+
+
+@given(speakers_of)
+def test_in_a_ring_everybody_hears_its_two_neighbours_and_is_heard_by_them(speakers: int) -> None:
+    hears = [heard("ring", place, speakers) for place in range(speakers)]
+    for place in range(speakers):
+        neighbours = {(place + 1) % speakers, (place - 1) % speakers} - {place}
+        assert {*hears[place]} == neighbours
+        assert all(place in hears[other] for other in hears[place])
+
+
+def test_an_unknown_topology_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SettingsError, match=r"topology\.name=line: there is no such .*; there is round_robin, ring"):
+        heard("line", 0, 3)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hustings.debate import personas
-from hustings.debate.roles import Persona, cast, seating
+from hustings.debate.prompts import Prompts
+from hustings.debate.roles import Persona, Seating, seating
 from hustings.errors import SettingsError
+from hustings.files import read_lines
 from hustings.settings import CompositionSettings, DefaultAgentSettings
 
 
@@ -67,7 +69,7 @@ def test_agents_have_their_own_stories_and_default_agents_neutral_names() -> Non
                (("republican", "Ann"), ("democrat", "Bob"))}  # fmt: skip
     default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim", "Sam"))
     of = composition("republican", "democrat", "default", observers=("default",))
-    agents = cast(of, [3, 3, -1, -1], stories, default)
+    agents = Seating(of, default, "round_robin", dict.fromkeys(of.everybody, "m")).agents([3, 3, -1, -1], stories)
     assert [(agent.name, agent.persona, agent.story, agent.speaks) for agent in agents] == [
         ("Ann", "republican/03", "Ann's story", True),
         ("Bob", "democrat/03", "Bob's story", True),
@@ -95,8 +97,8 @@ def test_every_agent_may_be_the_first_to_speak() -> None:
 def test_personas_written_to_a_file_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "personas.jsonl"
     written = [Persona("democrat", index, f"Zoë{index}", "You are “Zoë”.\nYes.") for index in (4, 0)]
-    path.write_text("".join(map(personas.line, written)), encoding="utf-8")
-    assert personas.load(path) == {"democrat": {4: written[0], 0: written[1]}}
+    path.write_text("".join(f"{personas.line(it)}\n" for it in written), encoding="utf-8")
+    assert personas.of_party("democrat", path, read_lines(path)) == {4: written[0], 0: written[1]}
 
 
 def test_personas_of_the_users_own_are_numbered_by_party_in_their_order(tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_a_line_that_is_no_persona_is_named(tmp_path: Path, line: str, said: str
 
 def test_a_store_s_personas_can_be_given_back_whatever_their_indices(tmp_path: Path) -> None:
     path = tmp_path / "personas.jsonl"
-    path.write_text("".join(personas.line(Persona("democrat", index, f"N{index}", "s")) for index in (17, 3)))
+    path.write_text("".join(personas.line(Persona("democrat", i, f"N{i}", "s")) + "\n" for i in (17, 3)))
     assert [persona.id for persona in personas.load(path, ["democrat"])["democrat"].values()] == [
         "democrat/00",
         "democrat/01",
@@ -152,3 +154,28 @@ def test_a_story_needs_length_the_right_name_and_the_second_person(story: str, f
 
 def test_a_sentence_that_was_cut_off_is_left_out_of_a_story() -> None:
     assert personas.tidy("You are Ann.\n\nYou said “yes.” Then you w") == "You are Ann. You said “yes.”"
+
+
+def test_agents_of_a_ring_know_whom_they_hear_and_everybody_what_it_runs_on() -> None:
+    stories = {"democrat": {i: Persona("democrat", i, f"N{i}", "s") for i in range(4)}}
+    default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim",))
+    of = composition(*["democrat"] * 4, observers=("default",))
+    agents = Seating(of, default, "ring", {"democrat": "m", "default": "n"}).agents([0, 1, 2, 3, -1], stories)
+    assert [agent.hears for agent in agents] == [(1, 3), (0, 2), (1, 3), (0, 2), "all"]
+    assert [agent.runs_on for agent in agents] == ["m"] * 4 + ["n"]
+    three = Seating(composition(*["democrat"] * 3), default, "ring", {"democrat": "m"}).agents([0, 1, 2], stories)
+    assert [agent.hears for agent in three] == ["all"] * 3
+
+
+def writer(*overrides: str) -> personas.Writer:
+    of = settings(*overrides)
+    return personas.Writer(of.society, Prompts(of.prompt), of.personas, of.seed)
+
+
+def test_what_changes_a_story_is_what_its_prompt_says() -> None:
+    tax = "+society.parties.democrat.stances.tax={pole: low, position: taxes are no problem}"
+    plain, more = writer().substance("democrat"), writer(tax).substance("democrat")
+    assert plain != more
+    mute = ("prompt.persona='Write about {{ name }}.'", "prompt.persona_start='You are {{ name }}.'")
+    assert writer(*mute).substance("democrat") == writer(*mute, tax).substance("democrat")
+    assert writer().substance("republican") == writer(tax).substance("republican")

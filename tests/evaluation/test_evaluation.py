@@ -1,4 +1,4 @@
-"""evaluate.py: benchmarks through lm-eval, their local data, the rows of Table 1 and what is made of them."""
+"""The job of evaluate.py: benchmarks through lm-eval, their local data, attitudes, and Table 1."""
 
 import gzip
 import json
@@ -13,13 +13,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers import PUBLISHED, cli, config, hustings
+from conftest import PUBLISHED, cli, config, hustings
 from tiny import tiny_model
 
-from hustings import models
-from hustings.errors import BenchmarkError, EngineError, SettingsError
-from hustings.evaluation import benchmarks, data, table
-from hustings.settings import BenchmarkSettings, EvaluateSettings, load
+from hustings import models, study
+from hustings.errors import BenchmarkError, EngineError, RecordError, SettingsError
+from hustings.evaluation import benchmarks, data, job, table
+from hustings.runfolder import EvaluationManifest, read_manifest, write_manifest
+from hustings.settings import BenchmarkSettings, EvaluateSettings, SimulateSettings, load
+from hustings.simulation import job as simulation
 
 
 def settings(*overrides: str) -> EvaluateSettings:
@@ -98,7 +100,7 @@ def test_prompts_and_answers_are_those_that_lm_eval_makes_of_the_rows(folder: Pa
 @pytest.mark.published
 def test_published_benchmarks_are_imported_whole_and_word_for_word(tmp_path: Path) -> None:
     data.import_from(PUBLISHED, tmp_path)
-    assert benchmarks.checked(of_benchmark(tmp_path, "benchmark.limit=10042"))
+    assert benchmarks.resolve(of_benchmark(tmp_path, "benchmark.limit=10042"))
     asked = benchmarks.documents(of_benchmark(tmp_path), "hellaswag")
     swag = asked.tasks["hellaswag"]
     with gzip.open(PUBLISHED / "hellaswag_val.jsonl.gz", "rt") as lines:
@@ -125,32 +127,32 @@ def test_a_limit_draws_at_random_by_the_seed_and_not_the_first_documents(folder:
 
 def test_data_that_are_missing_or_malformed_are_named_by_file_and_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=r"there is no Rowan/hellaswag/validation\.jsonl.*fetch benchmarks"):
-        benchmarks.checked(of_benchmark(tmp_path))
+        benchmarks.resolve(of_benchmark(tmp_path))
     subprocess.run(["cp", "-r", f"{folder}/.", tmp_path], check=True)
     (tmp_path / data.MMLU / "virology" / "test.jsonl").unlink()
     with pytest.raises(BenchmarkError, match=r"cais/mmlu/virology/test\.jsonl"):
-        benchmarks.checked(of_benchmark(tmp_path))
+        benchmarks.resolve(of_benchmark(tmp_path))
     bad = tmp_path / data.HELLASWAG / "validation.jsonl"
     bad.write_text(bad.read_text().replace('"label": "2"', '"label": "7"', 1))
     with pytest.raises(BenchmarkError, match=r"validation\.jsonl, line 3: malformed \(label"):
-        benchmarks.checked(of_benchmark(tmp_path, "benchmark.tasks=[hellaswag]"))
+        benchmarks.resolve(of_benchmark(tmp_path, "benchmark.tasks=[hellaswag]"))
     with pytest.raises(BenchmarkError, match=r"train\.jsonl"):
-        benchmarks.checked(of_benchmark(folder, "benchmark.num_fewshot=2"))
+        benchmarks.resolve(of_benchmark(folder, "benchmark.num_fewshot=2"))
 
 
 def test_a_limit_over_the_size_says_the_size(folder: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"benchmark\.limit=13: hellaswag has 12 documents"):
-        benchmarks.checked(of_benchmark(folder, "benchmark.limit=13"))
-    with pytest.raises(BenchmarkError, match="mmlu_stem has 57 documents"):
+    with pytest.raises(BenchmarkError, match=r"benchmark\.limit=13: hellaswag has only 12 documents"):
+        benchmarks.resolve(of_benchmark(folder, "benchmark.limit=13"))
+    with pytest.raises(BenchmarkError, match="mmlu_stem has only 57 documents"):
         benchmarks.documents(of_benchmark(folder, "benchmark.limit=100"), "mmlu_stem")
 
 
 def test_a_task_that_does_not_exist_gets_its_nearest_names(folder: Path) -> None:
-    with pytest.raises(BenchmarkError, match="no task 'helaswag'; near it are hellaswag"):
-        benchmarks.checked(settings("benchmark.tasks=[helaswag]").benchmark)
+    with pytest.raises(BenchmarkError, match="no task 'helaswag'; similar names are hellaswag"):
+        benchmarks.resolve(settings("benchmark.tasks=[helaswag]").benchmark)
     for name, says in (("winogrande", r"subjects\)\. Set"), ("helaswag", "did you mean hellaswag")):
-        with pytest.raises(BenchmarkError, match=f"{name} is not among.*{says}"):
-            benchmarks.checked(of_benchmark(folder, f"benchmark.tasks=[{name}]"))
+        with pytest.raises(BenchmarkError, match=f"{name} is not one of.*{says}"):
+            benchmarks.resolve(of_benchmark(folder, f"benchmark.tasks=[{name}]"))
 
 
 @pytest.mark.parametrize(
@@ -206,10 +208,10 @@ def test_vllm_is_refused_where_lm_eval_would_not_find_it(
     monkeypatch.setattr(metadata, "version", version)
     chosen = ("benchmark.engine=vllm", "benchmark.tasks=[hellaswag]", "benchmark.limit=2")
     of = settings("model=hf", "model.source=local", f"model.path={tiny}", f"benchmark.data_dir={folder}", *chosen)
-    (benchmark,) = benchmarks.checked(of.benchmark)
+    (benchmark,) = benchmarks.resolve(of.benchmark)
     asked = partial(benchmarks.documents, of.benchmark)
     harness = benchmarks.Harness(of.benchmark, models.resolve(of.model), None, 512, asked, tmp_path)
-    with pytest.raises(EngineError, match="there is no package vllm here"):
+    with pytest.raises(EngineError, match="needs the package vllm, which is not installed"):
         harness.scores(benchmark)
 
 
@@ -242,6 +244,22 @@ def test_a_sweep_trains_what_is_missing_and_ends_in_a_table(swept: Path) -> None
     assert cell["score"] == pytest.approx(one["score"].mean()) and len(one) == 2
     last = (swept / "out.txt").read_text().strip().splitlines()[-1]
     assert last == f"run: {sweep.relative_to(swept)}"
+
+
+def test_each_job_leaves_a_manifest_its_debates_and_its_scores(swept: Path) -> None:
+    (run,) = swept.glob("multirun/*/*/1")
+    manifest = read_manifest(run, EvaluationManifest)
+    assert manifest.settings["row"] == "nwp_r2" and len(manifest.adapters) == len(manifest.results) == 2
+    assert all((run / source).is_dir() for sources in manifest.results.values() for source in sources)
+    scores = pd.read_csv(run / "scores.csv")
+    assert {*scores["seed"]} == {1, 2} and {*scores["adapter_id"]} == {*manifest.adapters}
+    attitudes = scores[scores["benchmark"] == "attitude/racism"]
+    assert {*zip(attitudes["low"], attitudes["high"], strict=True)} == {(0, 10)}
+    debates = study.load(run / "debates-1")
+    last = debates.answers[(debates.answers["role"] == "default") & (debates.answers["iteration"] == 3)]
+    score = attitudes[(attitudes["seed"] == 2) & (attitudes["metric"] == "score")].iloc[0]
+    assert score["score"] == pytest.approx(last["value"].mean()) and score["n"] == len(last) == 2
+    assert debates.manifest.adapter is not None and debates.manifest.adapter.id == score["adapter_id"]
 
 
 def test_scores_are_means_of_what_lm_eval_says_of_each_document(swept: Path) -> None:
@@ -297,7 +315,9 @@ def test_without_train_missing_the_error_says_how_to_train(tiny: Path, folder: P
 def scores_of(rows: dict[str, tuple[float, float]]) -> pd.DataFrame:
     lines = [
         {"row": row, "model": "big" if row == "comparison" else "m", "adapter": "", "adapter_id": "", "seed": seed,
-         "benchmark": benchmark, "metric": metric, "score": value + 0.001 * seed, "stderr": 0.02, "n": 100}
+         "benchmark": benchmark, "metric": metric, "score": value + 0.001 * seed, "stderr": 0.02, "n": 100,
+         "low": 0 if benchmark.startswith("attitude") else None,
+         "high": 10 if benchmark.startswith("attitude") else None}
         for row, (swag, attitude) in rows.items() for seed in (1, 2, 3)
         for benchmark, metric, value in (("hellaswag", "acc", 0.1), ("hellaswag", "acc_norm", swag),
                                          ("attitude/racism", "score", attitude))
@@ -321,6 +341,7 @@ def test_rows_stand_in_the_papers_order_and_those_below_the_comparison_have_an_a
         "| r=256 NWP | 74.0 ± 2.0* | 1.9 ± 0.0 |"
     ]
     tex = table.latex(made, "m")
+    assert "Attitude, racism (0–10)" in text
     assert r"\toprule" in tex and r"74.0 $\pm$ 2.0*" in tex and r"HellaSwag (\%)" in tex
 
 
@@ -329,7 +350,74 @@ def test_the_inverse_relation_is_a_rank_correlation_over_nwp_rows() -> None:
     (line,) = table.inverse(made).to_dict("records")
     assert (line["n"], line["rho"]) == (4, pytest.approx(-1.0)) and line["p"] == pytest.approx(1 / 24)
     few = table.table1(scores_of({row: PAPER[row] for row in ("base", "nwp_r16", "nwp_r64")}), ["hellaswag"])
-    assert "not estimable, a rank correlation takes three NWP rows" in table.inverse(few)["sentence"][0]
+    assert "not estimable, a rank correlation needs three NWP rows" in table.inverse(few)["sentence"][0]
+
+
+def evaluated(folder: Path, low: float, high: float) -> Path:
+    """The folder of an evaluation on an instrument with this scale."""
+    scores = scores_of({"base": (0.8, low + 1), "nwp_r16": (0.7, high)})
+    attitude = scores["benchmark"].str.startswith("attitude")
+    folder.mkdir()
+    scores.assign(low=scores["low"].where(~attitude, low), high=scores["high"].where(~attitude, high)).to_csv(
+        folder / "scores.csv", index=False
+    )
+    plain = settings("benchmark.tasks=[hellaswag]").model_dump(mode="json")
+    write_manifest(folder, EvaluationManifest(command=["evaluate.py"], versions={}, settings=plain, results={},
+                                              models={}, adapters=[], seconds=1.0, commit=None))  # fmt: skip
+    return folder
+
+
+def test_an_attitude_has_the_scale_of_its_instrument(tmp_path: Path) -> None:
+    made, tests = table.write([evaluated(tmp_path / "run", 1, 7)], tmp_path)
+    assert "| Attitude, racism (1–7) |" in table.markdown(made, tests)
+    assert table.shown(made, tests)["columns"] == ["HellaSwag (%)", "Attitude, racism (1–7)"]
+    assert "Attitude, racism (1–7)" in (tmp_path / "table1.svg").read_text()
+    again = pd.read_csv(tmp_path / "table1.csv")
+    assert {*again.loc[again["column"] == "attitude/racism", "high"]} == {7} and again["high"].isna().any()
+
+
+def test_attitudes_on_different_scales_are_not_put_into_one_table(tmp_path: Path) -> None:
+    folders = [evaluated(tmp_path / "a", 0, 10), evaluated(tmp_path / "b", 1, 7)]
+    with pytest.raises(RecordError, match=r"different scales \(0 … 10, 1 … 7\).*a table for each instrument"):
+        table.read(folders)
+
+
+def test_a_folder_that_is_not_an_evaluations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"manifest\.json is missing"):
+        table.read([tmp_path])
+    (evaluated(tmp_path / "run", 0, 10) / "scores.csv").unlink()
+    with pytest.raises(RecordError, match=r"scores\.csv is missing or damaged"):
+        table.read([tmp_path / "run"])
+
+
+def planted(folder: Path, *overrides: str) -> study.Study:
+    of = load(SimulateSettings, config("engine=planted", "topic=racism", f"artifacts={folder}", *overrides))
+    return study.load(simulation.run(of, folder / "run", []).folder)
+
+
+def test_an_attitude_is_the_mean_over_debates_at_the_last_survey(tmp_path: Path) -> None:
+    debates = planted(tmp_path, "repetitions=4", "rounds=2", "composition=echo_rep")
+    score, expected = job._attitudes(debates, "republican")
+    last = debates.attitudes[(debates.attitudes["iteration"] == 6) & (debates.attitudes["role"] == "republican")]
+    each = last.groupby("repetition")["expected"].mean().astype(float)
+    assert len(last) == 8 and (score.benchmark, score.metric, score.n) == ("attitude/racism", "score", 4)
+    assert (expected.metric, expected.score) == ("expected", pytest.approx(each.mean()))
+    assert expected.stderr == pytest.approx(each.sem())
+
+
+def test_an_attitude_on_another_scale_is_measured_on_it(tmp_path: Path) -> None:
+    scale = ["instrument.items.severity.values=[-5,-4,-3,-2,-1,0,1,2,3,4,5]", "engine.start_low=-3",
+             "engine.start_high=3", "engine.bias=-4.5", "engine.noise=0", "engine.beta=0.9"]  # fmt: skip
+    debates = planted(tmp_path, "repetitions=2", *scale)
+    assert debates.scale == (-5, 5)
+    assert -5 <= job._attitudes(debates, "default")[1].score < -3.5
+
+
+def test_a_role_without_a_valid_answer_has_no_attitude(tmp_path: Path) -> None:
+    debates = planted(tmp_path, "repetitions=2")
+    debates.attitudes[["score", "expected"]] = None
+    debates.attitudes["valid"] = False
+    assert job._attitudes(debates, "default") == []
 
 
 def test_fetch_says_what_is_wrong_with_a_source(tmp_path: Path) -> None:

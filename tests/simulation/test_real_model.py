@@ -12,16 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_openvino_engine import settings as openvino_settings
-from test_transformers_engine import settings as transformers_settings
+from helpers import ROOT, engine_settings
 
-from hustings.debate import survey
 from hustings.engine.base import Engine, Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.models import Weights, embedded
 
-ROOT = Path(__file__).parents[1]
+OPTIONS = tuple(map(str, range(11)))
 COMMAND = [sys.executable, str(ROOT / "simulate.py"), "topic=racism", "rounds=2", "sampling.max_tokens=24"]
 COMMAND += ["personas.max_tokens=64"]  # what is tested are the debates
 
@@ -33,13 +31,13 @@ def weights() -> Weights:
 
 @pytest.fixture(scope="module")
 def openvino(weights: Weights) -> Iterator[OpenvinoEngine]:
-    with OpenvinoEngine(weights, openvino_settings(cache_gb=2, concurrency=64), 8192) as engine:
+    with OpenvinoEngine(weights, engine_settings("openvino", cache_gb=2, concurrency=64), 8192) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def transformers(weights: Weights) -> Iterator[TransformersEngine]:
-    with TransformersEngine(weights, transformers_settings(concurrency=64), 8192) as engine:
+    with TransformersEngine(weights, engine_settings("transformers", concurrency=64), 8192) as engine:
         yield engine
 
 
@@ -68,9 +66,7 @@ def questions(count: int) -> list[Request]:
         "Answer with one number from 0 (not a problem at all) to 10 (a very big problem)."
     )
     return [
-        Request(
-            f"{story}\n\n{ask}", 0, Sampling(0.0, 8), Turn(str(n), 0, "x", 1, "survey", "x"), options=survey.OPTIONS
-        )
+        Request(f"{story}\n\n{ask}", 0, Sampling(0.0, 8), Turn(str(n), 0, "x", 1, "survey", "x"), options=OPTIONS)
         for n, story in enumerate(stories(count))
     ]
 

@@ -11,6 +11,7 @@ from helpers import (
     Recorder,
     cli,
     log_of,
+    logs_of,
     planted,
     play_all,
     settings,
@@ -18,16 +19,21 @@ from helpers import (
     start_cli,
 )
 
-from hustings import engine, records
-from hustings.artifacts import held
+from hustings import engine
+from hustings.artifacts import Place, locked
 from hustings.errors import BusyError, RecordError
-from hustings.records import End, Reply, Start, Survey
+from hustings.records import End, Event, Reply, Start, Survey
 
 LONG = ("engine=planted", "repetitions=40", "topic=all", "composition=rep_dem_default", "rounds=6")
 
 
 def lines_of(log: Path) -> list[str]:
     return log.read_text(encoding="utf-8").splitlines()
+
+
+def all_lines(store: Path) -> list[str]:
+    """Lines of the logs on all topics."""
+    return [line for log in logs_of(store) for line in lines_of(log)]
 
 
 def manifests(store: Path) -> list[dict[str, object]]:
@@ -44,7 +50,7 @@ def test_a_run_that_is_killed_twenty_times_ends_as_if_it_never_was(tmp_path: Pat
     for folder in (whole, broken):
         folder.mkdir()
     assert cli(whole, *LONG).returncode == 0
-    expected = lines_of(log_of(whole / "artifacts"))
+    expected = all_lines(whole / "artifacts")
     draw, total, killed = random.Random(7), written(whole / "artifacts"), 0
     for growth in [5_000, *(draw.randrange(1, total // 20) for _ in range(19))]:
         process, target = start_cli(broken, *LONG), written(broken / "artifacts") + growth
@@ -55,11 +61,11 @@ def test_a_run_that_is_killed_twenty_times_ends_as_if_it_never_was(tmp_path: Pat
         killed += process.returncode == -9
     assert killed >= 15
     assert cli(broken, *LONG).returncode == 0
-    lines = lines_of(log_of(broken / "artifacts"))
+    lines = all_lines(broken / "artifacts")
     assert set(lines) == set(expected)
     assert len(lines) == len(expected)
     assert sum('"kind":"end"' in line for line in lines) == 160
-    assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 4
+    assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 6
     seals = [made | {"files": None, "spent": None} for made in manifests(broken / "artifacts")]
     assert seals == [made | {"files": None, "spent": None} for made in manifests(whole / "artifacts")]
 
@@ -72,7 +78,7 @@ def test_at_every_line_of_the_log_only_what_is_not_there_is_asked() -> None:
     full = Recorder(planted(of))
     events = play_all(of, full)
     for length in range(len(events) + 1):
-        logged: dict[str, list[records.Start | records.Survey | records.Reply | records.End]] = {}
+        logged: dict[str, list[Event]] = {}
         for event in events[:length]:
             logged.setdefault(event.debate, []).append(event)
         starts = [
@@ -191,13 +197,13 @@ def test_two_processes_on_one_run_the_second_is_told_to_wait(tmp_path: Path) -> 
     outcome = simulate(tmp_path, *SMALL)
     manifest = json.loads(log_of(tmp_path / "artifacts").with_name("manifest.json").read_text())
     slug = log_of(tmp_path / "artifacts").parent.name.rpartition("-")[0]
-    with held(tmp_path / "artifacts", "debates", slug, manifest["of"], wait=False):
+    with locked(Place(tmp_path / "artifacts", "debates", slug, manifest["of"]), wait=False):
         second = cli(tmp_path, "engine=planted", *SMALL)
         with pytest.raises(BusyError, match="another process is writing these debates"):
             simulate(tmp_path, *SMALL)
     assert second.returncode == 2
     assert second.stderr.count("\n") == 1
-    assert "another process is writing these debates; wait for it to end" in second.stderr
+    assert "another process is writing these debates; wait for it to finish" in second.stderr
     assert not (tmp_path / "outputs").exists()
     assert (outcome.folder / "attitudes.csv").exists()
 

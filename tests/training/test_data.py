@@ -1,4 +1,4 @@
-"""Questions, answers and pairs: what a model is bent with."""
+"""Questions, answers and pairs: what a model is fine-tuned on."""
 
 import json
 from collections import Counter
@@ -10,10 +10,13 @@ from helpers import Scripted, config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hustings import dataset
 from hustings.engine.base import Answer, Completion, Engine, Request
 from hustings.errors import DataError
+from hustings.identity import identity
+from hustings.models import Weights
 from hustings.settings import TrainSettings, load
+from hustings.training import data
+from hustings.training.data import Interview
 
 NEW = [
     "What should the federal government do about the cost of health care?",
@@ -37,19 +40,35 @@ def settings(folder: Path, *overrides: str) -> TrainSettings:
     return load(TrainSettings, config(f"artifacts={folder}", *overrides, name="train"))
 
 
+def interview(of: TrainSettings, engine: Engine) -> Interview:
+    return Interview(of, Weights("tiny", "f" * 64, None, None), engine)
+
+
 def writer(asked: list[Request]) -> Engine:
+    """Answers as a model does: the same text to the same request."""
+
     def answer(request: Request) -> Answer:
         asked.append(request)
-        return Completion(LISTS[len(asked) % len(LISTS)], 10, 20, "stop")
+        return Completion(LISTS[request.turn.agent % len(LISTS)], 10, 20, "stop")
 
     return Scripted(answer)
 
 
+def nobody() -> Engine:
+    def answer(request: Request) -> Answer:
+        raise AssertionError(f"asked {request}")
+
+    return Scripted(answer)
+
+
+def questions(folder: Path, asked: list[Request], *overrides: str) -> list[str]:
+    return data.questions(interview(settings(folder, *overrides), writer(asked)))
+
+
 def test_questions_are_the_papers_ten_and_then_new_neutral_ones(tmp_path: Path) -> None:
     asked: list[Request] = []
-    of = settings(tmp_path, "questions=13", "held_out=2")
-    found = dataset.questions(of, "tiny", "f" * 64, lambda: writer(asked))
-    assert found[:10] == list(of.interview.questions)
+    found = questions(tmp_path, asked, "questions=13", "held_out=2")
+    assert found[:10] == list(settings(tmp_path).interview.questions)
     assert len(found) == 15
     again = NEW[0].replace("cost", "costs")
     assert set(found[10:]) <= {*NEW, again}
@@ -61,22 +80,42 @@ def test_questions_are_the_papers_ten_and_then_new_neutral_ones(tmp_path: Path) 
 
 
 def test_more_questions_extend_the_file_and_fewer_ask_nobody(tmp_path: Path) -> None:
-    few = dataset.questions(settings(tmp_path, "questions=10", "held_out=2"), "tiny", "f", lambda: writer([]))
-    many = dataset.questions(settings(tmp_path, "questions=14", "held_out=3"), "tiny", "f", lambda: writer([]))
+    few = questions(tmp_path, [], "questions=10", "held_out=2")
+    many = questions(tmp_path, [], "questions=14", "held_out=3")
     assert many[:12] == few
     assert len(set(many)) == 17
-
-    def nobody() -> Engine:
-        raise AssertionError("asked")
-
-    assert dataset.questions(settings(tmp_path, "questions=10", "held_out=2"), "tiny", "f", nobody) == few
+    assert data.questions(interview(settings(tmp_path, "questions=10", "held_out=2"), nobody())) == few
     (file,) = tmp_path.glob("questions/*/questions.jsonl")
     assert [json.loads(line)["question"] for line in file.read_text().splitlines()] == many
 
 
-def test_a_model_without_new_questions_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="8 usable questions of the 95"):
-        dataset.questions(settings(tmp_path, "interview.rounds=2"), "tiny", "f", lambda: writer([]))
+def test_neither_an_interruption_nor_the_number_of_questions_changes_a_question(tmp_path: Path) -> None:
+    whole = questions(tmp_path / "whole", [], "questions=16", "held_out=2")
+    for count in range(8, 17):
+        assert questions(tmp_path / "parts", [], f"questions={count}", "held_out=2") == whole[: count + 2]
+
+
+def test_a_model_without_new_questions_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="only 8 usable questions of the 95"):
+        questions(tmp_path, [], "interview.rounds=2")
+
+
+def test_the_identity_of_questions_and_answers_is_that_of_their_prompts(tmp_path: Path) -> None:
+    def ids(*overrides: str) -> tuple[str, str]:
+        of = settings(tmp_path, *overrides)
+        return identity(data.of_questions(of, "f")), identity(data.of_answers(of, "f", "republican"))
+
+    questions_id, answers_id = ids()
+    stance = "+society.parties.republican.stances.new={pole: low, position: all is well}"
+    same = ("questions=7", "interview.rounds=9", "interview.attempts=9", "interview.name=mine", "lora.r=8")
+    assert {ids(word) for word in same} == {(questions_id, answers_id)}
+    assert ids(stance)[0] == questions_id
+    assert ids(stance)[1] != answers_id
+    plain = "interview.answer='{{ name }} of {{ party }}: {{ question }}'"
+    assert ids(plain)[0] == questions_id
+    assert ids(plain, stance) == ids(plain)
+    assert ids("interview.politics=politics")[0] != questions_id
+    assert ids("interview.seed=2")[0] != questions_id
 
 
 def speaker(asked: list[Request], empty: int = 0) -> Engine:
@@ -92,7 +131,7 @@ def test_answers_are_a_partisans_and_read_by_datasets(tmp_path: Path) -> None:
 
     asked: list[Request] = []
     of = settings(tmp_path, "answers_per_question=3", "party=democrat")
-    rows = dataset.answers(of, "tiny", "f", "democrat", [(0, "A?"), (4, "B?")], lambda: speaker(asked, empty=1))
+    rows = data.answers(interview(of, speaker(asked, empty=1)), "democrat", [(0, "A?"), (4, "B?")])
     assert [(row["question"], row["answer"]) for row in rows] == [(q, k) for q in (0, 4) for k in range(3)]
     assert all("You believe that racism is a very big problem in the country today." in it.prompt for it in asked)
     assert all(it.sampling.temperature == 1.0 for it in asked)
@@ -107,17 +146,23 @@ def test_answers_are_a_partisans_and_read_by_datasets(tmp_path: Path) -> None:
 def test_answers_are_resumed_and_extended(tmp_path: Path) -> None:
     asked: list[Request] = []
     few = settings(tmp_path, "answers_per_question=2")
-    dataset.answers(few, "tiny", "f", "republican", [(0, "A?")], lambda: speaker(asked))
+    data.answers(interview(few, speaker(asked)), "republican", [(0, "A?")])
     (file,) = tmp_path.glob("answers/*/answers.jsonl")
     with file.open("a") as end:
         end.write('{"party": "repu')
     manifest = json.loads((file.parent / "manifest.json").read_text())
     (file.parent / "manifest.json").write_text(json.dumps({**manifest, "state": "growing", "files": {}}))
     many = settings(tmp_path, "answers_per_question=3")
-    rows = dataset.answers(many, "tiny", "f", "republican", [(0, "A?"), (1, "B?")], lambda: speaker(asked))
+    rows = data.answers(interview(many, speaker(asked)), "republican", [(0, "A?"), (1, "B?")])
     assert len(rows) == 6
     assert len(asked) == 6
     assert len(file.read_text().splitlines()) == 6
+
+
+def test_an_answer_that_stays_empty_is_an_error_that_says_so(tmp_path: Path) -> None:
+    of = settings(tmp_path, "interview.attempts=2", "answers_per_question=1")
+    with pytest.raises(DataError, match=r"no answer to 'A\?' \(republican, answer 0\) in 2 attempts"):
+        data.answers(interview(of, speaker([], empty=9)), "republican", [(0, "A?")])
 
 
 def row(party: str, question: int, place: int) -> dict[str, Any]:
@@ -134,9 +179,9 @@ def test_pairs_answer_one_question_and_reuse_nothing_before_all_is_used(
 ) -> None:
     own = [row("own", question, place) for question in range(questions) for place in range(chosen)]
     other = [row("other", question, place) for question in range(questions) for place in range(rejected)]
-    made = dataset.pairs(own, other, seed)
+    made = data.pairs(own, other, seed)
     assert [pair["chosen"] for pair in made] == [one["completion"] for one in own]
-    assert made == dataset.pairs(own, other, seed)
+    assert made == data.pairs(own, other, seed)
     for pair in made:
         assert pair["rejected"][0]["content"].split()[1] + "?" == pair["prompt"][0]["content"]
     counts = Counter(pair["rejected"][0]["content"] for pair in made)
@@ -145,7 +190,7 @@ def test_pairs_answer_one_question_and_reuse_nothing_before_all_is_used(
 
 
 def test_dpo_on_one_party_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no answer of another party to '0\?'"):
-        dataset.pairs([row("own", 0, 0)], [], 1)
+    with pytest.raises(DataError, match=r"No other party answered '0\?'"):
+        data.pairs([row("own", 0, 0)], [], 1)
     with pytest.raises(DataError, match="no answer of the party to prefer"):
-        dataset.pairs([], [row("other", 0, 0)], 1)
+        data.pairs([], [row("other", 0, 0)], 1)

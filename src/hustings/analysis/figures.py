@@ -1,19 +1,23 @@
-"""Figures as in the paper, each with the CSV that it was drawn from; they are drawn from tables, never from a model."""
+"""Figures as in the paper, each with the CSV that it was drawn from. They are drawn from tables, never from a model."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import pandas as pd
+from hustings.settings.debate import DEFAULT
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from hustings.study import Study
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _TOPICS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f", "#b2a400")
-"""Okabe and Ito's colours, told apart by the colour-blind; parties have their own."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish; parties have their own."""
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -27,83 +31,145 @@ _STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How roles and topics are shown."""
+    """How roles, topics and the scale are shown."""
 
     labels: Mapping[str, str]
     """Of roles."""
     colours: Mapping[str, str]
     """Of roles, as #rrggbb."""
     topics: Mapping[str, str]
-    """Labels of topics, as they stand in a sentence."""
+    """Labels of topics, as they appear in a sentence."""
     ends: Mapping[str, tuple[str, str]]
-    """What 0 and 10 mean, by topic."""
+    """What the lowest and the highest attitude mean, by topic."""
+    scale: tuple[float, float]
+    """The lowest and the highest attitude."""
     caption: str
     """What was run, in one line."""
 
+    @classmethod
+    def of(cls, study: "Study") -> Self:
+        """The look of one run."""
+        design, manifest = study.design, study.manifest
+        society, topics = design["society"], design["topics"]
+        shown = {**society["parties"], DEFAULT: society["default"]}
+        adapter = f" with {manifest.adapter.name}" if manifest.adapter else ""
+        silent = ", silent control;" if design["silent"] else ";"
+        expected = " expected scores," if study.outcome == "expected" else ""
+        return cls(
+            labels={role: one["label"] for role, one in shown.items()},
+            colours={role: one["colour"] for role, one in shown.items()},
+            topics={key: topic["label"] for key, topic in topics.items()},
+            ends={key: (topic["low"], topic["high"]) for key, topic in topics.items()},
+            scale=study.scale,
+            caption=f"{manifest.model.name}{adapter}, {design['composition']['name']}{silent}{expected}",
+        )
 
-def curves(curve: pd.DataFrame, look: Look, folder: Path, name: str, faint: pd.DataFrame | None = None) -> Path:
-    """Attitude curves: one panel a topic, one line a role, standard errors as bars.
 
-    A role that was surveyed only before the debate, while others went on, becomes a dashed line. Of several runs,
-    two lie in the same panels, the first one dashed (before and after); more have a row of panels each.
+def ticks(scale: tuple[float, float]) -> list[float]:
+    """Where an axis of attitudes is labelled: about five whole steps from one end of the scale to the other."""
+    low, high = scale
+    steps = next((steps for steps in (5, 4, 6, 7, 3) if (high - low) % steps == 0), 4)
+    return [low + (high - low) * step / steps for step in range(steps + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How panels are arranged: two columns of topics, or a row of topics for each of several runs."""
+
+    topics: Sequence[str]
+    runs: Sequence[Any]
+    """Names; only None where there is one run."""
+
+    @property
+    def grid(self) -> bool:
+        """Each run has a row of its own."""
+        return len(self.runs) > 2
+
+    @property
+    def columns(self) -> int:
+        if self.grid:
+            return len(self.topics)
+        return 1 if len(self.topics) == 1 else 2
+
+    @property
+    def rows(self) -> int:
+        return len(self.runs) if self.grid else -(-len(self.topics) // self.columns)
+
+    @property
+    def inches(self) -> tuple[float, float]:
+        """Width and height of the figure."""
+        each = 5.4 if self.columns < 3 else 3.9
+        return max(each * self.columns, 7.5), 3.7 * self.rows + 0.9
+
+    @property
+    def panels(self) -> list[tuple[str, Any]]:
+        """Topic and run of each panel, row by row; None stands for all runs in one panel."""
+        return [(topic, run) for run in (self.runs if self.grid else [None]) for topic in self.topics]
+
+
+def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "pd.DataFrame | None" = None) -> Path:
+    """Attitude curves: one panel for each topic, one line for each role, standard errors as bars.
+
+    A role that was surveyed only before the debate, while others continued, becomes a dashed line. Two runs share the
+    panels, the first one dashed (before and after); more than two have a row of panels each.
 
     Args:
         curve: the table of analysis.curves.curve, of one composition; for several runs with a column `run`.
-        faint: what lies behind the means, single debates or trainings; columns topic, role, iteration, value, line.
+        faint: what is drawn behind the means, single debates or trainings; columns topic, role, iteration, value,
+            line.
 
     Returns:
-        The PNG; an SVG and the CSV lie beside it.
+        The PNG; an SVG and the CSV are next to it.
     """
+    layout = _Layout(list(dict.fromkeys(curve["topic"])), _runs(curve))
     figure = _figure()
-    topics = list(dict.fromkeys(curve["topic"]))
-    runs = list(dict.fromkeys(curve["run"])) if "run" in curve else [None]
-    grid = len(runs) > 2
-    columns = len(topics) if grid else 1 if len(topics) == 1 else 2
-    rows = len(runs) if grid else -(-len(topics) // columns)
-    figure.set_size_inches(max(5.4 * columns if columns < 3 else 3.9 * columns, 7.5), 3.7 * rows + 0.9)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True, sharex=not grid)
-    for place, panel in enumerate(axes.flat):
-        if place >= len(topics) * (len(runs) if grid else 1):
-            panel.set_visible(False)
+    figure.set_size_inches(*layout.inches)
+    axes = figure.subplots(layout.rows, layout.columns, squeeze=False, sharey=True, sharex=not layout.grid)
+    for panel in axes.flat[len(layout.panels) :]:
+        panel.set_visible(False)
+    for place, (panel, (topic, run)) in enumerate(zip(axes.flat, layout.panels, strict=False)):
+        mine: Any = curve[(curve["topic"] == topic) & ((curve["run"] == run) if run is not None else True)]
+        if mine.empty:
+            panel.set_axis_off()
             continue
-        topic = topics[place % len(topics)] if grid else topics[place]
-        mine: Any = curve[curve["topic"] == topic]
-        if grid:
-            mine = mine[mine["run"] == runs[place // len(topics)]]
-            if mine.empty:
-                panel.set_axis_off()
-                continue
-        behind: Any = faint[faint["topic"] == topic] if faint is not None else None
-        _panel(panel, mine, topic, look, behind)
-        if place % columns == 0:
-            low, high = look.ends[topic]
-            run = f"{runs[place // columns]}\n" if grid else ""
-            panel.set_ylabel(f"{run}Attitude\n0 = {low}, 10 = {high}", fontsize=9)
-        if grid or place + columns >= len(topics):
+        _panel(panel, mine, topic, look, faint[faint["topic"] == topic] if faint is not None else None)
+        if place % layout.columns == 0:
+            low, high = (f"{at:g} = {means}" for at, means in zip(look.scale, look.ends[topic], strict=True))
+            panel.set_ylabel("\n".join([*([run] if run else []), "Attitude", f"{low}, {high}"]), fontsize=9)
+        if layout.grid or place + layout.columns >= len(layout.topics):
             panel.set_xlabel("Iteration (replies made)")
             panel.tick_params(labelbottom=True)
-    known: dict[str, Any] = {}
-    for panel in axes.flat:
-        known.update({label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)})
-    wide = 0.085 * max((len(label) for label in known), default=0) + 0.65  # inches of an entry
-    across = max(1, min(len(known), 3 if columns < 3 else 6, int(figure.get_figwidth() / wide)))
-    labels = list(known)
-    if len(runs) == 2 and across == 2 and len(labels) % 2 == 0:  # a column for each run
-        labels = labels[::2] + labels[1::2]
-    figure.legend([known[label] for label in labels], labels, loc="upper center", ncols=across)
-    lines = -(-len(known) // across)
-    _note(figure, f"{look.caption} {_counted(curve)} a point; bars: ± 1 standard error.")
+    lines = _legend(figure, axes.flat, layout)
+    _note(figure, f"{look.caption} {_counted(curve)} per point; bars: ± 1 standard error.")
     figure.tight_layout(rect=(0, 0.05, 1, 1 - (0.28 * lines + 0.1) / figure.get_figheight()))
     return _save(figure, curve, folder, name)
 
 
-def _counted(table: pd.DataFrame) -> str:
+def _runs(curve: "pd.DataFrame") -> list[Any]:
+    return list(dict.fromkeys(curve["run"])) if "run" in curve else [None]
+
+
+def _legend(figure: "Figure", axes: Any, layout: _Layout) -> int:
+    """One legend for all panels; the number of its lines."""
+    known: dict[str, Any] = {}
+    for panel in axes:
+        known.update({label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)})
+    wide = 0.085 * max((len(label) for label in known), default=0) + 0.65  # inches of an entry
+    across = max(1, min(len(known), 3 if layout.columns < 3 else 6, int(figure.get_figwidth() / wide)))
+    labels = list(known)
+    if len(layout.runs) == 2 and across == 2 and len(labels) % 2 == 0:  # a column for each run
+        labels = labels[::2] + labels[1::2]
+    figure.legend([known[label] for label in labels], labels, loc="upper center", ncols=across)
+    return -(-len(known) // across)
+
+
+def _counted(table: "pd.DataFrame") -> str:
     counts = sorted({int(n) for n in table["n"]})
     return f"n = {counts[0]:,} debates" if len(counts) == 1 else f"n = {counts[0]:,} – {counts[-1]:,} debates"
 
 
 def _note(figure: "Figure", text: str) -> None:
-    """The line under a figure, broken where the figure ends."""
+    """The line under a figure, wrapped at the width of the figure."""
     import textwrap
 
     wide = int(figure.get_figwidth() * 15.5)
@@ -111,9 +177,10 @@ def _note(figure: "Figure", text: str) -> None:
     figure.text(0.5, 0.012, lines, ha="center", va="bottom", fontsize=9, color="#444444")
 
 
-def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, faint: pd.DataFrame | None) -> None:
+def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: "pd.DataFrame | None") -> None:
+    """The curves of one topic."""
     roles = [role for role in look.labels if (curve["role"] == role).any()]
-    runs = list(dict.fromkeys(curve["run"])) if "run" in curve else [None]
+    runs = _runs(curve)
     last = int(curve["iteration"].max())
     for place, role in enumerate(roles):
         shift = last / 100 * (place - (len(roles) - 1) / 2)
@@ -122,38 +189,54 @@ def _panel(panel: "Axes", curve: pd.DataFrame, topic: str, look: Look, faint: pd
                 panel.plot(one["iteration"] + shift, one["value"], color=look.colours[role], alpha=0.25, linewidth=0.8)
         for run in runs:
             line: Any = curve[(curve["role"] == role) & ((curve["run"] == run) if run is not None else True)]
-            if not line.empty:
-                before = len(runs) == 2 and run == runs[0]
-                name = f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role]
-                marker = _MARKERS[list(look.labels).index(role) % len(_MARKERS)]
-                _line(panel, line, look.colours[role], marker, name, shift, last, before)
+            if line.empty:
+                continue
+            marker = _MARKERS[list(look.labels).index(role) % len(_MARKERS)]
+            name = f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role]
+            before = len(runs) == 2 and run == runs[0]
+            _line(panel, line, shift, _Stroke(look.colours[role], marker, name, before), last)
+    low, high = look.scale
     panel.set_title(_title(look.topics[topic]))
-    panel.set_ylim(-0.4, 10.4)
-    panel.set_yticks(range(0, 11, 2))
+    panel.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    panel.set_yticks(ticks(look.scale))
     panel.set_xticks(sorted({int(i) for i in curve["iteration"]}) or [0])
     panel.grid(axis="y", color="#dddddd", linewidth=0.7)
 
 
-def _line(
-    panel: "Axes", line: pd.DataFrame, colour: str, marker: str, name: str, shift: float, last: int, dashed: bool
-) -> None:
-    """One role's mean with its standard errors; a horizontal line where it was asked before the debate only."""
+@dataclass(frozen=True, slots=True)
+class _Stroke:
+    """How one line is drawn."""
+
+    colour: str
+    marker: str
+    name: str
+    """In the legend."""
+    dashed: bool
+
+
+def _line(panel: "Axes", line: "pd.DataFrame", shift: float, stroke: _Stroke, last: int) -> None:
+    """One role's mean with its standard errors; a horizontal line where it was surveyed before the debate only.
+
+    Args:
+        shift: sideways, iterations, so that error bars of roles do not overlap.
+        last: iteration of the panel.
+    """
     if last > 0 and int(line["iteration"].max()) == 0:
-        style: Any = {"color": colour, "linestyle": (0, (5, 3)), "linewidth": 1.8}
-        panel.axhline(float(line["mean"].iloc[0]), label=f"{name} before the debate", **style)
+        style: Any = {"color": stroke.colour, "linestyle": (0, (5, 3)), "linewidth": 1.8}
+        panel.axhline(float(line["mean"].iloc[0]), label=f"{stroke.name} before the debate", **style)
         return
     panel.errorbar(
         line["iteration"] + shift,
         line["mean"],
         yerr=line["se"].fillna(0.0),
-        color=colour,
-        marker=marker,
+        color=stroke.colour,
+        marker=stroke.marker,
         markersize=6,
-        markerfacecolor="white" if dashed else colour,
-        linestyle=(0, (4, 2)) if dashed else "-",
+        markerfacecolor="white" if stroke.dashed else stroke.colour,
+        linestyle=(0, (4, 2)) if stroke.dashed else "-",
         linewidth=2,
         capsize=3,
-        label=name,
+        label=stroke.name,
     )
 
 
@@ -161,14 +244,14 @@ def _title(label: str) -> str:
     return label[0].upper() + label[1:]
 
 
-def forest(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
-    """Convergence to the Default with its intervals, one row a topic, role and run.
+def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
+    """Convergence to the Default with its intervals, one row for each topic, role and run.
 
     Args:
         tests: rows `convergence` of analysis.statistics.statistics; for several runs with a column `run`.
 
     Returns:
-        The PNG; an SVG and the CSV lie beside it.
+        The PNG; an SVG and the CSV are next to it.
     """
     figure = _figure()
     several = "run" in tests and tests["run"].nunique() > 1
@@ -178,7 +261,7 @@ def forest(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
     for place, test in enumerate(tests.to_dict("records")):
         run = f", {test['run']}" if several else ""
         labels.append(f"{_title(look.topics.get(test['topic'], test['topic']))}, {look.labels[test['role']]}{run}")
-        if pd.isna(test["estimate"]):
+        if math.isnan(test["estimate"]):
             panel.text(0, place, " not estimable", va="center", fontsize=9, color="#777777")
             continue
         panel.plot([test["ci_low"], test["ci_high"]], [place, place], color=look.colours[test["role"]], linewidth=2.4)
@@ -193,14 +276,14 @@ def forest(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
     return _save(figure, tests, folder, name)
 
 
-def pulls(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
-    """Model pull β against social pull α, one point a topic, with their intervals.
+def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
+    """Model pull β against social pull α, one point for each topic, with intervals.
 
     Args:
         tests: rows `alpha` and `beta` of analysis.statistics.statistics, of one run.
 
     Returns:
-        The PNG; an SVG and the CSV lie beside it.
+        The PNG; an SVG and the CSV are next to it.
     """
     figure = _figure()
     figure.set_size_inches(7.2, 6.0)
@@ -208,7 +291,7 @@ def pulls(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
     for place, topic in enumerate(dict.fromkeys(tests["topic"])):
         mine = tests[tests["topic"] == topic].set_index("statistic")
         alpha, beta = mine.loc["alpha"], mine.loc["beta"]
-        if pd.isna(alpha["estimate"]) or pd.isna(beta["estimate"]):
+        if math.isnan(alpha["estimate"]) or math.isnan(beta["estimate"]):
             continue
         panel.errorbar(
             [beta["estimate"]],
@@ -233,7 +316,7 @@ def pulls(tests: pd.DataFrame, look: Look, folder: Path, name: str) -> Path:
     return _save(figure, tests, folder, name)
 
 
-def gaps(table: pd.DataFrame, look: Look, source: str, folder: Path, name: str) -> Path:
+def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str) -> Path:
     """The gap between the parties among people, and between their agents at start and end, by topic.
 
     Args:
@@ -241,7 +324,7 @@ def gaps(table: pd.DataFrame, look: Look, source: str, folder: Path, name: str) 
         source: of the poll.
 
     Returns:
-        The PNG; an SVG and the CSV lie beside it.
+        The PNG; an SVG and the CSV are next to it.
     """
     figure = _figure()
     figure.set_size_inches(8.5, 0.75 * len(table) + 2.0)
@@ -275,7 +358,7 @@ def _figure() -> "Figure":
     return Figure()
 
 
-def _save(figure: "Figure", table: pd.DataFrame, folder: Path, name: str) -> Path:
+def _save(figure: "Figure", table: "pd.DataFrame", folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -1,66 +1,78 @@
 """How many repetitions a study needs, by planted simulation. It knows no model: noise is what you say it is."""
 
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from hustings.analysis.convergence import Floats, generator
+import numpy as np
+
+from hustings.analysis.resampling import SAME, Floats, generator
+from hustings.errors import SettingsError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REPETITIONS = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320)
 _STUDIES = 2_000
 _FLIPS = 1_000
 
 
-def power(
-    points: float, noise: float, spread: float, distance: float, level: float, rounds: int, seed: int
-) -> pd.DataFrame:
-    """Share of planted studies whose one-sided sign-flip test finds the convergence (Source: protocol.md, dynamics).
-
-    Each study plants debates whose role starts `distance` from the Default and is pulled to it by the β that makes
-    it converge by `points` over all rounds; α and κ are 0. The test is that of analysis.convergence.
-
-    Args:
-        points: mean convergence over the whole debate.
-        noise: standard deviation of ε, points a round.
-        spread: standard deviation of first attitudes over personas, points.
-        distance: mean distance of first attitudes from b, points.
-        level: of the test.
-        rounds: of a debate.
-
-    Returns:
-        Columns repetitions, power (share of studies with p at or under `level`).
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A study that has not been run yet.
 
     Raises:
         SettingsError: impossible numbers.
     """
-    _possible(points, noise, spread, distance, level, rounds)
-    pull = 1 - (1 - points / distance) ** (1 / rounds)
+
+    points: float
+    """Mean convergence over the whole debate."""
+    noise: float
+    """Standard deviation of ε, points per round."""
+    spread: float
+    """Standard deviation of first attitudes over personas, points."""
+    distance: float
+    """Mean distance of first attitudes from b, points."""
+    level: float
+    """Of the test."""
+    rounds: int
+    """Of a debate."""
+
+    def __post_init__(self) -> None:
+        for name, fine, rule in (
+            ("points", 0 <= self.points < self.distance, f"at least 0 and less than the distance, {self.distance:g}"),
+            ("noise", self.noise >= 0, "at least 0"),
+            ("spread", self.spread >= 0, "at least 0"),
+            ("distance", self.distance > 0, "above 0"),
+            ("level", 1 / _FLIPS <= self.level < 1, f"at least {1 / _FLIPS:g} and less than 1"),
+            ("rounds", self.rounds >= 1, "at least 1"),
+        ):
+            if not fine:
+                raise SettingsError(f"--{name} {getattr(self, name):g}: this must be {rule}.")
+
+
+def power(design: Design, seed: int) -> "pd.DataFrame":
+    """Share of planted studies whose one-sided sign-flip test finds the convergence (Source: protocol.md, dynamics).
+
+    Each study plants debates whose role starts `distance` from the Default and is pulled towards it by the β that
+    makes it converge by `points` over all rounds; α and κ are 0. The test is that of the statistic `convergence`.
+
+    Returns:
+        Columns repetitions, power (share of studies with p at or below `level`).
+    """
+    import pandas as pd
+
+    pull = 1 - (1 - design.points / design.distance) ** (1 / design.rounds)
     rng = generator(seed, "power")
-    most = REPETITIONS[-1]
-    first = distance + spread * rng.normal(size=(_STUDIES, most))
+    first = design.distance + design.spread * rng.normal(size=(_STUDIES, REPETITIONS[-1]))
     last = first
-    for _ in range(rounds):
-        last = last - pull * last + noise * rng.normal(size=last.shape)
+    for _ in range(design.rounds):
+        last = last - pull * last + design.noise * rng.normal(size=last.shape)
     moved = np.abs(first) - np.abs(last)
-    rows = [(n, float((_p(moved[:, :n], rng) <= level).mean())) for n in REPETITIONS]
+    rows = [(n, float((_p(moved[:, :n], rng) <= design.level).mean())) for n in REPETITIONS]
     return pd.DataFrame(rows, columns=["repetitions", "power"])
 
 
 def _p(moved: Floats, rng: np.random.Generator) -> Floats:
     """One-sided sign-flip p of each study's mean, (studies,), from its debates, (studies, n)."""
     signs = rng.integers(0, 2, size=(moved.shape[1], _FLIPS)) * 2.0 - 1.0
-    return ((moved @ signs >= moved.sum(axis=1, keepdims=True) - 1e-9).sum(axis=1) + 1) / (_FLIPS + 1)
-
-
-def _possible(points: float, noise: float, spread: float, distance: float, level: float, rounds: int) -> None:
-    from hustings.errors import SettingsError
-
-    for name, value, fine, rule in (
-        ("points", points, 0 <= points < distance, f"must be at least 0 and less than the distance, {distance:g}"),
-        ("noise", noise, noise >= 0, "must be at least 0"),
-        ("spread", spread, spread >= 0, "must be at least 0"),
-        ("distance", distance, 0 < distance <= 10, "must be above 0 and at most 10"),
-        ("level", level, 1 / _FLIPS <= level < 1, f"must be at least {1 / _FLIPS:g} and less than 1"),
-        ("rounds", rounds, rounds >= 1, "must be at least 1"),
-    ):
-        if not fine:
-            raise SettingsError(f"--{name} {value:g}: this {rule}.")
+    return ((moved @ signs >= moved.sum(axis=1, keepdims=True) - SAME).sum(axis=1) + 1) / (_FLIPS + 1)

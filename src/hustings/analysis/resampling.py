@@ -112,9 +112,7 @@ def sign_flip(values: Floats, rng: np.random.Generator, alternative: Alternative
     return (count + 1) / (RESAMPLES + 1)
 
 
-def mean_test(
-    values: Floats, samples: Floats, rng: np.random.Generator, alternative: Alternative
-) -> dict[str, float]:
+def mean_test(values: Floats, samples: Floats, rng: np.random.Generator, alternative: Alternative) -> dict[str, float]:
     """The mean of one value for each debate: interval, Cohen's d_z and sign-flip p, as fields of a Row.
 
     Args:

@@ -80,8 +80,7 @@ class Statistic:
     """Where its rows are in the table, smaller first."""
 
 
-COLUMNS = [field.name for field in fields(Row) if field.name not in ("method", "remark")]
-COLUMNS += ["method", "sentence"]
+COLUMNS = [*(field.name for field in fields(Row) if field.name not in ("method", "remark")), "method", "sentence"]
 """Columns of statistics.csv and comparison.csv: one row for each test."""
 
 

@@ -1,7 +1,7 @@
-"""What every engine is: requests in, answers out, each as soon as it is there.
+"""The interface of every engine: requests in, answers out, each as soon as it is ready.
 
-An engine does not know what a debate is. It knows prompts, seeds and limits; who asked is carried along unread
-(the planted engine, which has no model, reads it).
+An engine does not know what a debate is. It knows prompts, seeds and limits, and passes on who asked without looking
+(except the planted engine, which has no model).
 """
 
 from abc import ABC, abstractmethod
@@ -18,10 +18,10 @@ from hustings.settings import ModelSettings, SimulateSettings
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a text is drawn from the model."""
+    """How a text is sampled from the model."""
 
     temperature: float
-    """0 takes the most probable token each time."""
+    """0 always takes the most probable token."""
     max_tokens: int
     """The longest answer, in tokens."""
     ignore_end: bool = False
@@ -30,7 +30,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Who asks, for errors, progress and the planted engine; never part of the prompt."""
+    """Who asks, for error messages, progress and the planted engine; never part of the prompt."""
 
     debate: str
     """`topic/composition/repetition`, `personas/party/index`, `questions/example` or `answers/party/question/place`."""
@@ -39,32 +39,32 @@ class Turn:
     role: str
     """Party of the agent, or `default`."""
     iteration: int
-    """Replies that had been made before this request."""
+    """Number of replies before this request."""
     purpose: Literal["reply", "survey", "persona", "question", "answer"]
     name: str
     """Name of the agent."""
     item: str = ""
-    """Of the instrument, in a survey."""
+    """The instrument's item, in a survey."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the model: a single user turn, put through the model's chat template by the engine."""
+    """One question to the model: a single user turn, which the engine formats with the model's chat template."""
 
     prompt: str
-    """The user's turn."""
+    """The user turn."""
     seed: int
     """Seed of this request alone, 0 … 2³²−1."""
     sampling: Sampling
     turn: Turn
     start: str = ""
-    """Prefilled beginning of the answer; it is part of the answer's text."""
+    """Prefilled start of the answer; it is part of the answer's text."""
     options: tuple[str, ...] = ()
-    """When given, the answer is a Score of these strings and `sampling` only limits engines that have to generate."""
+    """If given, the answer is a Score of these strings, and `sampling` only matters to engines that have to generate."""
 
     @property
     def lane(self) -> tuple[str, int]:
-        """Requests of one lane begin alike; an engine with a prefix cache runs them one after the other."""
+        """Requests of one lane share a prefix, so an engine with a prefix cache runs them one after the other."""
         return self.turn.debate, self.turn.agent
 
 
@@ -78,24 +78,24 @@ class Completion:
     """Generated tokens."""
     finish: Literal["stop", "length"]
     refused: bool = False
-    """The endpoint or the text itself says that there is no answer."""
+    """The model declined to answer, according to the endpoint or to the text itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the model thinks of each option of a request."""
+    """How probable the model finds each option of a request."""
 
     logprobs: tuple[float, ...] | None
-    """Natural log-probability that the answer is option i and not a longer one; None if the engine gives none.
+    """Natural log-probability that the answer is option i and no longer one; None if the engine provides none.
 
-    Minus infinity stands for an option too improbable to be listed."""
+    An option too improbable for the engine to list has minus infinity."""
     text: str
     """The most probable option, or the generated text when there are no log-probabilities."""
     prompt_tokens: int
     tokens: int
     """Generated tokens."""
     refused: bool = False
-    """The endpoint or the text itself says that there is no answer."""
+    """The model declined to answer, according to the endpoint or to the text itself."""
 
 
 Answer = Completion | Score
@@ -110,21 +110,24 @@ class Order:
     adapter: Path | None = None
     """Folder of a PEFT adapter for the model."""
     debates: SimulateSettings | None = None
-    """The run whose debates are played; None for other work. Only the planted engine looks at it."""
+    """The run whose debates are played; None for other work. Only the planted engine reads it."""
 
 
 class Engine(ABC):
-    """A language model, or a stand-in for one. Used as a context manager, it frees the weights at the end."""
+    """A language model, or a stand-in for one; as a context manager, it frees the weights on exit."""
 
     promise: str
-    """What the engine promises about repeating a run, one sentence for the manifest."""
+    """What the engine promises about repeating a run, in one sentence for the manifest."""
 
     @abstractmethod
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer the requests in `queue`, and those put there meanwhile, yielding each answer as it arrives.
+        """Answer the requests in `queue`, including those added meanwhile, and yield each answer as it arrives.
 
-        The engine takes requests from the left of the queue when it has room for them, and stops when the
-        queue and its own work are both empty. Raises EngineError when a request cannot be answered.
+        The engine takes requests from the left of the queue whenever it has room for them, and stops when the queue
+        is empty and all answers have been yielded.
+
+        Raises:
+            EngineError: a request cannot be answered.
         """
 
     def _list(self, requests: Sequence[Request]) -> list[Answer]:
@@ -135,15 +138,15 @@ class Engine(ABC):
         return [answer for answer in answers if answer is not None]
 
     def complete(self, requests: Sequence[Request]) -> list[Completion]:
-        """Answer requests without options, in their order."""
+        """Answer requests without options, in the given order."""
         return [answer for answer in self._list(requests) if isinstance(answer, Completion)]
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
-        """Answer requests with options, in their order."""
+        """Answer requests with options, in the given order."""
         return [answer for answer in self._list(requests) if isinstance(answer, Score)]
 
     def close(self) -> None:  # noqa: B027
-        """Free what the engine holds; an engine that holds nothing has nothing to do."""
+        """Free the engine's resources; by default there are none."""
 
     def __enter__(self) -> "Engine":
         return self
@@ -153,15 +156,20 @@ class Engine(ABC):
 
 
 def check_length(request: Request, prompt: int, answer: int, context: int) -> None:
-    """Refuse a request that the model has no room for; `prompt`, `answer` and `context` in tokens.
+    """Refuse a request that does not fit into the model's context.
+
+    Args:
+        prompt: length of the prompt, in tokens.
+        answer: the longest answer, in tokens.
+        context: what the model has room for, in tokens.
 
     Raises:
-        EngineError: it says how many tokens, and which debate.
+        EngineError: the request is too long; the message names the debate and the lengths.
     """
     if prompt + answer > context:
         turn = request.turn
         raise EngineError(
             f"{turn.debate}, agent {turn.agent}, iteration {turn.iteration}: the prompt has {prompt} tokens and the "
-            f"answer up to {answer}, more than the model's context of {context}; take fewer rounds or agents, a "
+            f"answer up to {answer}, which exceeds the model's context of {context}; use fewer rounds or agents, a "
             "smaller sampling.max_tokens, or a model with a longer context (model.context)."
         )

@@ -1,4 +1,7 @@
-"""Engines of engines: one that is loaded when it is first needed, and one that sends each role to its own."""
+"""Engines made of engines: one that is loaded when it is first used, and one that sends each role to its own.
+
+They do not know what kinds of engine there are.
+"""
 
 import time
 from collections import deque
@@ -11,12 +14,12 @@ from hustings.settings import EngineSettings
 
 
 class LazyEngine(Engine):
-    """An engine that is loaded, once, when it is first asked.
+    """An engine that is loaded on its first request.
 
     Args:
         settings: of the engine.
-        order: what it is built for.
-        name: what the screen calls it while it loads.
+        order: what the engine is built for.
+        name: how progress messages refer to it.
     """
 
     def __init__(self, settings: EngineSettings, order: Order, name: str) -> None:
@@ -28,7 +31,7 @@ class LazyEngine(Engine):
 
         Raises:
             ModelError: the weights do not fit the engine.
-            EngineError: it needs a package, a device or a key that is not there.
+            EngineError: it needs a package, a device or a key that is missing.
         """
         if self._engine is None:
             began = time.monotonic()
@@ -40,26 +43,26 @@ class LazyEngine(Engine):
 
     @property
     def promise(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What the engine promises about repeating a run; it is loaded to be asked."""
+        """What the engine promises about repeating a run; reading this loads the engine."""
         return self.load().promise
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer the requests in `queue`, as the engine does; without any, nothing is loaded."""
+        """Answer the requests in `queue` with the engine; an empty queue loads nothing."""
         if queue:
             yield from self.load().stream(queue)
 
     def close(self) -> None:
-        """Free what the engine holds; the next request loads it again."""
+        """Free the engine; the next request loads it again."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
 
 
 class CastEngine(Engine):
-    """Sends the requests of each role to the engine that it runs on; they take turns with an answer each.
+    """Sends the requests of each role to the engine of that role; the engines take turns, one answer each.
 
     Args:
-        engines: by role; several roles may share one.
+        engines: an engine for each role; several roles may share one.
     """
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
@@ -79,24 +82,25 @@ class CastEngine(Engine):
         return list({id(it): it for it in self._engines.values()}.values())
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer the requests in `queue`, and those put there meanwhile."""
-        queues: dict[int, deque[Request]] = {id(it): deque() for it in self.members}
+        """Answer the requests in `queue`, including those added meanwhile."""
+        members = self.members
+        places = {role: members.index(it) for role, it in self._engines.items()}
+        queues: list[deque[Request]] = [deque() for _ in members]
         streams: dict[int, Iterator[tuple[Request, Answer]]] = {}
-        while queue or any(queues.values()) or streams:
-            for one in self.members:
+        while queue or any(queues) or streams:
+            for place, member in enumerate(members):
                 while queue:
                     request = queue.popleft()
-                    queues[id(self._engines[request.turn.role])].append(request)
-                if id(one) not in streams and queues[id(one)]:
-                    streams[id(one)] = one.stream(queues[id(one)])
-                if id(one) in streams:
-                    found = next(streams[id(one)], None)
-                    if found is None:
-                        del streams[id(one)]
-                    else:
-                        yield found
+                    queues[places[request.turn.role]].append(request)
+                if place not in streams and queues[place]:
+                    streams[place] = member.stream(queues[place])
+                found = next(streams.get(place, iter(())), None)
+                if found is not None:
+                    yield found
+                else:
+                    streams.pop(place, None)
 
     def close(self) -> None:
-        """Free what all engines hold."""
+        """Free all engines."""
         for one in self.members:
             one.close()

@@ -1,6 +1,6 @@
-"""Constrained choice: the probability of each option as a whole answer, from the probabilities of its tokens.
+"""Constrained choice: the probability of each option as a complete answer, from the probabilities of its tokens.
 
-It does not know where the probabilities come from.
+It does not know where these come from.
 """
 
 import math
@@ -12,18 +12,18 @@ from hustings.huggingface import Tokens
 
 
 def prefixes_of(sequences: Sequence[Tokens]) -> list[Tokens]:
-    """Everything after which the next token of an option is asked for, the shortest, (), first."""
+    """Every proper prefix of the sequences, each once and the shortest, (), first: a token is scored after each."""
     return sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
 
 
 def score_of(options: Sequence[str], sequences: Sequence[Tokens], after: Mapping[Tokens, Any], prompt: int) -> Score:
-    """The score of options from the log-probabilities of their tokens.
+    """The score of options, from the log-probabilities of their tokens.
 
     Args:
-        options: what could be answered.
-        sequences: the tokens of each.
-        after: for every prefix of theirs, the log-probability of the next token, by token.
-        prompt: length of the prompt, tokens.
+        options: the possible answers.
+        sequences: the tokens of each option.
+        after: for every prefix of a sequence, the log-probability of the next token, by token.
+        prompt: length of the prompt, in tokens.
     """
     whole = {
         sequence: sum(float(after[sequence[:place]][token]) for place, token in enumerate(sequence))
@@ -35,16 +35,21 @@ def score_of(options: Sequence[str], sequences: Sequence[Tokens], after: Mapping
 
 
 def disjoint(logprobs: Mapping[Tokens, float], options: Iterable[Tokens]) -> tuple[float, ...]:
-    """Log-probabilities of the options as whole answers, from those of their token sequences.
+    """Log-probabilities of the options as complete answers, from those of their token sequences.
 
-    The tokens of "1" are also the beginning of "10"; the probability of "1" as a whole answer is what is left
-    when "10" is taken away ("100" went with "10"). An option that begins no other keeps its value.
+    The tokens of "1" also begin "10", so the probability of "1" as a complete answer is that of its tokens less that
+    of "10" ("100" is part of "10"). An option that begins no other keeps its value.
     """
     sequences = list(options)
     result: list[float] = []
     for option in sequences:
-        longer = [other for other in sequences if len(other) > len(option) and other[: len(option)] == option]
-        nearest = [it for it in longer if not any(len(o) < len(it) and it[: len(o)] == o for o in longer)]
+        longer = [other for other in sequences if _extends(other, option)]
+        nearest = [other for other in longer if not any(_extends(other, between) for between in longer)]
         left = 1.0 - sum(math.exp(logprobs[other] - logprobs[option]) for other in nearest)
         result.append(logprobs[option] + math.log(max(left, 1e-12)))
     return tuple(result)
+
+
+def _extends(sequence: Tokens, start: Tokens) -> bool:
+    """Whether a sequence begins with `start` and is longer."""
+    return len(sequence) > len(start) and sequence[: len(start)] == start

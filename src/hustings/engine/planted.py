@@ -1,7 +1,7 @@
 """Synthetic debaters whose attitudes follow known dynamics: the ground truth for every statistic.
 
-There is no model behind it. An agent's attitude is a pure function of what stands in the request: each reply
-states the attitude it was made with, and the next round's attitudes follow from those of the round before
+There is no model behind it. An agent's attitude is a pure function of the request: each reply states the attitude
+that it was made with, and the attitudes of a round follow from those of the round before
 (Source: protocol.md, dynamics):
 
     A(t+1) = A(t) + β(b − A(t)) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε
@@ -46,23 +46,23 @@ class PlantedSettings(EngineSettings):
     kappa: float
     """Persona anchor, per round."""
     bias: float
-    """b: where the model pulls to."""
+    """b: the attitude that the model pulls towards."""
     noise: float = Field(ge=0)
-    """Standard deviation of ε, points a round."""
+    """Standard deviation of ε, in points per round."""
     start_low: float
     """Mean attitude at iteration 0 of a party whose pole is low."""
     start_high: float
     """Mean attitude at iteration 0 of a party whose pole is high."""
     start_spread: float = Field(ge=0)
-    """Standard deviation of attitudes at iteration 0 over personas, points."""
+    """Standard deviation of attitudes at iteration 0 over personas, in points."""
 
     @property
     def can(self) -> frozenset[Capability]:
-        """Probabilities are planted too; several processes play as one does."""
+        """It has log-probabilities, and several processes play exactly as one does."""
         return frozenset({"log-probabilities", "shared by processes"})
 
     def check_model(self, model: ModelSettings) -> None:
-        """Any model will do: none is loaded."""
+        """Accept any model, as none is loaded."""
 
 
 def build(settings: PlantedSettings, order: Order) -> "PlantedEngine":
@@ -72,17 +72,17 @@ def build(settings: PlantedSettings, order: Order) -> "PlantedEngine":
 
 
 class PlantedEngine(Engine):
-    """Debaters with the attitudes that the settings plant.
+    """Debaters with the attitudes that the settings prescribe.
 
     Args:
         settings: α, β, κ, b, noise and the attitudes at iteration 0.
-        run: whose parties' poles say who starts low and who starts high, and whose instrument is answered.
+        run: its parties' poles decide who starts low and who starts high, and its instrument is answered.
 
     Raises:
-        SettingsError: a planted attitude is not on the instrument's scale.
+        SettingsError: an attitude in the settings is not on the instrument's scale.
     """
 
-    promise = "planted: every reply and score is a function of its request and the seed; any rerun is the same"
+    promise = "planted: every reply and score depends only on its request and the seed; every rerun is identical"
 
     def __init__(self, settings: PlantedSettings, run: SimulateSettings) -> None:
         self._settings = settings
@@ -94,8 +94,8 @@ class PlantedEngine(Engine):
         for key in ("bias", "start_low", "start_high"):
             if not low <= (value := getattr(settings, key)) <= high:
                 raise SettingsError(
-                    f"engine.{key}={value:g}: instrument {run.instrument.name} has attitudes from {low:g} to {high:g}; "
-                    "set it to one of them."
+                    f"engine.{key}={value:g}: attitudes of the instrument {run.instrument.name} run from {low:g} to "
+                    f"{high:g}; set a value in this range."
                 )
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -120,7 +120,7 @@ class PlantedEngine(Engine):
         return " and life taught you that " + ", and that ".join(stance.position for stance in stances) + "."
 
     def _score(self, request: Request, attitude: float, words: int) -> Score:
-        """Two neighbouring options whose values have `attitude` as their mean."""
+        """Two neighbouring options, with probabilities that make `attitude` the mean of their values."""
         item = self._items[request.turn.item]
         values = item.values
         inside = min(max(attitude, values[0]), values[-1])
@@ -134,11 +134,11 @@ class PlantedEngine(Engine):
         return Score(logprobs, request.options[best], words, 1)
 
     def _turned(self, item: ItemSettings) -> bool:
-        """Whether a high attitude is a low answer: a reverse-keyed item, or a reversed scale, but not both."""
+        """Whether a high attitude means a low answer: a reverse-keyed item or a reversed scale, but not both."""
         return (item.direction == "reversed") != self._reversed
 
     def _attitude(self, request: Request) -> float:
-        """The attitude of the asking agent after the last whole round before its own next reply."""
+        """The attitude of the asking agent after the last complete round before its own next reply."""
         turn = request.turn
         stated = [(found["name"], float(found["attitude"])) for found in _STATED.finditer(request.prompt)]
         first = self._first(turn.debate, turn.role, turn.agent)

@@ -1,1 +1,1 @@
-"""What bending costs: benchmark scores and the Default's attitude of a model and its adapters, and Table 1 of them."""
+"""The job of evaluate.py: what fine-tuning costs in benchmark scores and how far it moves an attitude, and Table 1."""

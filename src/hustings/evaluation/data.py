@@ -1,7 +1,7 @@
 """HellaSwag and MMLU in a local folder, for machines without internet: laid out as on the hub, checked line by line.
 
-A folder holds `Rowan/hellaswag` and `cais/mmlu`, the names that lm-eval's own tasks load, so that a task read from
-here differs from lm-eval's in its `dataset_path` alone. It does not know how a benchmark is scored.
+The folder contains `Rowan/hellaswag` and `cais/mmlu`, the names that lm-eval's own tasks load, so that a task that
+reads it differs from lm-eval's only in its `dataset_path`. It does not know how a benchmark is scored.
 """
 
 import csv
@@ -24,7 +24,7 @@ HELLASWAG = "Rowan/hellaswag"
 MMLU = "cais/mmlu"
 _SPLITS = {"test": "test.jsonl", "validation": "validation.jsonl", "dev": "dev.jsonl"}
 _LETTERS = "ABCD"
-_FILLED = "run `hustings fetch benchmarks --to FOLDER` where the hub can be reached, or with --from FOLDER"
+_FILLED = "run `hustings fetch benchmarks --to FOLDER`, with --from FOLDER where the hub cannot be reached"
 
 
 class _Document(BaseModel):
@@ -32,7 +32,7 @@ class _Document(BaseModel):
 
 
 class Hellaswag(_Document):
-    """A row of HellaSwag, as far as lm-eval's task reads it."""
+    """A row of HellaSwag: the fields that lm-eval's task reads."""
 
     activity_label: str
     ctx_a: str
@@ -50,31 +50,31 @@ class Mmlu(_Document):
 
 
 def subjects() -> list[str]:
-    """The 57 subjects of MMLU, as lm-eval has tasks for them."""
-    spec = importlib.util.find_spec("lm_eval")  # to import it takes a second
+    """The 57 subjects of MMLU for which lm-eval has tasks."""
+    spec = importlib.util.find_spec("lm_eval")  # importing it takes a second
     assert spec is not None and spec.origin is not None
     folder = Path(spec.origin).parent / "tasks" / "mmlu" / "default"
     return sorted(path.stem.removeprefix("mmlu_") for path in folder.glob("mmlu_*.yaml"))
 
 
-def checked(folder: Path, wanted: Mapping[str, type[_Document]]) -> tuple[str, dict[str, int]]:
-    """Read the files that a benchmark takes, every line of them.
+def check(folder: Path, wanted: Mapping[str, type[_Document]]) -> tuple[str, dict[str, int]]:
+    """Check every line of the files that a benchmark reads.
 
     Args:
-        folder: what `fetch` or `import_from` filled.
-        wanted: file, below the folder, and what its lines have to be.
+        folder: that `fetch` or `import_from` filled.
+        wanted: from each file's path in the folder to the type of its rows.
 
     Returns:
-        A fingerprint of their content, and the number of rows of each.
+        A fingerprint of their content, and the number of rows of each file.
 
     Raises:
         BenchmarkError: a file is missing, or a line of one is malformed.
     """
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
-        more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
+        more = f", nor {len(missing) - 1} other files that are needed" if len(missing) > 1 else ""
         raise BenchmarkError(
-            f"benchmark.data_dir={folder}: there is no {missing[0]}{more} in this folder; to fill it, {_FILLED}."
+            f"benchmark.data_dir={folder}: there is no {missing[0]} in this folder{more}; to fill it, {_FILLED}."
         )
     counts: dict[str, int] = {}
     for name, kind in wanted.items():
@@ -108,10 +108,10 @@ def fetch(folder: Path) -> Path:
         try:
             found: Any = load_dataset(path, name, split=split)
             yield from found
-        except Exception as error:  # whatever the hub's client fails with
+        except Exception as error:  # the hub's client raises many kinds
             raise BenchmarkError(
-                f"{path}: this data set could not be had from the Hugging Face hub ({first_line(error)}); check the "
-                "network, or fill the folder from files that you have: hustings fetch benchmarks --from FOLDER."
+                f"{path}: this data set could not be downloaded from the Hugging Face hub ({first_line(error)}); check "
+                "the network, or fill the folder from files that you have: hustings fetch benchmarks --from FOLDER."
             ) from error
 
     def kept(row: Mapping[str, Any], kind: type[_Document]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def import_from(source: Path, folder: Path) -> Path:
     hellaswag, mmlu = source / "hellaswag_val.jsonl.gz", source / "mmlu.tar.gz"
     for file in (hellaswag, mmlu):
         if not file.is_file():
-            raise BenchmarkError(f"{source}: there is no {file.name} in this folder; give another with --from.")
+            raise BenchmarkError(f"{source}: there is no {file.name} in this folder; name another with --from.")
     try:
         with gzip.open(hellaswag, "rt", encoding="utf-8") as lines:
             _write(folder / HELLASWAG / "validation.jsonl", map(_hellaswag, lines))
@@ -147,14 +147,16 @@ def import_from(source: Path, folder: Path) -> Path:
                     file = _SPLITS["validation" if match[1] == "val" else match[1]]
                     _write(folder / MMLU / match[2] / file, map(_mmlu, csv.reader(text)))
     except (OSError, ValueError, KeyError, IndexError, tarfile.TarError) as error:
-        raise BenchmarkError(f"{source}: its files could not be read ({first_line(error)}); restore them.") from error
+        raise BenchmarkError(
+            f"{source}: the files in this folder could not be read ({first_line(error)}); restore them."
+        ) from error
     return _describe(folder)
 
 
 def _hellaswag(line: str) -> dict[str, Any]:
     """The row from which lm-eval makes the prepared context and endings of `line`.
 
-    A dozen rows of the source kept a "[phrase in brackets]"; lm-eval drops those, as it does in the original.
+    A dozen rows of the source contain a "[phrase in brackets]"; lm-eval drops those, as it does in the original.
     """
     row = json.loads(line)
     label, query = row["activity_label"], row["query"]
@@ -166,7 +168,7 @@ def _hellaswag(line: str) -> dict[str, Any]:
 
 
 def _unprepared(text: str) -> str:
-    """A text of which lm-eval makes this one: it drops brackets, outer spaces, and every second space in a row."""
+    """A text that lm-eval turns into this one: it drops brackets, outer spaces, and every second of several spaces."""
     spaced = re.sub(" {2,}", lambda run: " " * (2 * len(run[0]) - 1), text)
     return f"{'[]' * (text[:1] == ' ')}{spaced}{'[]' * (text[-1:] == ' ')}"
 
@@ -177,7 +179,7 @@ def _mmlu(row: Sequence[str]) -> dict[str, Any]:
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """All rows or no file."""
+    """Write all rows, or no file."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,13 +187,15 @@ def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         part.replace(path)
     except OSError as error:
-        raise BenchmarkError(f"{path}: this file cannot be written ({error.strerror}); choose another --to.") from error
+        raise BenchmarkError(
+            f"{path}: this file cannot be written ({error.strerror}); choose another folder with --to."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def _describe(folder: Path) -> Path:
-    """Write the headers by which `datasets` finds the files of each configuration; the folder."""
+    """Write the headers in which `datasets` looks up the files of each configuration; returns the folder."""
     _header(folder / HELLASWAG, {"default": folder / HELLASWAG})
     _header(folder / MMLU, {subject: folder / MMLU / subject for subject in subjects()})
     return folder

@@ -1,4 +1,4 @@
-"""The job of evaluate.py: a row of Table 1, or one adapter, measured as far as the store does not know it yet.
+"""The job of evaluate.py: a row of Table 1, or one adapter, measured only where the store does not have it yet.
 
 It does not know the other rows: a sweep's end puts those together (table.py).
 """
@@ -11,18 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings import adapters, bending, models, simulation
-from hustings.artifacts import write_atomically
+from hustings import adapters, models, runfolder, study
 from hustings.errors import AdapterError, SettingsError
 from hustings.evaluation import benchmarks
 from hustings.evaluation.benchmarks import Benchmark, Harness, Score
-from hustings.evaluation.table import SCORES
-from hustings.identity import canonical
+from hustings.evaluation.table import ATTITUDE
+from hustings.files import write_atomically
 from hustings.progress import say
 from hustings.provenance import commit, versions
 from hustings.settings import EvaluateSettings, ModelSettings
+from hustings.simulation import job as simulation
+from hustings.study import Study
+from hustings.training import job as training
 
-ATTITUDE = "attitude"
+_VERSIONS = ("lm_eval", "torch", "transformers", "peft", "bitsandbytes", "datasets", "vllm")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run made."""
+
+    folder: Path
+    """The run's folder."""
+    rows: list[dict[str, Any]]
+    """Of scores.csv."""
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,7 @@ class Cell:
     """A model, with or without an adapter, that is measured."""
 
     row: str
-    """Its row's name."""
+    """Name of its row."""
     model: ModelSettings
     weights: models.Weights
     adapter: adapters.Adapter | None
@@ -40,62 +53,60 @@ class Cell:
         """Of the adapter's training."""
         return None if self.adapter is None else self.adapter.manifest["of"]["seed"]
 
+    def __str__(self) -> str:
+        return f"{self.weights.name} {self.adapter}" if self.adapter else self.weights.name
 
-def run(settings: EvaluateSettings, folder: Path, command: list[str]) -> list[dict[str, Any]]:
-    """Measure what the settings ask for, and put `scores.csv` and a manifest into `folder`.
+
+def run(settings: EvaluateSettings, folder: Path, command: list[str]) -> Outcome:
+    """Measure what the settings ask for, and put scores.csv and a manifest into `folder`.
 
     Args:
         folder: the run's folder.
         command: the command line, for the manifest.
 
-    Returns:
-        The rows of scores.csv.
-
     Raises:
         HustingsError: bad settings, missing data, a missing adapter, a busy or damaged artifact.
     """
     began = time.monotonic()
-    asked = benchmarks.checked(settings.benchmark)
+    asked = benchmarks.resolve(settings.benchmark)
     cells = _cells(settings)
     documents = functools.cache(functools.partial(benchmarks.documents, settings.benchmark))
     folder.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
-    kept: dict[str, list[str]] = {}
+    results: dict[str, list[str]] = {}
     for place, cell in enumerate(cells):
         harness = Harness(
             settings.benchmark, cell.weights, cell.adapter, cell.model.context, documents, Path(settings.artifacts)
         )
-        scores, places = _benchmarks(harness, asked)
-        if settings.benchmark.attitude is not None and cell.row != "comparison":
-            debates = folder / f"debates-{place}"
-            simulation.run(settings.debates(str(cell.adapter.folder) if cell.adapter else None), debates, command)
-            scores += _attitudes(debates, settings.benchmark.attitude)
-            places.append(debates)
+        scores, sources = _benchmarks(harness, asked)
         rows += [_line(cell, score) for score in scores]
-        kept[_name(cell)] = [os.path.relpath(at, folder) for at in places]
-        _write(folder / SCORES, rows)
-    manifest = {
-        "v": 1,
-        "kind": "evaluation",
-        "command": command,
-        "results": kept,
-        "models": {cell.weights.name: cell.weights.fingerprint for cell in cells},
-        "adapters": [cell.adapter.id for cell in cells if cell.adapter],
-        "seconds": round(time.monotonic() - began, 1),
-        "versions": versions(("lm_eval", "torch", "transformers", "peft", "bitsandbytes", "datasets", "vllm")),
-        "commit": commit(),
-        "settings": settings.model_dump(mode="json"),
-    }
-    write_atomically(folder / "manifest.json", canonical(manifest) + "\n")
-    return rows
+        role = settings.benchmark.attitude
+        if role is not None and cell.row != "comparison":
+            debates = _debates(settings, cell, folder / f"debates-{place}", command)
+            rows += [_line(cell, score, debates.scale) for score in _attitudes(debates, role)]
+            sources.append(debates.folder)
+        results[str(cell)] = [os.path.relpath(source, folder) for source in sources]
+        _write(folder / runfolder.SCORES, rows)
+    outcome = Outcome(folder, rows, time.monotonic() - began)
+    manifest = runfolder.EvaluationManifest(
+        command=command,
+        versions=versions(_VERSIONS),
+        settings=settings.model_dump(mode="json"),
+        results=results,
+        models={cell.weights.name: cell.weights.fingerprint for cell in cells},
+        adapters=[cell.adapter.id for cell in cells if cell.adapter],
+        seconds=round(outcome.seconds, 1),
+        commit=commit(),
+    )
+    runfolder.write_manifest(folder, manifest)
+    return outcome
 
 
 def _cells(settings: EvaluateSettings) -> list[Cell]:
-    """What is measured; adapters that are missing are trained when the settings say so."""
+    """What is measured; missing adapters are trained when the settings say so."""
     if settings.row == "comparison":
         assert settings.comparison is not None
-        weights = models.resolve(settings.comparison)
-        return [Cell("comparison", settings.comparison, weights, None)]
+        return [Cell("comparison", settings.comparison, models.resolve(settings.comparison), None)]
     weights = models.resolve(settings.model)
     here = functools.partial(Cell, model=settings.model, weights=weights)
     if settings.row == "base" or (settings.row is None and settings.adapter is None):
@@ -107,58 +118,74 @@ def _cells(settings: EvaluateSettings) -> list[Cell]:
 
 
 def _adapter(settings: EvaluateSettings, weights: models.Weights, seed: int) -> adapters.Adapter:
+    """The adapter of a row and seed, trained now if it is missing and may be trained."""
     try:
-        training = settings.training(seed)
+        wanted = settings.training(seed)
     except ValueError as error:
         raise SettingsError(
-            f"row={settings.row}: this training cannot be ({error}); choose an engine that can write the answers."
+            f"row={settings.row}: this training is not possible ({error}); choose an engine that can write the answers."
         ) from error
-    found = bending.find(training, weights)
+    name = adapters.name_of(wanted)
+    found = training.find(wanted, weights)
     if found is None and settings.train_missing:
-        say(f"training {adapters.name_of(training)}, which {weights.name} lacks")
-        bending.make(training, weights)
-        found = bending.find(training, weights)
+        say(f"training {name}, which {weights.name} does not have yet")
+        training.make(wanted, weights)
+        found = training.find(wanted, weights)
     if found is None:
         raise AdapterError(
-            f"row={settings.row}: {weights.name} has no adapter {adapters.name_of(training)} with these settings in "
-            f"{settings.artifacts}; set train_missing=true to have it trained, or run python train.py with the same "
-            f"model, data and method: party={training.party.name} method={training.method.kind} "
-            f"lora.r={training.lora.r} seed={seed} questions={training.questions} "
-            f"answers_per_question={training.answers_per_question} quantization={training.quantization}."
+            f"row={settings.row}: {weights.name} has no adapter {name} with these settings in "
+            f"{settings.artifacts}; set train_missing=true to train it, or run python train.py with the same "
+            f"model, data and method: party={wanted.party.name} method={wanted.method.kind} "
+            f"lora.r={wanted.lora.r} seed={seed} questions={wanted.questions} "
+            f"answers_per_question={wanted.answers_per_question} quantization={wanted.quantization}."
         )
     return found
 
 
 def _benchmarks(harness: Harness, asked: Sequence[Benchmark]) -> tuple[list[Score], list[Path]]:
-    """The scores of a cell, and the folders that keep what they were made of."""
+    """The scores of a cell, and the folders that keep what they were computed from."""
     scores: list[Score] = []
-    places: list[Path] = []
+    sources: list[Path] = []
     for benchmark in asked:
-        found, place, _ = harness.scores(benchmark)
+        found, source = harness.scores(benchmark)
         scores += found
-        places.append(place)
+        sources.append(source)
     harness.close()
-    return scores, places
+    return scores, sources
 
 
-def _attitudes(folder: Path, role: str) -> list[Score]:
-    """The mean attitude of a role after the last round, by topic; a debate's agents of that role are averaged."""
-    import pandas as pd
+def _debates(settings: EvaluateSettings, cell: Cell, folder: Path, command: list[str]) -> Study:
+    """The debates that show a cell's attitude, in a folder of their own."""
+    adapter = str(cell.adapter.folder) if cell.adapter else None
+    return study.load(simulation.run(settings.debates(adapter), folder, command).folder)
 
-    table = pd.read_csv(folder / simulation.ATTITUDES)
-    last = table[(table["role"] == role) & (table["iteration"] == table["iteration"].max())]
+
+def _attitudes(debates: Study, role: str) -> list[Score]:
+    """The mean attitude of a role at the last survey, by topic; a debate's agents of that role are averaged.
+
+    Both outcomes are given, except the expected value where the engine gave no probabilities.
+    """
     scores: list[Score] = []
-    for topic, rows in last.groupby("topic"):
-        for metric in ("score", "expected"):
-            values = rows.groupby(["composition", "repetition"])[metric].mean().dropna()
+    for outcome in ("score", "expected"):
+        if debates.attitudes[outcome].isna().all():
+            continue
+        answers = debates.analysed_as(outcome).answers
+        last = answers[(answers["role"] == role) & (answers["iteration"] == answers["iteration"].max())]
+        for topic, of_topic in last.groupby("topic"):
+            values = of_topic.groupby("repetition")["value"].mean().dropna()
             if len(values):
                 stderr = float(values.sem()) if len(values) > 1 else None
-                scores.append(Score(f"{ATTITUDE}/{topic}", metric, float(values.mean()), stderr, len(values)))
+                scores.append(Score(f"{ATTITUDE}{topic}", outcome, float(values.mean()), stderr, len(values)))
     return scores
 
 
-def _line(cell: Cell, score: Score) -> dict[str, Any]:
-    """A row of scores.csv."""
+def _line(cell: Cell, score: Score, scale: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A row of scores.csv.
+
+    Args:
+        scale: the lowest and the highest attitude; None for a benchmark.
+    """
+    low, high = scale or (None, None)
     return {
         "row": cell.row,
         "model": cell.weights.name,
@@ -170,11 +197,9 @@ def _line(cell: Cell, score: Score) -> dict[str, Any]:
         "score": score.score,
         "stderr": score.stderr,
         "n": score.n,
+        "low": low,
+        "high": high,
     }
-
-
-def _name(cell: Cell) -> str:
-    return f"{cell.weights.name} {cell.adapter.name}-{cell.adapter.id}" if cell.adapter else cell.weights.name
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,65 +1,78 @@
-"""Table 1 from scores: rows of one model, benchmarks beside the Default's attitude, and what the one costs the other.
+"""Table 1 from scores: a model and its fine-tuned versions, with benchmark scores beside the Default's attitude.
 
-Pure functions from tables to tables, and a writer. They know nothing of models, and read no more than scores.csv.
+Pure functions from tables to tables, and a writer. They read scores.csv and manifests, and know nothing about models.
 """
 
 import itertools
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hustings.artifacts import write_atomically
 from hustings.errors import RecordError
+from hustings.files import write_atomically
+from hustings.runfolder import SCORES, EvaluationManifest, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = "scores.csv"
 ATTITUDE = "attitude/"
-COLUMNS = ["row", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "below_comparison"]
+"""What the name of an attitude in the column `benchmark` begins with; the topic follows."""
+COLUMNS = ["row", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "low", "high",
+           "below_comparison"]  # fmt: skip
 _TITLES = {"hellaswag": "HellaSwag (%)", "mmlu": "MMLU (%)"}
 _BEST = ("acc_norm", "acc", "exact_match", "score")
 
 
 def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
-    """The scores of evaluation runs together, the benchmarks that they asked for, and the model that they bend.
+    """The scores of several evaluations together.
+
+    Args:
+        folders: of the evaluations' runs.
+
+    Returns:
+        All rows of their scores.csv, the benchmarks that were asked for, and the names of the models.
 
     Raises:
-        RecordError: a folder is no evaluation's.
+        RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
     """
     import pandas as pd
 
     tables: list[pd.DataFrame] = []
     tasks: dict[str, None] = {}
-    bent: dict[str, None] = {}
     for folder in folders:
+        manifest = read_manifest(folder, EvaluationManifest)
         try:
-            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            if manifest["kind"] != "evaluation":
-                raise KeyError("evaluation")
             table = pd.read_csv(folder / SCORES, dtype={"adapter": str, "adapter_id": str}, keep_default_na=True)
-            tasks |= dict.fromkeys(manifest["settings"]["benchmark"]["tasks"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise RecordError(
-                f"{folder}: this is not the folder of an evaluation (manifest.json or {SCORES} is missing or damaged)."
+                f"{folder}: {SCORES} is missing or damaged in this folder; run the evaluation's command again."
             ) from error
         tables.append(table)
-        bent |= dict.fromkeys(table.loc[table["row"] != "comparison", "model"])
-    return pd.concat(tables, ignore_index=True).drop_duplicates(), list(tasks), ", ".join(bent)
+        tasks |= dict.fromkeys(manifest.settings["benchmark"]["tasks"])
+    scores = pd.concat(tables, ignore_index=True).drop_duplicates()
+    scales = scores[["low", "high"]].dropna().drop_duplicates()
+    if len(scales) > 1:
+        several = ", ".join(f"{low:g} … {high:g}" for low, high in sorted(scales.itertuples(index=False)))
+        raise RecordError(
+            f"{', '.join(map(str, folders))}: these evaluations measured attitudes on different scales ({several}), "
+            "which cannot be put into one table; make a table for each instrument."
+        )
+    models = dict.fromkeys(scores.loc[scores["row"] != "comparison", "model"])
+    return scores, list(tasks), ", ".join(models)
 
 
 def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
-    """Means over the seeds of each row, columns COLUMNS; benchmark scores are shares, attitudes points.
+    """Means over the seeds of each row; benchmark scores are shares, attitudes are points on the instrument's scale.
 
     Args:
-        scores: as scores.csv has them, of all rows.
-        tasks: the benchmarks that are columns; attitudes are further ones.
+        scores: with the columns of scores.csv.
+        tasks: the benchmarks that get a column; every attitude gets one too.
 
     Returns:
-        `stderr` is the mean standard error of a seed: seeds share documents and personas, so it does not shrink with
-        their number; `sd_over_seeds` is the spread of the trainings beside it.
+        Columns COLUMNS. `stderr` is the mean standard error of a single seed: seeds share documents and personas, so
+        it does not shrink with their number; `sd_over_seeds` is the spread between trainings. `low` and `high` are the
+        ends of an attitude's scale, and missing for benchmarks.
     """
     import pandas as pd
 
@@ -84,6 +97,8 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
                     "sd_over_seeds": cells["score"].std(ddof=1),
                     "seeds": len(cells),
                     "n": int(cells["n"].iloc[0]),
+                    "low": cells["low"].iloc[0],
+                    "high": cells["high"].iloc[0],
                 }
             )
     table = pd.DataFrame(rows, columns=COLUMNS[:-1])
@@ -110,126 +125,145 @@ def _label(row: str, model: str) -> str:
 def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
     """Whether benchmark scores fall as the attitude moves away from the base model's, over the NWP rows.
 
-    Spearman's rank correlation of the attitude's distance from the base row with each benchmark's score; p is that of
-    all permutations, one-sided (Source: the paper, Table 1, key finding 2).
+    Spearman's rank correlation of the attitude's distance from the base row with each benchmark's score, with the
+    one-sided p of all permutations (Source: the paper, Table 1, key finding 2).
 
     Returns:
-        One line a benchmark and attitude: `benchmark`, `attitude`, `n`, `rho`, `p`, `sentence`.
+        One row for each benchmark and attitude: `benchmark`, `attitude`, `n`, `rho`, `p`, `sentence`.
     """
-    import numpy as np
     import pandas as pd
-    from scipy.stats import permutation_test, spearmanr
 
     scores = table.pivot(index="row", columns="column", values="score")
+    titles = _titles(table)
+    attitudes, benchmarks = _columns(table)
     nwp = [row for row in scores.index if str(row).startswith("nwp")]
     lines: list[dict[str, Any]] = []
-    for attitude in (column for column in scores.columns if str(column).startswith(ATTITUDE)):
-        for benchmark in (column for column in scores.columns if not str(column).startswith(ATTITUDE)):
+    for attitude in attitudes:
+        for benchmark in benchmarks:
             points = scores.loc[nwp, [attitude, benchmark]].dropna()
             line: dict[str, Any] = {"benchmark": benchmark, "attitude": attitude, "n": len(points)}
-            why = _not_estimable(scores, points, str(attitude))
+            why = _not_estimable(scores, points, attitude)
             if why:
-                lines.append(
-                    {**line, "rho": None, "p": None, "sentence": f"{_title(benchmark)}: not estimable, {why}."}
-                )
+                said = f"{titles[benchmark]}: not estimable, {why}."
+                lines.append({**line, "rho": None, "p": None, "sentence": said})
                 continue
             base: Any = scores.loc["base", attitude]
-            shift = np.abs(points[attitude].to_numpy(float) - float(base))
-            value = points[benchmark].to_numpy(float)
-
-            def rank(ordered: Any, value: Any = value) -> float:
-                found: Any = spearmanr(ordered, value)
-                return float(found.statistic)
-
-            test: Any = permutation_test((shift,), rank, permutation_type="pairings", alternative="less")
-            rho, p = float(test.statistic), float(test.pvalue)
-            sentence = (
-                f"Over {len(points)} NWP rows, {_title(benchmark)} and the distance of the attitude from the base "
+            rho, p = _correlation(points[attitude] - base, points[benchmark])
+            said = (
+                f"Over {len(points)} NWP rows, {titles[benchmark]} and the distance of the attitude from the base "
                 f"model's have a rank correlation of {rho:+.2f} (one-sided permutation p = {p:.3f})."
             )
-            lines.append({**line, "rho": rho, "p": p, "sentence": sentence})
+            lines.append({**line, "rho": rho, "p": p, "sentence": said})
     return pd.DataFrame(lines, columns=["benchmark", "attitude", "n", "rho", "p", "sentence"])
+
+
+def _correlation(shift: Any, score: Any) -> tuple[float, float]:
+    """Spearman's rho of the size of a shift with a score, and its one-sided permutation p."""
+    import numpy as np
+    from scipy.stats import permutation_test, spearmanr
+
+    value = score.to_numpy(float)
+
+    def rho(ordered: Any) -> float:
+        found: Any = spearmanr(ordered, value)
+        return float(found.statistic)
+
+    sizes = np.abs(shift.to_numpy(float))
+    test: Any = permutation_test((sizes,), rho, permutation_type="pairings", alternative="less")
+    return float(test.statistic), float(test.pvalue)
 
 
 def _not_estimable(scores: "pd.DataFrame", points: "pd.DataFrame", attitude: str) -> str | None:
     if "base" not in scores[attitude].dropna().index:
-        return "there is no attitude of the base model"
+        return "the base model's attitude is missing"
     if len(points) < 3:
-        return f"a rank correlation takes three NWP rows and there {'is' if len(points) == 1 else 'are'} {len(points)}"
+        return f"a rank correlation needs three NWP rows and there {'is' if len(points) == 1 else 'are'} {len(points)}"
     if (points.nunique() < 2).any():
         return "all rows are equal"
     return None
 
 
-def _title(column: str) -> str:
-    if column.startswith(ATTITUDE):
-        return f"Attitude, {column.removeprefix(ATTITUDE).replace('_', ' ')} (0–10)"
-    return _TITLES.get(column, f"{column} (%)")
+def _columns(table: "pd.DataFrame") -> tuple[list[str], list[str]]:
+    """The columns of attitudes, and those of benchmarks."""
+    columns: list[str] = list(dict.fromkeys(table["column"]))
+    attitudes = [column for column in columns if column.startswith(ATTITUDE)]
+    return attitudes, [column for column in columns if column not in attitudes]
+
+
+def _titles(table: "pd.DataFrame") -> dict[str, str]:
+    """What each column is called, with its unit or scale."""
+    attitudes, benchmarks = _columns(table)
+    titles = {column: _TITLES.get(column, f"{column} (%)") for column in benchmarks}
+    for column in attitudes:
+        low, high = table.loc[table["column"] == column, ["low", "high"]].iloc[0]
+        titles[column] = f"Attitude, {column.removeprefix(ATTITUDE).replace('_', ' ')} ({low:g}–{high:g})"
+    return {column: titles[column] for column in dict.fromkeys(table["column"])}
 
 
 def _cell(line: Any) -> str:
-    """'39.8 ± 1.5*', percent for benchmarks."""
+    """'39.8 ± 1.5*'; in percent for benchmarks."""
     share = not line["column"].startswith(ATTITUDE)
     scale = 100 if share else 1
     spread = "" if line["stderr"] != line["stderr"] else f" ± {scale * line['stderr']:.1f}"
     return f"{scale * line['score']:.1f}{spread}{'*' if line['below_comparison'] else ''}"
 
 
-def _grid(table: "pd.DataFrame") -> tuple[list[str], list[list[str]]]:
-    """Columns, and a line of text for each row."""
-    columns = list(dict.fromkeys(table["column"]))
+def _grid(table: "pd.DataFrame") -> list[list[str]]:
+    """The rows as text: label, and a cell for each column."""
+    columns = dict.fromkeys(table["column"])
     cells = {(line["row"], line["column"]): _cell(line) for line in table.to_dict("records")}
     labels = dict(zip(table["row"], table["label"], strict=True))
-    return columns, [[label, *(cells.get((row, column), "") for column in columns)] for row, label in labels.items()]
+    return [[label, *(cells.get((row, column), "") for column in columns)] for row, label in labels.items()]
 
 
 def _note(table: "pd.DataFrame") -> str:
     seeds = sorted({int(n) for row, n in zip(table["row"], table["seeds"], strict=True) if "_r" in row})
-    trained = f"Bent rows are means over {' or '.join(map(str, seeds))} trainings; " if seeds else ""
+    trained = f"Fine-tuned rows are means over {' or '.join(map(str, seeds))} trainings; " if seeds else ""
     counts = "; ".join(
-        f"{_title(column)} n = {int(table.loc[table['column'] == column, 'n'].iloc[0])}"
-        for column in dict.fromkeys(table["column"])
+        f"{title} n = {int(table.loc[table['column'] == column, 'n'].iloc[0])}"
+        for column, title in _titles(table).items()
     )
     star = " * below the comparison model." if table["below_comparison"].any() else ""
     return f"{trained}± is the standard error of a single one. {counts}.{star}"
 
 
 def markdown(table: "pd.DataFrame", tests: "pd.DataFrame") -> str:
-    """Table 1, its note, and the sentences of the tests."""
-    columns, lines = _grid(table)
-    head = ["", *map(_title, columns)]
-    rows = [head, ["---", *("---:" for _ in columns)], *lines]
+    """Table 1, its note, and the sentences of the tests, as Markdown."""
+    titles = _titles(table).values()
+    rows = [["", *titles], ["---", *("---:" for _ in titles)], *_grid(table)]
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     return "\n\n".join([text, _note(table), *tests["sentence"]]) + "\n"
 
 
 def shown(table: "pd.DataFrame", tests: "pd.DataFrame") -> dict[str, Any]:
     """The same for a page: columns, rows, note and sentences."""
-    columns, lines = _grid(table)
     return {
-        "columns": [*map(_title, columns)],
-        "rows": lines,
+        "columns": [*_titles(table).values()],
+        "rows": _grid(table),
         "note": _note(table),
         "sentences": [*tests["sentence"]],
     }
 
 
 def latex(table: "pd.DataFrame", model: str) -> str:
-    """Table 1 with booktabs."""
-    columns, lines = _grid(table)
-    body = [" & ".join(map(_tex, line)) + r" \\" for line in lines]
+    """Table 1 as LaTeX with booktabs.
+
+    Args:
+        model: for the caption.
+    """
+    titles = _titles(table).values()
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(titles)}}}",
             r"\toprule",
-            " & ".join(["", *(_tex(_title(column)) for column in columns)]) + r" \\",
+            " & ".join(["", *map(_tex, titles)]) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(map(_tex, line)) + r" \\" for line in _grid(table)),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{What bending {_tex(model)} costs. {_tex(_note(table))}}}",
+            rf"\caption{{What fine-tuning {_tex(model)} costs. {_tex(_note(table))}}}",
             r"\end{table}",
             "",
         ]
@@ -245,11 +279,14 @@ def _tex(text: str) -> str:
 def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`.
 
+    Args:
+        folders: of the evaluations' runs.
+
     Returns:
         The table and the tests.
 
     Raises:
-        RecordError: a folder is no evaluation's.
+        RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
     """
     scores, tasks, model = read(folders)
     table = table1(scores, tasks)
@@ -265,53 +302,58 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
 
 
 def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
-    """The trade-off: a panel a benchmark, attitude across, score upwards, a mark a row; the comparison is a line."""
+    """The trade-off: a panel for each benchmark, x the attitude, y the score, a mark for each row.
+
+    The comparison model is a dashed line.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    attitudes = [column for column in dict.fromkeys(table["column"]) if column.startswith(ATTITUDE)]
-    benchmarks = [column for column in dict.fromkeys(table["column"]) if not column.startswith(ATTITUDE)]
+    attitudes, benchmarks = _columns(table)
     if not attitudes or not benchmarks:
         return
     figure = Figure(figsize=(5.2 * len(benchmarks), 4.2 * len(attitudes)), layout="constrained")
     panels: Any = figure.subplots(len(attitudes), len(benchmarks), squeeze=False)
-    lines = {(line["row"], line["column"]): line for line in table.to_dict("records")}
-    for across, attitude in enumerate(attitudes):
-        for down, benchmark in enumerate(benchmarks):
-            _panel(panels[across][down], lines, attitude, benchmark)
+    titles = _titles(table)
+    for down, attitude in enumerate(attitudes):
+        for across, benchmark in enumerate(benchmarks):
+            panel = panels[down][across]
+            _panel(panel, table[table["column"] == attitude], table[table["column"] == benchmark])
+            panel.set_xlabel(titles[attitude])
+            panel.set_ylabel(titles[benchmark])
     key: dict[str, Any] = {}
     for panel in panels.flat:
         key |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(list(key.values()), list(key), loc="outside right center", frameon=False, fontsize=9)
-    figure.suptitle(f"What bending {model} costs (± standard error)", fontsize=11)
+    figure.suptitle(f"What fine-tuning {model} costs (± standard error)", fontsize=11)
     for kind in ("png", "svg"):
         figure.savefig(folder / f"table1.{kind}", dpi=160)
 
 
-def _panel(panel: Any, lines: dict[Any, Any], attitude: str, benchmark: str) -> None:
+def _panel(panel: Any, attitude: "pd.DataFrame", benchmark: "pd.DataFrame") -> None:
     sizes = defaultdict[str, Any](lambda: itertools.count(5, 3))
-    for row in dict.fromkeys(row for row, _ in lines):
-        across, up = lines.get((row, attitude)), lines.get((row, benchmark))
-        if row == "comparison" and up is not None:
-            panel.axhline(100 * up["score"], color="#5f6368", linestyle="--", linewidth=1, label=up["label"])
-        if across is None or up is None:
+    xs = {line["row"]: line for line in attitude.to_dict("records")}
+    for y in benchmark.to_dict("records"):
+        row = str(y["row"])
+        if row == "comparison":
+            panel.axhline(100 * y["score"], color="#5f6368", linestyle="--", linewidth=1, label=y["label"])
+        if row not in xs:
             continue
+        x = xs[row]
         kind = row.partition("_r")[0]
         colour, mark = _LOOKS.get(kind, ("#5f6368", "D"))
-        errors = [0 if line["stderr"] != line["stderr"] else line["stderr"] for line in (across, up)]
+        errors = [0 if line["stderr"] != line["stderr"] else line["stderr"] for line in (x, y)]
         panel.errorbar(
-            across["score"], 100 * up["score"], xerr=errors[0], yerr=100 * errors[1], label=up["label"],
+            x["score"], 100 * y["score"], xerr=errors[0], yerr=100 * errors[1], label=y["label"],
             color=colour, fmt=mark, fillstyle="none", markersize=next(sizes[kind]), markeredgewidth=1.5, capsize=2,
         )  # fmt: skip
-    panel.set_xlim(0, 10)
-    panel.set_xlabel(_title(attitude))
-    panel.set_ylabel(_title(benchmark))
+    panel.set_xlim(*attitude[["low", "high"]].iloc[0])
     panel.grid(color="#dddddd", linewidth=0.6)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
 
 
 _LOOKS = {"base": ("#202124", "s"), "nwp": ("#0072b2", "o"), "dpo": ("#d55e00", "^")}
-"""Colour and mark of a kind of row; later rows of a kind, of higher ranks, are rings around the earlier ones."""
+"""Colour and mark of each kind of row; within a kind, higher ranks are larger rings around the lower ones."""

@@ -10,7 +10,7 @@ from hustings.artifacts import Rows
 from hustings.debate import protocol
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
-from hustings.files import write_atomically
+from hustings.files import write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
 from hustings.records import End, Event, Reply, Start, Survey
@@ -235,7 +235,7 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
         records.read(folder / EVENTS), main.weights.name, adapter.name if adapter else "", settings.seed
     )
     for table, file in zip(tables, (ATTITUDES, REPLIES, AGENTS), strict=True):
-        write_atomically(folder / file, table.to_csv(index=False))
+        write_table(folder / file, table)
     if adapter is not None:
         copy_adapter(adapter.folder, folder)
     promises = sorted(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hustings import records
-from hustings.artifacts import Place, artifacts
+from hustings.artifacts import MANIFEST, Place, artifacts
 from hustings.debate import personas
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
@@ -129,7 +129,7 @@ class Plan:
         """Say where debates exist that will be played again only because the personas' stories have changed."""
         for topic in topics:
             place = self.debates(topic)
-            if place.folder.exists():
+            if (place.folder / MANIFEST).exists():
                 continue
             wanted = canonical({**place.substance, "personas": None})
             for manifest in artifacts(self.store, "debates"):

@@ -44,8 +44,8 @@ def crossing(study: "Study") -> Iterator[Row]:
                 yield Row("crossing", topic, role, n, METHOD, why)
                 continue
             wilson = binomtest(crossed, n).proportion_ci(method="wilson")
-            numbers = {"estimate": crossed / n, "ci_low": float(wilson.low), "ci_high": float(wilson.high)}
-            yield Row("crossing", topic, role, n, METHOD, **numbers)
+            low, high = float(wilson.low), float(wilson.high)
+            yield Row("crossing", topic, role, n, METHOD, estimate=crossed / n, ci_low=low, ci_high=high)
 
 
 def _count(pairs: "pd.DataFrame", line: "pd.DataFrame") -> tuple[int, int]:

@@ -112,7 +112,9 @@ def _slope(row: Row, labels: Mapping[str, str]) -> str:
 
 def _difference(row: Row, labels: Mapping[str, str]) -> str:
     size = f"{span(row)} per iteration on {where(row, labels)}"
-    return f"In the mixed model, the slope of {who(row, labels)} differed from the reference's by {size} ({evidence(row)})"
+    return (
+        f"In the mixed model, the slope of {who(row, labels)} differed from the reference's by {size} ({evidence(row)})"
+    )
 
 
 STATISTICS = (

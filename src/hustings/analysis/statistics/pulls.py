@@ -284,6 +284,10 @@ STATISTICS = (
         41,
     ),
     _statistic(
-        "kappa", "persona anchor κ", "their first attitude", "How strongly do agents return to their first attitude?", 42
+        "kappa",
+        "persona anchor κ",
+        "their first attitude",
+        "How strongly do agents return to their first attitude?",
+        42,
     ),
 )

@@ -1,6 +1,7 @@
 """Bias and diversity: where all agents end on average, and how far apart."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,20 +39,21 @@ def spread(study: "Study") -> Iterator[Row]:
         away = final["value"] - centre
         sums = away.groupby(final["repetition"]).sum(), (away**2).groupby(final["repetition"]).sum()
         moments = np.column_stack([groups.count(), *sums]).astype(float)
-        samples = bootstrap(generator(study.seed, "final", topic), n, lambda weights: _mean_and_sd(weights, moments))
-        mean, sd = (float(it) for it in _mean_and_sd(np.ones((1, n)), moments)[0])
+        of = partial(_mean_and_sd, moments)
+        samples = bootstrap(generator(study.seed, "final", topic), n, of)
+        mean, sd = (float(it) for it in of(np.ones((1, n)))[0])
         (low, high), (least, most) = interval(samples[:, 0], n), interval(samples[:, 1], n)
         shifted = {"estimate": mean + centre, "ci_low": low + centre, "ci_high": high + centre}
         yield Row("bias", topic, "", n, METHOD, few(n), **shifted)
         yield Row("diversity", topic, "", n, METHOD, few(n), estimate=sd, ci_low=least, ci_high=most)
 
 
-def _mean_and_sd(weights: Floats, moments: Floats) -> Floats:
+def _mean_and_sd(moments: Floats, weights: Floats) -> Floats:
     """Mean and SD of resampled debates, (samples, 2).
 
     Args:
-        weights: how often each debate is drawn, (samples, debates).
         moments: each debate's count, sum and sum of squares, (debates, 3).
+        weights: how often each debate is drawn, (samples, debates).
     """
     count, total, squares = (weights @ moments).T
     variance = ratio(np.maximum(squares - ratio(total**2, count), 0.0), count - 1)

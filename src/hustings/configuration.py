@@ -1,0 +1,295 @@
+"""The one seam to Hydra: it composes configs, replaces the names in them by what they name, and validates the result.
+
+It does not know what a setting means: `settings` does.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from hustings.errors import SettingsError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
+
+Job = Literal["simulate", "train", "evaluate"]
+"""What a config is for; the primary config in conf/ has the same name."""
+
+
+def conf_folder() -> Path:
+    """The configs that ship with Hustings: those in the installed package, or those of the checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+@overload
+def compose(
+    *overrides: str, job: Literal["simulate"] = "simulate", config_dir: Path | str | None = None
+) -> "SimulateSettings": ...
+@overload
+def compose(*overrides: str, job: Literal["train"], config_dir: Path | str | None = None) -> "TrainSettings": ...
+@overload
+def compose(*overrides: str, job: Literal["evaluate"], config_dir: Path | str | None = None) -> "EvaluateSettings": ...
+def compose(
+    *overrides: str, job: Job = "simulate", config_dir: Path | str | None = None
+) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+    """The settings that a command line would give.
+
+    Args:
+        overrides: as on the command line: `topic=racism`, `repetitions=3`.
+        job: the command that they are for.
+        config_dir: folder with YAML files of your own, in folders named after the groups (`topic/vaccines.yaml`).
+
+    Raises:
+        SettingsError: a setting is unknown, of the wrong type, out of range, or impossible with another.
+
+    Example:
+        >>> import hustings
+        >>> settings = hustings.compose("engine=planted", "topic=racism", "repetitions=3")
+        >>> settings.repetitions
+        3
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = None if config_dir is None else Path(config_dir).resolve()
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(f"config_dir={config_dir}: there is no such folder.")
+    words = settable(overrides)
+    try:
+        with _search_path(job, folder):
+            return _settings(hydra.compose(job, words), job, job, _searched(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(explain(error, partial(known, job, words, folder))) from error
+
+
+@overload
+def settings_of(config: "DictConfig", job: Literal["simulate"]) -> "SimulateSettings": ...
+@overload
+def settings_of(config: "DictConfig", job: Literal["train"]) -> "TrainSettings": ...
+@overload
+def settings_of(config: "DictConfig", job: Literal["evaluate"]) -> "EvaluateSettings": ...
+def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+    """The validated settings of a config that Hydra composed for a running job.
+
+    Raises:
+        SettingsError: a setting is unknown, of the wrong type, out of range, or impossible with another.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    running = HydraConfig.get()
+    return _settings(config, job, str(running.job.config_name), _searched(running.overrides.hydra))
+
+
+def settable(words: Iterable[str]) -> list[str]:
+    """Overrides as Hydra takes them: `cast` has no role before somebody sets one, which Hydra writes as `++`."""
+    return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in words]
+
+
+def as_typed(words: Iterable[str]) -> list[str]:
+    """Overrides as a user writes them: the inverse of `settable`."""
+    return [word.removeprefix("++") if word.startswith(("++cast.", "++cast=")) else word for word in words]
+
+
+def _settings(
+    config: "DictConfig", job: Job, name: str, searched: list[str]
+) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+    """Validated settings.
+
+    Args:
+        name: of the primary config.
+        searched: overrides that extend Hydra's search path, which hold for everything composed by name.
+    """
+    from omegaconf import open_dict
+
+    from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings, load
+
+    compose_by_name = partial(_named, name, searched)
+    with open_dict(config):
+        if isinstance(config.get("comparison"), str):
+            config.comparison = compose_by_name("comparison", [f"model={config.comparison}"])["model"]
+        for role, asked in dict(config.get("cast") or {}).items():
+            config.cast[role] = _part(str(role), _plain(asked), config, compose_by_name)
+    match job:
+        case "simulate":
+            return load(SimulateSettings, config)
+        case "train":
+            return load(TrainSettings, config)
+        case "evaluate":
+            return load(EvaluateSettings, config)
+
+
+_PART = ("model", "engine", "adapter", "overrides")
+
+
+def _part(
+    role: str, asked: Any, config: "DictConfig", compose_by_name: Callable[[str, list[str]], dict[str, Any]]
+) -> dict[str, Any]:
+    """What a role runs on: plain values for `CastSettings`.
+
+    Args:
+        asked: what the config says of the role, by name.
+        config: of the run, whose model and engine the role has where it names none.
+
+    Raises:
+        SettingsError: a name or key does not exist, or nothing is named.
+    """
+    key = f"cast.{role}"
+    if not isinstance(asked, dict):
+        raise SettingsError(f"{key}={asked}: name what the role runs on in one of its settings: {key}.model={asked}.")
+    part = cast("dict[str, Any]", asked)
+    for unknown in part.keys() - {*_PART}:
+        raise SettingsError(f"{key}.{unknown}: there is no such setting; there is {', '.join(_PART)}.")
+    model, engine, adapter, overrides = (part.get(name) for name in _PART)
+    if model is None and engine is None and adapter is None:
+        raise SettingsError(
+            f"{key}: nothing says what this role runs on; set {key}.model, {key}.engine or {key}.adapter, or leave the "
+            "role out of cast, so that it runs on what the whole run does."
+        )
+    if not isinstance(overrides or [], list):
+        raise SettingsError(f"{key}.overrides={overrides}: must be a list, as in {key}.overrides=['model.path=FILE'].")
+    words = [f"{group}={option}" for group, option in (("model", model), ("engine", engine)) if option is not None]
+    if not words:
+        if overrides:
+            raise SettingsError(
+                f"{key}.overrides: they change a model or an engine that the role names, and it has none."
+            )
+        return {"model": config.model, "engine": config.engine, "adapter": adapter}
+    named = compose_by_name(key, [*words, *map(str, overrides or ())])
+    return {"model": config.model if model is None else named["model"], "engine": named["engine"], "adapter": adapter}
+
+
+def _plain(value: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[str, Any]:
+    """The model and the engine of another composition of the same config, as plain values.
+
+    Args:
+        key: of the setting that names them, for errors.
+    """
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    try:
+        composed = hydra.compose(name, [*searched, *words])
+        plain: Any = {
+            group: OmegaConf.to_container(composed[group], resolve=True, throw_on_missing=True)
+            for group in ("model", "engine")
+        }
+        return plain
+    except MissingMandatoryValue as error:
+        raise SettingsError(
+            f"{key}: {error.full_key} has no value yet; set {key}.overrides=['{error.full_key}=…']."
+        ) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(f"{key}: {explain(error, tuple)}") from error
+
+
+def _searched(words: Iterable[str]) -> list[str]:
+    return [word for word in words if word.startswith("hydra.searchpath=")]
+
+
+@contextmanager
+def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
+    """Hydra, ready to compose from the configs that ship, and before them those of the user, as `--config-dir` does."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_automatic_config_search_path
+    from hydra.core.config_search_path import SearchPathQuery
+    from hydra.core.global_hydra import GlobalHydra
+
+    state = GlobalHydra.instance()
+    before, state.hydra = state.hydra, None
+    try:
+        version.setbase("1.3")
+        path = create_automatic_config_search_path(None, None, str(conf_folder()))
+        if config_dir is not None:
+            path.prepend("command-line", f"file://{config_dir}", SearchPathQuery(provider="schema"))
+        Hydra.create_main_hydra2(job, path)
+        yield
+    finally:
+        state.hydra = before
+
+
+def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
+    """One paragraph on a config that Hydra cannot compose, with the nearest correct spelling.
+
+    Args:
+        error: Hydra's or OmegaConf's.
+        names: gives every group and dotted key that there is; only called where a name is unknown.
+    """
+    from hydra.errors import OverrideParseException
+
+    message = str(error)
+    if isinstance(error, OverrideParseException):
+        reason = message.splitlines()[0]
+        (word,) = as_typed([error.override])
+        return f"{word}: this setting cannot be read ({reason}); set it as name=value, in quotes if need be."
+    option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
+    if option:
+        group = option["group"]
+        if group == "hydra/launcher":
+            cluster = option["option"].removeprefix("submitit_")
+            return (
+                f"cluster={cluster}: Hydra's plugin that starts jobs there is not installed; install it with "
+                f"pip install 'hustings[{cluster}]' (in a checkout: pip install -e '.[{cluster}]'), or run here with "
+                "cluster=local."
+            )
+        options = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
+        return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], options)}"
+    key = re.search(r"Could not override '(?P<key>[^']+)'", message)
+    if key:
+        return f"{key['key']}: there is no such setting; {_nearest(key['key'], list(names()))}"
+    return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def _nearest(word: str, names: Sequence[str]) -> str:
+    """Advice: the name that was probably meant, or those that there are."""
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.8) or [
+        other for other in names if other.rpartition(".")[2] == word.rpartition(".")[2]
+    ]
+    group = word.rpartition(".")[0]
+    siblings = [other for other in names if group and other.rpartition(".")[0] == group]
+    if siblings and not near:
+        return f"there is {', '.join(siblings)}."
+    if near:
+        return f"did you mean {near[0]}?" + (f" There is {', '.join(names)}." if len(names) <= 30 else "")
+    return f"there is {', '.join(names)}." if 0 < len(names) <= 30 else "see --help for the settings."
+
+
+def known(job: Job, words: Sequence[str], config_dir: Path | None) -> list[str]:
+    """Every config group, and every dotted key of the config that these overrides compose.
+
+    Args:
+        words: overrides; only those that choose an option of a group are used.
+        config_dir: the user's own configs.
+    """
+    import hydra
+
+    groups = sorted(group.name for group in conf_folder().iterdir() if group.is_dir())
+    options = [word for word in words if re.fullmatch(rf"(?:{'|'.join(groups)})=[\w.-]+", word)]
+    with _search_path(job, config_dir):
+        return [*groups, *_keys(hydra.compose(job, options), "")]
+
+
+def _keys(config: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    from omegaconf import OmegaConf
+
+    for name in config:
+        yield f"{prefix}{name}"
+        if not OmegaConf.is_missing(config, name) and isinstance(config[name], Mapping):
+            yield from _keys(config[name], f"{prefix}{name}.")

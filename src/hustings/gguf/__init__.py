@@ -1,0 +1,1 @@
+"""GGUF files: their header, and conversion to a transformers folder and back."""

@@ -1,0 +1,221 @@
+"""From a transformers folder, or a quantized GGUF file, to a GGUF file with its matrices in F16.
+
+It does not know where files come from (models.py) or how they are run.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hustings.errors import ModelError
+from hustings.gguf.convert import convertible, tensor_of, unscaled
+from hustings.gguf.header import ARRAY, STRING, GgufValue, gguf_header
+from hustings.gguf.names import gguf_name, interleaved, rotated_heads
+
+
+def dequantize_gguf(file: Path, out: Path) -> None:
+    """Write a copy of a quantized GGUF file with its matrices in F16 and the same metadata.
+
+    Raises:
+        ModelError: the file cannot be converted faithfully.
+    """
+    header = unscaled(file)
+    tensors = [_Written(place.name, place.shape, partial(tensor_of, file, place)) for place in header.tensors]
+    with convertible(file):
+        _write(out, file, header.architecture, header.metadata, tensors)
+
+
+class _Written(NamedTuple):
+    """A tensor to be written: its name and shape in GGUF, and a function that reads its numbers."""
+
+    name: str
+    shape: Sequence[int]
+    numbers: Callable[[], Any]
+
+
+def _write(
+    out: Path, source: Path, architecture: str, metadata: dict[str, GgufValue], tensors: Sequence[_Written]
+) -> None:
+    """Write a GGUF file with matrices in F16 and norms and biases in F32, one tensor at a time."""
+    import numpy as np
+    import torch
+    from gguf import GGUFWriter
+    from gguf.constants import GGUFValueType, LlamaFileType
+
+    with closing(GGUFWriter(out, architecture)) as writer:
+        own = ("general.architecture", "general.quantization_version", "general.alignment")
+        for key, (kind, of, value) in metadata.items():
+            if key not in own:
+                writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
+        writer.kv_data[0].pop("general.file_type", None)
+        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        for name, shape, _ in tensors:
+            size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
+            writer.add_tensor_info(name, shape, np.dtype(kind), size * int(np.prod(shape)))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for name, shape, numbers in tensors:
+            tensor = numbers().to(torch.float16 if len(shape) > 1 else torch.float32)
+            if not torch.isfinite(tensor).all():
+                raise ModelError(f"{source}: the tensor {name} has values beyond F16's range; set engine=transformers.")
+            writer.write_tensor_data(tensor.contiguous().numpy())
+
+
+def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
+    """Write the weights of a transformers folder as a GGUF file: matrices in F16, norms and biases in F32.
+
+    Args:
+        folder: config, tokenizer and safetensors of a Llama, Mistral, Qwen2 or Qwen3 model.
+        like: a GGUF file of the same model, whose metadata (tokenizer, chat template, …) is copied; None builds
+            the metadata from the folder.
+        out: the file to write.
+
+    Raises:
+        ModelError: GGUF, or this export, cannot express the model.
+    """
+    from safetensors import safe_open
+    from transformers import AutoConfig
+
+    architecture = exportable(folder)
+    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    if like is None:
+        metadata = {**_model_metadata(config, architecture), **_tokenizer_metadata(folder, config)}
+    else:
+        header = gguf_header(like)
+        if header.architecture != architecture:
+            raise ModelError(
+                f"{like}: this is a {header.architecture} model and {folder} is not; use a GGUF file of the same model."
+            )
+        metadata = header.metadata
+    heads: tuple[int, int] = config.num_attention_heads, config.num_key_value_heads
+
+    def numbers(file: Any, name: str, target: str) -> Any:
+        tensor = file.get_tensor(name)
+        heads_of = rotated_heads(target, architecture, *heads)
+        return interleaved(tensor, heads_of) if heads_of else tensor
+
+    tensors: list[_Written] = []
+    for file in [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]:
+        for name in file.keys():  # noqa: SIM118 (a safe_open is no dictionary)
+            if name.endswith(".rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
+                continue
+            try:
+                target = gguf_name(name)
+            except (KeyError, ValueError) as error:
+                raise ModelError(
+                    f"{folder}: GGUF has no name for the tensor {name}; set engine=transformers."
+                ) from error
+            tensors.append(_Written(target, file.get_slice(name).get_shape(), partial(numbers, file, name, target)))
+    _write(out, folder, architecture, metadata, tensors)
+
+
+def exportable(folder: Path) -> str:
+    """GGUF's name of the architecture of a transformers folder.
+
+    Raises:
+        ModelError: GGUF, or this export, cannot express the model.
+    """
+    from transformers import AutoConfig
+
+    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    names = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
+    architecture = names.get(config.model_type)
+    if architecture is None:
+        raise ModelError(
+            f"{folder}: models of the type {config.model_type!r} cannot be exported to GGUF; only "
+            f"{', '.join(names)} can. Set engine=transformers."
+        )
+    rope: dict[str, Any] = config.rope_parameters
+    sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if rope.get("rope_type", "default") != "default" or sliding:
+        raise ModelError(
+            f"{folder}: models with RoPE scaling or a sliding window cannot be exported to GGUF; "
+            "set engine=transformers."
+        )
+    return architecture
+
+
+def _model_metadata(config: Any, architecture: str) -> dict[str, GgufValue]:
+    size: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    numbers = {
+        "block_count": config.num_hidden_layers,
+        "context_length": config.max_position_embeddings,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_attention_heads,
+        "attention.head_count_kv": config.num_key_value_heads,
+        "attention.key_length": size,
+        "attention.value_length": size,
+        "rope.dimension_count": size,
+        "vocab_size": config.vocab_size,
+    }
+    fractions = {
+        "attention.layer_norm_rms_epsilon": config.rms_norm_eps,
+        "rope.freq_base": config.rope_parameters["rope_theta"],
+    }
+    return {
+        **{f"{architecture}.{key}": GgufValue(4, None, value) for key, value in numbers.items()},
+        **{f"{architecture}.{key}": GgufValue(6, None, value) for key, value in fractions.items()},
+    }
+
+
+_QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
+
+
+def _tokenizer_metadata(folder: Path, config: Any) -> dict[str, GgufValue]:
+    """GGUF metadata of a byte-level BPE tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    described: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    split = _split_name(described["pre_tokenizer"])
+    if described["model"]["type"] != "BPE" or described["model"].get("byte_fallback") or split is None:
+        raise ModelError(
+            f"{folder}: this tokenizer cannot be exported to GGUF in a form that OpenVINO reads correctly; only the "
+            "byte-level BPE of Qwen and SmolLM can. Set engine=transformers."
+        )
+    tokens = [f"[PAD{place}]" for place in range(config.vocab_size)]
+    kinds = [_UNUSED] * len(tokens)
+    for token, place in described["model"]["vocab"].items():
+        tokens[place], kinds[place] = token, _NORMAL
+    for added in described["added_tokens"]:
+        tokens[added["id"]], kinds[added["id"]] = added["content"], _CONTROL if added["special"] else _USER
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in described["model"]["merges"]]
+    ids = {
+        "bos": tokenizer.bos_token_id,
+        "eos": tokenizer.eos_token_id,
+        "unknown": tokenizer.unk_token_id,
+        "padding": tokenizer.pad_token_id,
+    }
+    values = {
+        "model": GgufValue(STRING, None, "gpt2"),
+        "pre": GgufValue(STRING, None, split),
+        "tokens": GgufValue(ARRAY, STRING, tokens),
+        "token_type": GgufValue(ARRAY, 5, kinds),
+        "merges": GgufValue(ARRAY, STRING, merges),
+        "add_bos_token": GgufValue(7, None, tokenizer("a").input_ids[0] == tokenizer.bos_token_id),
+        **{f"{name}_token_id": GgufValue(4, None, place) for name, place in ids.items() if place is not None},
+    }
+    metadata = {f"tokenizer.ggml.{key}": value for key, value in values.items()}
+    if tokenizer.chat_template:
+        metadata["tokenizer.chat_template"] = GgufValue(STRING, None, tokenizer.chat_template)
+    return metadata
+
+
+def _split_name(pre_tokenizer: dict[str, Any] | None) -> str | None:
+    """llama.cpp's name for how a tokenizer splits text before merging; None where OpenVINO splits differently."""
+    steps: list[dict[str, Any]] = (pre_tokenizer or {}).get("pretokenizers") or [pre_tokenizer or {}]
+    kinds = [step.get("type") for step in steps]
+    if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"]:
+        return "qwen2" if steps[0]["pattern"].get("Regex") == _QWEN_SPLIT else None
+    return None

@@ -1,0 +1,256 @@
+"""Several runs together: their tables and figures, how each differs from the first, and what to call them.
+
+Trainings that differ only in their seed are also compared as their mean.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hustings.files import write_table
+from hustings.identity import canonical
+from hustings.progress import say
+from hustings.runfolder import ATTITUDES, COMPARISON, FIGURES, STATISTICS, ComparisonManifest, write_manifest
+from hustings.study import Outcome, Study, load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.analysis.figures import Look
+
+_TELLING = (
+    "model.name",
+    "adapter",
+    "cast",
+    "engine.kind",
+    "composition.name",
+    "topology.name",
+    "society.name",
+    "instrument.name",
+    "prompt.name",
+    "topic",
+    "silent",
+    "treatments",
+    "seed",
+)
+"""Settings that distinguish runs, the most telling first; other settings count only where these are equal."""
+_ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
+_SEED = re.compile(r"_s\d+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A study and what it is called among others."""
+
+    name: str
+    study: Study
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """Runs that differ only in the seed with which their adapters were trained."""
+
+    members: Sequence[str]
+    mean: Named
+    """With the mean over these runs in place of each survey answer."""
+
+
+def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = None) -> "pd.DataFrame":
+    """Put several runs together: their tables and figures, and how each differs from the first.
+
+    A run whose attitudes are on another scale than the first one's is not tested against it.
+
+    Args:
+        folders: of the runs; the first is the baseline.
+        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv and figures.
+        outcome: what to analyse; None keeps what each run says.
+
+    Returns:
+        The comparison: columns `run`, `baseline`, those of analysis.statistics.COLUMNS, and `sd_over_trainings` where
+        trainings are averaged.
+
+    Raises:
+        RecordError: a folder is not a run's, or its answers do not have this outcome.
+    """
+    studies = [load(folder, outcome) for folder in folders]
+    runs = [Named(name, study) for name, study in zip(tell_apart(studies), studies, strict=True)]
+    cells = _cells(runs)
+    differences = _differences(runs, cells)
+    tests = _stacked((run.name, _statistics(run.study, outcome)) for run in runs)
+    target.mkdir(parents=True, exist_ok=True)
+    write_table(target / ATTITUDES, _stacked((run.name, run.study.attitudes) for run in runs))
+    write_table(target / STATISTICS, tests)
+    write_table(target / COMPARISON, differences)
+    members = [{"run": run.name, "folder": os.path.relpath(run.study.folder, target)} for run in runs]
+    write_manifest(target, ComparisonManifest(runs=members))
+    _draw(runs, cells, tests, target / FIGURES)
+    return differences
+
+
+def _stacked(tables: "Iterable[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
+    """Tables below each other, with the run's name in the first column."""
+    import pandas as pd
+
+    return pd.concat([table.assign(run=name)[["run", *table.columns]] for name, table in tables], ignore_index=True)
+
+
+def _statistics(study: Study, outcome: Outcome | None) -> "pd.DataFrame":
+    """Those in the run's folder, or made now: for another outcome, or because there are none."""
+    from hustings.analysis.statistics import statistics
+
+    kept = study.statistics if outcome is None else None
+    return statistics(study) if kept is None else kept
+
+
+def _differences(runs: Sequence[Named], cells: Sequence[_Cell]) -> "pd.DataFrame":
+    """How each run, and each mean over trainings, differs from the first run."""
+    import pandas as pd
+
+    from hustings.analysis.comparison import compare as difference
+    from hustings.analysis.statistics import COLUMNS
+
+    baseline = runs[0]
+    tables: dict[str, pd.DataFrame] = {}
+    for run in runs[1:]:
+        if run.study.scale == baseline.study.scale:
+            tables[run.name] = difference(baseline.study, run.study, (baseline.name, run.name))
+        else:
+            say(f"{run.name}: not compared with {baseline.name}, whose attitudes are on another scale.")
+    for cell in cells:
+        each = [tables[name] for name in cell.members if name in tables]
+        if each:
+            mean = difference(baseline.study, cell.mean.study, (baseline.name, cell.mean.name))
+            tables[cell.mean.name] = _over_seeds(mean, each)
+    rows = [table.assign(run=name, baseline=baseline.name) for name, table in tables.items() if len(table)]
+    joint = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["run", "baseline", *COLUMNS])
+    return joint[["run", "baseline", *joint.columns.drop(["run", "baseline"])]]
+
+
+def _cells(runs: Sequence[Named]) -> list[_Cell]:
+    """Groups of two and more trainings; the baseline is never averaged with what it is compared to."""
+    groups: dict[str, list[Named]] = {}
+    for run in runs[1:]:
+        adapter = run.study.manifest.adapter
+        if adapter is not None:
+            key = canonical([_SEED.sub("", adapter.name), {**run.study.design, "adapter": None}])
+            groups.setdefault(key, []).append(run)
+    return [_Cell([run.name for run in group], _mean(group)) for group in groups.values() if len(group) > 1]
+
+
+def _mean(group: Sequence[Named]) -> Named:
+    """The trainings of a group as one study."""
+    import pandas as pd
+
+    first = group[0].study
+    assert first.manifest.adapter is not None
+    name = f"{_SEED.sub('', first.manifest.adapter.name)}, {len(group)} trainings"
+    answers = pd.concat([run.study.attitudes for run in group])
+    keys = ["topic", "composition", "repetition", "agent", "role", "persona", "iteration", "item", "model", "seed"]
+    means = answers.groupby(keys, sort=False).agg({"score": "mean", "expected": "mean", "valid": "all"})
+    return Named(name, replace(first, attitudes=means.reset_index().assign(adapter=name)))
+
+
+def _over_seeds(mean: "pd.DataFrame", each: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    """Differences of the mean over trainings, with the estimate and the SD of the single trainings beside them."""
+    import pandas as pd
+
+    keys = ["statistic", "topic", "role"]
+    trainings = pd.concat([table.set_index(keys)["estimate"] for table in each], axis=1)
+    trainings = trainings.loc[list(mean[keys].itertuples(index=False, name=None))]
+    sentences = [
+        f"{sentence[:-1]}; the {len(each)} trainings gave {', '.join(f'{value:+.1f}' for value in values)} points."
+        if all(value == value for value in values)
+        else sentence
+        for sentence, values in zip(mean["sentence"], trainings.to_numpy(float).tolist(), strict=True)
+    ]
+    return mean.assign(sentence=sentences, sd_over_trainings=trainings.std(axis=1, skipna=False).to_numpy())
+
+
+def tell_apart(studies: Sequence[Study]) -> list[str]:
+    """What distinguishes each run from the others: the settings in which they differ, or else the folders' names."""
+    described = [_described(study) for study in studies]
+    keys = {key for settings in described for key in settings}
+    different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
+    telling = [key for key in _TELLING if key in different]
+    covered = {key.partition(".")[0] for key in telling}
+    telling += sorted(key for key in different if key.partition(".")[0] not in {*covered, *_ASIDE})
+    shown = [", ".join(_shown(key, settings.get(key)) for key in telling[:3]) for settings in described]
+    if len({*shown}) == len(shown) and all(shown):
+        return shown
+    return [f"{text} ({study.folder.name})".strip() for text, study in zip(shown, studies, strict=True)]
+
+
+def _described(study: Study) -> dict[str, Any]:
+    """Settings by dotted key; what is a group of settings also in words."""
+    design = study.design
+    own = {role: it["adapter"] or it["model"]["name"] or it["model"]["id"] for role, it in design["cast"].items()}
+    return {
+        **flatten(design),
+        "model.name": study.manifest.model.name,
+        "cast": ", ".join(f"{role} on {model}" for role, model in own.items()),
+        "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
+        "treatments": " and ".join(design["treatments"]),
+    }
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _shown(key: str, value: Any) -> str:
+    """'composition echo_rep', 'alpha 0.1', 'base model'."""
+    match key:
+        case "adapter":
+            return str(value or "base model")
+        case "silent":
+            return "silent control" if value else "debate"
+        case "cast":
+            return str(value or "everybody on one model")
+        case "treatments":
+            return str(value or "no treatment")
+        case _:
+            *_, group, name = ("", *key.split("."))
+            return f"{group if name in ('name', 'kind') else name} {value}"
+
+
+def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", folder: Path) -> None:
+    """Curves and forest of several runs; trainings that differ only in their seed are drawn as their mean."""
+    from hustings.analysis import figures
+    from hustings.analysis.curves import curve
+
+    look = _look([run.study for run in runs])
+    averaged = {member for cell in cells for member in cell.members}
+    shown = [run for run in runs if run.name not in averaged] + [cell.mean for cell in cells]
+    points = _stacked((run.name, curve(run.study)) for run in shown)
+    faint = None
+    if averaged and len(shown) == 2:
+        behind = _stacked((run.name, curve(run.study)) for run in runs if run.name in averaged)
+        faint = behind.rename(columns={"mean": "value", "run": "line"})
+    if not points.empty:
+        figures.curves(points, look, folder, "curves", faint)
+    convergence = tests[tests["statistic"] == "convergence"]
+    if convergence["estimate"].notna().any():
+        figures.forest(convergence.sort_values(["topic", "role"], kind="stable"), look, folder, "forest")
+
+
+def _look(studies: Sequence[Study]) -> "Look":
+    """How roles and topics of all runs are shown, on an axis that covers their scales."""
+    from hustings.analysis.figures import Look
+
+    looks = [Look.of(study) for study in studies]
+    return replace(
+        looks[0],
+        labels={key: label for look in looks for key, label in look.labels.items()},
+        colours={key: colour for look in looks for key, colour in look.colours.items()},
+        topics={key: label for look in looks for key, label in look.topics.items()},
+        ends={key: both for look in looks for key, both in look.ends.items()},
+        scale=(min(look.scale[0] for look in looks), max(look.scale[1] for look in looks)),
+        caption=f"{len(studies)} runs;" if len({look.caption for look in looks}) > 1 else looks[0].caption,
+    )

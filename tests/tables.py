@@ -1,0 +1,114 @@
+"""Studies made in memory from planted tables: known pulls, no engine and no files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hustings.runfolder import ModelName, RunManifest
+from hustings.study import Study
+
+LABELS = {"republican": "Republican", "democrat": "Democrat", "default": "Default"}
+COLOURS = {"republican": "#d62728", "democrat": "#1f77b4", "default": "#7f7f7f"}
+POLES = {("republican", "racism"): "low", ("democrat", "racism"): "high"}
+FLIPPED = {("republican", "racism"): "high", ("democrat", "racism"): "low"}
+
+
+def planted(
+    debates: int = 40,
+    noise: float = 0.3,
+    seed: int = 1,
+    pulls: Sequence[float] = (0.1, 0.2, 0.05),
+    first: Mapping[str, float] | None = None,
+    hears: Any = None,
+) -> pd.DataFrame:
+    """A table of attitudes on racism over 3 rounds, with known alpha, beta, kappa and a Default that starts at 6.
+
+    Args:
+        first: mean first attitude of each speaker, in order; a role may end in a digit, which is dropped. By default a
+            Republican, a Democrat and a Default.
+        hears: who hears whom, (speakers, speakers); by default everybody hears everybody else.
+    """
+    alpha, beta, kappa = pulls
+    rng = np.random.default_rng(seed)
+    first = first or {"republican": 2.0, "democrat": 9.0, "default": 6.0}
+    roles = [role.rstrip("0123456789") for role in first]
+    spread = np.array([0.0 if role == "default" else 0.5 for role in roles])
+    start = np.array([*first.values()]) + spread * rng.normal(size=(debates, len(roles)))
+    weights = 1.0 - np.eye(len(roles)) if hears is None else np.asarray(hears, dtype=float)
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    a, rows = start, []
+    for t in range(4):
+        now = len(roles) * t
+        rows += [("racism", d, i, role, now, a[d, i]) for d in range(debates) for i, role in enumerate(roles)]
+        moved = beta * (6 - a) + alpha * (a @ weights.T - a) + kappa * (start - a)
+        a = a + moved + noise * rng.normal(size=a.shape)
+    table = pd.DataFrame(rows, columns=["topic", "repetition", "agent", "role", "iteration", "expected"])
+    table["score"] = table["expected"].round().clip(0, 10).astype("Float64")
+    return table.assign(valid=True, composition="x", persona="", model="planted", adapter="", seed=1)
+
+
+def study_of(
+    table: pd.DataFrame,
+    poles: Mapping[tuple[str, str], str] = POLES,
+    outcome: str = "expected",
+    values: Sequence[float] = tuple(range(11)),
+    items: Sequence[str] = ("severity",),
+    hears: Mapping[int, str] | None = None,
+    humans: Mapping[str, Any] | None = None,
+) -> Study:
+    """A study whose attitudes are in a table.
+
+    Args:
+        table: columns topic, repetition, agent, role, iteration and an outcome; what else `records.ATTITUDES` has is
+            filled in where it is missing.
+        poles: where each party stands, by party and topic.
+        values: of the instrument's options, ascending.
+        items: of the instrument; with several, the table has a column `item`.
+        hears: by agent, as in agents.csv; an agent without one hears all.
+        humans: the society's poll.
+    """
+    common = {"composition": "x", "persona": "", "item": items[0], "wording": 0, "score": pd.NA, "expected": np.nan,
+              "mass": 1.0, "valid": True, "raw": "", "model": "planted", "adapter": "", "seed": 1}  # fmt: skip
+    attitudes = table.assign(**{name: value for name, value in common.items() if name not in table})
+    keys = ["topic", "composition", "repetition", "agent", "role", "persona"]
+    after = attitudes[attitudes["iteration"] > 0]
+    speaking = {*after["agent"]} if len(after) else {*attitudes["agent"]}
+    agents = attitudes.drop_duplicates(keys)[keys]
+    agents = agents.assign(
+        name="", story="", speaks=agents["agent"].isin(speaking), first=0, runs_on="", topology="round_robin",
+        control="none", treatments="", hears=[(hears or {}).get(agent, "all") for agent in agents["agent"]],
+    )  # fmt: skip
+    manifest = RunManifest(
+        command=[], versions={}, debates={}, promise=None, model=ModelName(name="planted", sha256="planted"),
+        adapter=None, played={}, spent={}, commit=None,
+        settings=_design(table, poles, outcome, {item: {"values": [*values]} for item in items}, humans),
+    )  # fmt: skip
+    return Study(Path("nowhere"), manifest, attitudes, pd.DataFrame(), agents)
+
+
+def _design(
+    table: pd.DataFrame, poles: Mapping[tuple[str, str], str], outcome: str, items: Any, humans: Any
+) -> dict[str, Any]:
+    """The settings that a study reads."""
+    topics = sorted({topic for _, topic in poles} | {*table["topic"]})
+    parties = sorted({role for role, _ in poles})
+    stances = {
+        role: {topic: {"pole": poles[role, topic]} for topic in topics if (role, topic) in poles} for role in parties
+    }
+    shown = {role: {"label": LABELS[role], "colour": COLOURS[role]} for role in [*parties, "default"]}
+    return {
+        "analysis": {"outcome": outcome},
+        "seed": 1,
+        "silent": False,
+        "instrument": {"items": items},
+        "society": {
+            "parties": {role: {**shown[role], "stances": stances[role]} for role in parties},
+            "default": shown["default"],
+            "humans": humans,
+        },
+        "composition": {"name": "x", "roles": [*parties, "default"]},
+        "topics": {key: {"label": key.replace("_", " "), "low": "no", "high": "very"} for key in topics},
+    }
