@@ -1,16 +1,6 @@
-"""Bend a model towards a party with the answers of its own agents. `python train.py --help` explains."""
+"""Fine-tune a model towards a party with the answers of its own agents. `python train.py --help` explains."""
 
-import hydra
-from omegaconf import DictConfig
-
-from hustings import cli
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(config: DictConfig) -> None:
-    """The job."""
-    cli.train(config)
-
+from hustings.cli.entry import main
 
 if __name__ == "__main__":
-    cli.entry(main)
+    main("train")

@@ -1,8 +1,8 @@
-"""Seconds a debate, three or four ways on the same weights and personas: `make bench`.
+"""Seconds per debate, measured three or four ways on the same weights and personas: `make bench`.
 
-40 three-way debates on one topic, 3 rounds, 64-token replies whose end is ignored, SmolLM2-135M on the CPU:
-(a) the paper's way: one `generate` call of transformers for each reply and survey, for 3 minutes, in bfloat16; and once
-    more in float32 on a CPU that only emulates bfloat16, where that is the faster;
+40 debates of three agents on one topic, 3 rounds, replies of exactly 64 tokens, SmolLM2-135M on the CPU:
+(a) as in the paper: one `generate` call of transformers for each reply and survey, for 3 minutes, in bfloat16; and
+    again in float32 on a CPU that only emulates bfloat16, where float32 is faster;
 (b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), as a whole process;
 (c) `simulate.py`, as a whole process;
 (d) with --vllm-python, `simulate.py engine=vllm` in that environment, as a whole process.
@@ -24,7 +24,7 @@ REPLIES = ROUNDS * SPEAKERS
 
 
 def personas(folder: Path, debates: int) -> Path:
-    """Stories of about 100 words, the same for all three ways."""
+    """Write life stories of about 100 words, the same for every way."""
     path = folder / "personas.jsonl"
     rows = []
     for party, view in (("republican", "not a problem at all"), ("democrat", "a very big problem")):
@@ -40,7 +40,12 @@ def personas(folder: Path, debates: int) -> Path:
 
 
 def paper_way(path: Path, limit: float, dtype: str) -> dict[str, float]:
-    """(a): every reply and survey in a call of its own, with a fresh prompt and no cache between calls."""
+    """Time (a): every reply and survey in a call of its own, with a fresh prompt and no cache between calls.
+
+    Args:
+        limit: seconds after which no debate is started.
+        dtype: of torch: `bfloat16` or `float32`.
+    """
     import torch
     import transformers
 
@@ -101,14 +106,14 @@ INSTRUCTION = (
 
 
 def process(command: list[str], debates: int, folder: Path) -> dict[str, float]:
-    """A whole process, from its start to its end."""
+    """Time a whole process, from its start to its end."""
     began = time.monotonic()
     subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=os.environ)
     return {"debates": debates, "seconds": time.monotonic() - began}
 
 
 def main() -> None:
-    """Run the three ways and print the table."""
+    """Run every way and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
@@ -117,42 +122,55 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / ".bench" / "debates.json")
     options = parser.parse_args()
 
-    from hustings.engine.transformers import dtype_of
-    from hustings.models import as_gguf, embedded
+    from hustings.huggingface import dtype_of
 
     fastest = str(dtype_of("fast", "cpu")).removeprefix("torch.")
     dtypes = list(dict.fromkeys(["bfloat16", fastest]))
-    titles = {f"a, {dtype}": "the paper's way: transformers, one call each" for dtype in dtypes}
+    titles = {f"a, {dtype}": "as in the paper: transformers, one call each" for dtype in dtypes}
     titles |= {"b": "plain lock-step loop on OpenVINO GenAI", "c": "simulate.py"}
     if options.vllm_python:
         titles["d"] = "simulate.py engine=vllm"
-    weights = embedded()
-    gguf = as_gguf(weights, faithful=True)
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in titles}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        stories = personas(folder, options.debates)
-        plain = [sys.executable, str(ROOT / "benchmarks/plain_openvino.py"), str(gguf), str(stories)]
-        for repeat in range(options.repeats):
-            ours = [
-                str(ROOT / "simulate.py"),
-                "topic=racism",
-                f"repetitions={options.debates}",
-                f"personas.file={stories}",
-                f"sampling.max_tokens={TOKENS}",
-                "sampling.ignore_end=true",
-                f"artifacts={folder / f'artifacts{repeat}'}",
-            ]
-            runs["b"].append(process(plain, options.debates, folder))
-            print(f"(b) {runs['b'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-            runs["c"].append(process([sys.executable, *ours], options.debates, folder))
-            print(f"(c) {runs['c'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
-            if options.vllm_python:
-                there = [options.vllm_python, *ours, "engine=vllm", "engine.cache_gb=4"]
-                runs["d"].append(process(there, options.debates, folder))
-                print(f"(d) {runs['d'][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+        stories = personas(Path(name), options.debates)
+        runs = processes(stories, options)
         for dtype in dtypes:
-            runs[f"a, {dtype}"].append(paper_way(stories, options.paper_seconds, dtype))
+            runs[f"a, {dtype}"] = [paper_way(stories, options.paper_seconds, dtype)]
+    result = summary(titles, runs, dtypes)
+    show(titles, result)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    print(options.json)
+
+
+def processes(stories: Path, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Time (b), (c) and (d) in turn, as often as asked for."""
+    from hustings.models import as_gguf, embedded
+
+    folder, debates = stories.parent, options.debates
+    gguf = as_gguf(embedded(), faithful=True)
+    plain = [sys.executable, str(ROOT / "benchmarks/plain_openvino.py"), str(gguf), str(stories)]
+    runs: dict[str, list[dict[str, float]]] = {}
+    for repeat in range(options.repeats):
+        ours = [
+            str(ROOT / "simulate.py"),
+            "topic=racism",
+            f"repetitions={debates}",
+            f"personas.file={stories}",
+            f"sampling.max_tokens={TOKENS}",
+            "sampling.ignore_end=true",
+            f"artifacts={folder / f'artifacts{repeat}'}",
+        ]
+        ways = {"b": plain, "c": [sys.executable, *ours]}
+        if options.vllm_python:
+            ways["d"] = [options.vllm_python, *ours, "engine=vllm", "engine.cache_gb=4"]
+        for way, command in ways.items():
+            runs.setdefault(way, []).append(process(command, debates, folder))
+            print(f"({way}) {runs[way][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+    return runs
+
+
+def summary(titles: dict[str, str], runs: dict[str, list[dict[str, float]]], dtypes: list[str]) -> dict[str, Any]:
+    """Median seconds per debate of every way, and how they compare."""
     result: dict[str, Any] = {}
     for way, title in titles.items():
         each = sorted(run["seconds"] / run["debates"] for run in runs[way])
@@ -163,18 +181,20 @@ def main() -> None:
             "all": [round(seconds, 3) for seconds in each],
             "tokens_a_second": round(REPLIES * TOKENS / median, 1),
         }
-    result["c_to_b"] = round(result["c"]["seconds_a_debate"] / result["b"]["seconds_a_debate"], 3)
     fast = result["c"]["seconds_a_debate"]
+    result["c_to_b"] = round(fast / result["b"]["seconds_a_debate"], 3)
     result["a_to_c"] = {dtype: round(result[f"a, {dtype}"]["seconds_a_debate"] / fast, 2) for dtype in dtypes}
-    print("| way | seconds a debate | reply tokens a second |\n|---|---|---|")
-    for way in runs:
+    return result
+
+
+def show(titles: dict[str, str], result: dict[str, Any]) -> None:
+    """Print the summary as a Markdown table."""
+    print("| way | seconds per debate | reply tokens per second |\n|---|---|---|")
+    for way in titles:
         row = result[way]
         print(f"| ({way}) {row['way']} | {row['seconds_a_debate']:.2f} | {row['tokens_a_second']:.0f} |")
     paper = " and ".join(f"in {dtype} {ratio:.1f} ×" for dtype, ratio in result["a_to_c"].items())
     print(f"(c) takes {result['c_to_b']:.2f} × the time of (b); (a) takes {paper} the time of (c)")
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    print(options.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Seconds of `evaluate.py` beside the `lm_eval` command line on the same HellaSwag documents, each as a whole process.
+"""Seconds that `evaluate.py` and the `lm_eval` command line take on the same HellaSwag documents, as whole processes.
 
 `python benchmarks/evaluate.py --data FOLDER` prints both times, how many documents got the same predictions, and the
-largest difference of a log-likelihood. The embedded SmolLM2, float32, batches of 16; the folder is one that
-`hustings fetch benchmarks` filled.
+largest difference between two log-likelihoods. Both run the embedded SmolLM2 in float32 and batches of 16; the folder
+is one that `hustings fetch benchmarks` filled.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run both and print what they say."""
+    """Run both and compare them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--documents", type=int, default=48)
@@ -32,8 +32,8 @@ def main() -> None:
         folder = Path(name)
         ours = seconds(
             folder, str(ROOT / "evaluate.py"), "benchmark.tasks=[hellaswag]", "benchmark.attitude=null",
-            f"benchmark.limit={options.documents}", f"benchmark.data_dir={options.data.resolve()}", "precision=exact",
-            "batch_size=16",
+            f"benchmark.limit={options.documents}", f"benchmark.data_dir={options.data.resolve()}",
+            "benchmark.precision=exact", "benchmark.batch_size=16", "benchmark.device=cpu",
         )  # fmt: skip
         (kept,) = folder.glob("artifacts/benchmarks/*/samples.jsonl.gz")
         with gzip.open(kept, "rt") as file:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def seconds(folder: Path, *command: str) -> float:
-    """Of a whole Python process in the folder, from its start to its end."""
+    """Run a Python process in the folder; the seconds from its start to its end."""
     began = time.monotonic()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, *command], check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Way (b) of debates.py: the debates as a plain lock-step loop on OpenVINO GenAI, without our library."""
+"""Way (b) of debates.py: the debates as a plain lock-step loop on OpenVINO GenAI, without Hustings."""
 
 import json
 import sys
@@ -9,7 +9,12 @@ from debates import INSTRUCTION, REPLIES, SPEAKERS, SURVEY, TOKENS
 
 
 def main(gguf: str, stories: str) -> None:
-    """Play all debates, one iteration after the other."""
+    """Play all debates side by side, one iteration after the other.
+
+    Args:
+        gguf: file with the model.
+        stories: JSON lines with personas, as debates.py writes them.
+    """
     scheduler = genai.SchedulerConfig()
     scheduler.cache_size = 4
     scheduler.enable_prefix_caching = True

@@ -1,6 +1,6 @@
-"""A very large study on one machine: 100,000 planted debates simulated, analysed and drawn, as one process.
+"""A very large study on one machine: 100,000 planted debates simulated, analysed and drawn by one process.
 
-`python benchmarks/scale.py` prints the seconds and the most memory that `simulate.py` used.
+`python benchmarks/scale.py` prints how many seconds `simulate.py` took, and its peak memory.
 """
 
 import argparse

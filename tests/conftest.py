@@ -6,8 +6,9 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from helpers import CHROMIUM, PUBLISHED, large, simulate
+from helpers import CHROMIUM, PUBLISHED, large, report, simulate
 
+from hustings.runfolder import REPORT
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each; threads that wait for each other would take twice as long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
@@ -18,13 +19,10 @@ hypothesis.settings.load_profile("hustings")
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small finished planted run: `run` and `artifacts` are in it. Only to be read."""
-    from hustings import page, report
-
+    """The folder of a small finished planted run: `run` and `artifacts` are in it. Tests only read it."""
     folder = tmp_path_factory.mktemp("finished")
     simulate(folder, "repetitions=6", "topic=racism")
-    report.finish(folder / "run", folder / "artifacts")
-    page.write([folder / "run"], folder / "run" / page.NAME)
+    report(folder)
     return folder
 
 
@@ -34,7 +32,7 @@ def ten_thousand(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     from hustings import page
 
     folder = tmp_path_factory.mktemp("large")
-    return page.write([large(folder, finished, 10_000)], folder / page.NAME)
+    return page.write([large(folder, finished, 10_000)], folder / REPORT)
 
 
 MISSING = {

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,36 @@ from hustings.debate.play import Listener, Rules, play
 from hustings.debate.roles import Persona, Seating, seating
 from hustings.engine.base import Answer, Engine, Request
 from hustings.engine.planted import PlantedEngine, PlantedSettings
+from hustings.files import write_table
 from hustings.identity import seed_of
 from hustings.records import Event, Start
-from hustings.runfolder import DebateKey
-from hustings.settings import EngineSettings, SimulateSettings, load
+from hustings.runfolder import (
+    AGENTS,
+    ATTITUDES,
+    EVENTS,
+    MANIFEST,
+    REPLIES,
+    REPORT,
+    DebateKey,
+    RunManifest,
+    TrainingManifest,
+    read_manifest,
+    write_manifest,
+)
+from hustings.settings import EngineSettings, SimulateSettings, TrainSettings, load
 from hustings.simulation import job
 
 ROOT = Path(__file__).resolve().parents[1]
 CONF = ROOT / "conf"
 PUBLISHED = Path(os.environ.get("HUSTINGS_DATA", ROOT.parent / "shared" / "data"))
+LIKERT = (
+    f"hydra.searchpath=[file://{ROOT / 'tests' / 'conf'}]",
+    "instrument=likert",
+    "engine.bias=3.5",
+    "engine.start_low=1.5",
+    "engine.start_high=4.5",
+)
+"""Overrides for an instrument of two items with five options, on the planted engine."""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -131,6 +152,15 @@ def simulate(folder: Path, *overrides: str) -> job.Outcome:
     return job.run(of, folder / "run", ["simulate.py", *overrides])
 
 
+def report(folder: Path) -> Path:
+    """Give the run in `folder`, as `simulate` leaves it, its statistics, figures and page; the page."""
+    from hustings import page
+    from hustings.report import run
+
+    run.finish(folder / "run", folder / "artifacts")
+    return page.write([folder / "run"], folder / "run" / REPORT)
+
+
 def log_of(store: Path) -> Path:
     """The event log in a store that holds debates on one topic."""
     (path,) = logs_of(store)
@@ -175,7 +205,7 @@ def fresh_cli(cwd: Path, *arguments: str, timeout: float = 120) -> "subprocess.C
 
 def hustings(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """The `hustings` command run to its end."""
-    command = [sys.executable, "-c", "from hustings.cli import hustings; hustings()", *arguments]
+    command = [sys.executable, "-m", "hustings", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -184,26 +214,29 @@ def left(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def bent(folder: Path, card: str) -> Path:
-    """A run's folder with an adapter as train.py leaves one, but for its weights."""
+def tuned(folder: Path, card: str, *overrides: str) -> Path:
+    """A run's folder with an adapter as train.py leaves one, and a manifest of train.py where there is none."""
     adapter = folder / "adapter"
     adapter.mkdir(parents=True)
-    made = settings().model_dump(mode="json")
-    made |= {"party": made["society"]["parties"]["republican"], "method": {"kind": "nwp"}, "lora": {"r": 8}}
+    made = ("party=republican", "lora.r=8", "questions=20", "held_out=5", *overrides)
+    plain = load(TrainSettings, config(*made, name="train")).model_dump(mode="json")
     manifest = {
         "kind": "adapters", "id": "0123456789ab", "name": "republican_nwp_r8_s1", "base": "tiny", "rows": 80,
         "of": {"model": "f" * 64}, "questions": "a1b2", "answers": {"republican": "c3d4"}, "first_loss": 3.5,
-        "last_loss": 3.2, "seconds": 61.0, "versions": {"trl": "1.16.0"},
+        "last_loss": 3.2, "seconds": 61.0, "versions": {"trl": "1.16.0"}, "settings": plain,
         "held_out_loss": {"base": {"republican": 3.52, "democrat": 3.6},
                           "adapter": {"republican": 3.4, "democrat": 3.6}},
-        "settings": {**made, "questions": 20, "held_out": 5},
     }  # fmt: skip
     (adapter / "manifest.json").write_text(json.dumps(manifest))
     (adapter / "loss.csv").write_text("step,loss\n1,3.5\n2,3.2\n")
     (adapter / "README.md").write_text(card, encoding="utf-8")
-    if not (folder / "manifest.json").exists():
-        run = {"kind": "training", "command": ["train.py", "party=republican"]}
-        (folder / "manifest.json").write_text(json.dumps(run))
+    if not (folder / MANIFEST).exists():
+        command = ["train.py", *made]
+        name = "republican_nwp_r8_s1-0123456789ab"
+        write_manifest(
+            folder,
+            TrainingManifest(command=command, versions={}, settings=plain, adapter=name, trained=True, seconds=61.0),
+        )
     return folder
 
 
@@ -212,7 +245,7 @@ def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Itera
     story = "You are somebody, and life taught you this. " * 15
     roles = ("republican", "democrat", "default")
     for number in range(debates):
-        key = f"{topic}/rep_dem_default/{number:04d}"
+        key = str(DebateKey(topic, "rep_dem_default", number))
         agents = tuple(records.Agent(role=role, persona=f"{role}/{number % 40:02d}", name=f"{role}-{number % 40}",
                                      story=f"{number % 40} {role} {story}") for role in roles)  # fmt: skip
         yield records.Start(debate=key, agents=agents, first=0)
@@ -222,23 +255,29 @@ def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Itera
                                     tokens=60, finish="stop")  # fmt: skip
             if iteration % 3 == 0:
                 for agent in range(3):
-                    yield records.Survey(debate=key, iteration=iteration, agent=agent, score=(number + agent) % 11,
-                                         expected=5.25, valid=True, raw="5")  # fmt: skip
+                    value = (number + agent) % 11
+                    yield records.Survey(debate=key, iteration=iteration, agent=agent, item="severity", wording=0,
+                                         value=value, expected=5.25, logprobs=None, mass=None, valid=True,
+                                         raw=str(value))  # fmt: skip
         yield records.End(debate=key)
+
+
+def leave(events: Iterable[Event], folder: Path, manifest: RunManifest) -> Path:
+    """A run's folder with the log and the tables of these events."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, manifest)
+    events = list(events)
+    (folder / EVENTS).write_text("".join(event.model_dump_json() + "\n" for event in events), encoding="utf-8")
+    for table, file in zip(records.tables(events, "planted", "", 1), (ATTITUDES, REPLIES, AGENTS), strict=True):
+        write_table(folder / file, table)
+    return folder
 
 
 def large(folder: Path, finished: Path, debates: int) -> Path:
     """A run of many debates on four topics, written as a log; planted replies are shorter than a model's."""
-    run = folder / "run"
-    (run / "figures").mkdir(parents=True)
-    manifest = json.loads((finished / "run" / "manifest.json").read_text())
     topics = ("climate_change", "gun_violence", "illegal_immigration", "racism")
-    manifest["settings"]["topics"] = {
-        topic: {**manifest["settings"]["topics"]["racism"], "label": topic.replace("_", " ")} for topic in topics
-    }
-    (run / "manifest.json").write_text(json.dumps(manifest))
-    with (run / "events.jsonl").open("w") as file:
-        file.writelines(event.model_dump_json() + "\n" for topic in topics for event in log(debates // 4, topic))
-    table = records.attitudes(records.read(run / "events.jsonl"), "planted", "", 1)
-    table.to_csv(run / "attitudes.csv", index=False)
-    return run
+    manifest = read_manifest(finished / "run", RunManifest)
+    racism = manifest.settings["topics"]["racism"]
+    plain = {**manifest.settings, "topics": {key: {**racism, "label": key.replace("_", " ")} for key in topics}}
+    whole = manifest.model_copy(update={"settings": plain, "debates": dict.fromkeys(topics, "0" * 12)})
+    return leave((event for topic in topics for event in log(debates // 4, topic)), folder / "run", whole)

@@ -84,20 +84,16 @@ def study_of(
     manifest = RunManifest(
         command=[], versions={}, debates={}, promise=None, model=ModelName(name="planted", sha256="planted"),
         adapter=None, played={}, spent={}, commit=None,
-        settings=_design(table, poles, outcome, {item: {"values": [*values]} for item in items}, humans),
+        settings=_design(poles, outcome, {item: {"values": [*values]} for item in items}, humans),
     )  # fmt: skip
     return Study(Path("nowhere"), manifest, attitudes, pd.DataFrame(), agents)
 
 
-def _design(
-    table: pd.DataFrame, poles: Mapping[tuple[str, str], str], outcome: str, items: Any, humans: Any
-) -> dict[str, Any]:
+def _design(poles: Mapping[tuple[str, str], str], outcome: str, items: Any, humans: Any) -> dict[str, Any]:
     """The settings that a study reads."""
-    topics = sorted({topic for _, topic in poles} | {*table["topic"]})
+    topics = sorted({topic for _, topic in poles})
     parties = sorted({role for role, _ in poles})
-    stances = {
-        role: {topic: {"pole": poles[role, topic]} for topic in topics if (role, topic) in poles} for role in parties
-    }
+    stances = {role: {topic: {"pole": poles[role, topic]} for topic in topics} for role in parties}
     shown = {role: {"label": LABELS[role], "colour": COLOURS[role]} for role in [*parties, "default"]}
     return {
         "analysis": {"outcome": outcome},

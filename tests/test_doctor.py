@@ -1,4 +1,4 @@
-"""What `hustings doctor` says of machines: this one, and others that are described to it."""
+"""What `hustings doctor` says about this machine, and about others that are described to it."""
 
 import subprocess
 import sys
@@ -14,10 +14,12 @@ LAPTOP = Machine("a laptop", 4, 16.0, 8.0, 100.0, ())
 SERVER = Machine("a server", 32, 256.0, 200.0, 1000.0, (("H100", 80.0),))
 
 
-def test_it_tells_of_this_machine_quickly_and_never_what_a_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_describes_this_machine_without_loading_an_engine_and_never_prints_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
     code = (
-        "import sys; from hustings.cli import hustings; sys.argv[1:] = ['doctor']; hustings(); "
+        "import sys; from hustings.cli.commands import main; sys.argv[1:] = ['doctor']; main(); "
         "print({'torch', 'transformers', 'openvino_genai', 'vllm'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -51,7 +53,7 @@ def test_the_best_is_the_largest_at_full_speed_and_weights_that_are_here_come_fi
         "best here: python simulate.py model=smollm2",
         "after a download: python simulate.py model=qwen25_05b",
     ]
-    assert doctor.advice(known(), SERVER).startswith("best here: python simulate.py model=mistral_small (its weights")
+    assert doctor.advice(known(), SERVER).startswith("best here: python simulate.py model=mistral_small (downloads")
     assert doctor.advice(known(mistral=True), SERVER).startswith("best here: python simulate.py model=mistral\n")
 
 

@@ -4,12 +4,13 @@ It does not know what a setting means: `settings` does.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args, overload
 
 from hustings.errors import SettingsError
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 Job = Literal["simulate", "train", "evaluate"]
 """What a config is for; the primary config in conf/ has the same name."""
+INSTALLED = "hustings-"
+"""Begins Hydra's name of a job that was started with the `hustings` command instead of a script of the checkout."""
+
+_USERS = "command-line"
+"""What Hydra calls the folder of --config-dir."""
 
 
 def conf_folder() -> Path:
@@ -89,6 +95,23 @@ def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSett
     return _settings(config, job, str(running.job.config_name), _searched(running.overrides.hydra))
 
 
+def program(hydra: Any) -> list[str]:
+    """The words that start the running job, up to its overrides.
+
+    Args:
+        hydra: Hydra's own settings; entry points give the job its name there.
+    """
+    name, config_name = str(hydra.job.name), str(hydra.job.config_name)
+    job = name.removeprefix(INSTALLED) if name.removeprefix(INSTALLED) in get_args(Job) else config_name
+    words = ["python", "-m", "hustings", job] if name.startswith(INSTALLED) else ["python", f"{job}.py"]
+    if config_name != job:
+        words += ["--config-name", config_name]
+    for source in hydra.runtime.config_sources:
+        if source.provider == _USERS:
+            words += ["--config-dir", os.path.relpath(source.path)]
+    return words
+
+
 def settable(words: Iterable[str]) -> list[str]:
     """Overrides as Hydra takes them: `cast` has no role before somebody sets one, which Hydra writes as `++`."""
     return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in words]
@@ -155,7 +178,9 @@ def _part(
             "role out of cast, so that it runs on what the whole run does."
         )
     if not isinstance(overrides or [], list):
-        raise SettingsError(f"{key}.overrides={overrides}: must be a list, as in {key}.overrides=['model.path=FILE'].")
+        raise SettingsError(
+            f"{key}.overrides={overrides}: must be a list, as in \"{key}.overrides=['model.path=FILE']\"."
+        )
     words = [f"{group}={option}" for group, option in (("model", model), ("engine", engine)) if option is not None]
     if not words:
         if overrides:
@@ -193,7 +218,7 @@ def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[s
         return plain
     except MissingMandatoryValue as error:
         raise SettingsError(
-            f"{key}: {error.full_key} has no value yet; set {key}.overrides=['{error.full_key}=…']."
+            f"{key}: {error.full_key} has no value yet; set \"{key}.overrides=['{error.full_key}=…']\"."
         ) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(f"{key}: {explain(error, tuple)}") from error
@@ -218,7 +243,7 @@ def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
         version.setbase("1.3")
         path = create_automatic_config_search_path(None, None, str(conf_folder()))
         if config_dir is not None:
-            path.prepend("command-line", f"file://{config_dir}", SearchPathQuery(provider="schema"))
+            path.prepend(_USERS, f"file://{config_dir}", SearchPathQuery(provider="schema"))
         Hydra.create_main_hydra2(job, path)
         yield
     finally:

@@ -1,6 +1,6 @@
 """What this machine can run: hardware, packages, keys, weights, and the model that suits it best.
 
-It loads no model and imports none of the engines; of a key it only tells whether it is set.
+It loads no model and imports no engine; of a key it says only whether it is set.
 """
 
 import importlib.metadata
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hustings.configuration import conf_folder
 from hustings.errors import ModelError, SettingsError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _GB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to compute with."""
+    """The hardware of a machine."""
 
     processor: str
     cores: int
@@ -50,21 +51,21 @@ class Machine:
     free_memory: float
     """GB."""
     free_disk: float
-    """GB where models are kept."""
+    """GB on the disk that holds the models."""
     gpus: tuple[tuple[str, float], ...]
-    """Name and memory in GB, as nvidia-smi tells them."""
+    """Name and memory in GB, as nvidia-smi reports them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of conf/model, and what becomes of it here."""
+    """A model of conf/model, and what is known about it on this machine."""
 
     name: str
     engine: str
     source: str
     licence: str
     memory: float | None
-    """That its engine needs, GB; None for those of an API."""
+    """What its engine needs, GB; None for a model behind an API."""
     here: bool
     """Whether its weights are on this machine."""
     retired: bool
@@ -120,12 +121,19 @@ def _gpus() -> tuple[tuple[str, float], ...]:
 
 
 def models(conf: Path) -> list[Model]:
-    """Those of conf/model that name their weights, smallest first."""
+    """The models in conf/model whose config names their weights, smallest first.
+
+    Args:
+        conf: folder of configs.
+
+    Raises:
+        SettingsError: it has no model configs.
+    """
     from omegaconf import OmegaConf
 
     files = sorted((conf / "model").glob("*.yaml"))
     if not files:
-        raise SettingsError(f"{conf / 'model'}: there are no model configs; run hustings doctor in the checkout.")
+        raise SettingsError(f"{conf / 'model'}: there are no model configs; install Hustings again.")
     found = [model for file in files if (model := _model(file.stem, OmegaConf.to_container(OmegaConf.load(file))))]
     return sorted(found, key=lambda model: (model.memory is None, model.memory or 0.0, model.name))
 
@@ -163,7 +171,7 @@ def _here(plain: Any) -> bool:
 
 
 def best(found: Iterable[Model], on: Machine) -> Model | None:
-    """The largest that runs at full speed here; one whose weights are here before a larger one that is not."""
+    """The largest model that runs at full speed on this machine; a model whose weights are here comes first."""
     for places in (("GPU",), ("CPU",)):
         ready = [model for model in found if model.place(on) in places]
         if ready:
@@ -172,50 +180,52 @@ def best(found: Iterable[Model], on: Machine) -> Model | None:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that engines and launchers need; empty for those that are not installed."""
-    there: dict[str, str] = {}
+    """Versions of the packages that engines and launchers need; empty for those that are not installed."""
+    found: dict[str, str] = {}
     for package in PACKAGES:
         try:
-            there[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            there[package] = ""
-    return there
+            found[package] = ""
+    return found
 
 
 def shown(on: Machine, found: Sequence[Model]) -> "list[RenderableType]":
-    """All of it for the screen."""
+    """Everything as parts for the terminal."""
     from rich.table import Table
 
-    gpus = ", ".join(f"{name} ({memory:.0f} GB)" for name, memory in on.gpus) or "none that nvidia-smi knows"
+    gpus = ", ".join(f"{name} ({memory:.0f} GB)" for name, memory in on.gpus) or "none that nvidia-smi reports"
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_row("processor", f"{on.processor}, {on.cores} cores")
     facts.add_row("memory", f"{on.memory:.0f} GB, {on.free_memory:.0f} GB free")
     facts.add_row("GPU", gpus)
     facts.add_row("disk", f"{on.free_disk:.0f} GB free for models")
-    there = versions()
-    if on.gpus and "+cpu" in there["torch"]:
-        facts.add_row("", "torch is built without CUDA, so no GPU is used; install a CUDA build of torch")
+    installed = versions()
+    if on.gpus and "+cpu" in installed["torch"]:
+        facts.add_row("", "torch is built without CUDA, so it uses no GPU; install a CUDA build of torch")
     packages = Table("package", "version", "for", box=None, pad_edge=False)
     for package, use in PACKAGES.items():
-        packages.add_row(package, there[package] or "not installed", use)
+        packages.add_row(package, installed[package] or "not installed", use)
     keys = Table("key", "", "for", box=None, pad_edge=False)
     for key, use in KEYS.items():
         keys.add_row(key, "set" if os.environ.get(key) else "not set", use)
     table = Table("model", "engine", "needs", "weights", "runs on", "licence", box=None, pad_edge=False)
     for model in found:
         memory = f"{model.memory:g} GB" if model.memory else "–"
-        weights = "–" if model.memory is None else "here" if model.here else "to be downloaded"
+        weights = "–" if model.memory is None else "here" if model.here else "to download"
         table.add_row(model.name, model.engine, memory, weights, model.place(on), model.licence)
     return [facts, "", packages, "", keys, "", table, "", advice(found, on)]
 
 
 def advice(found: Sequence[Model], on: Machine) -> str:
-    """The command to begin with."""
+    """The command to start with."""
     chosen = best(found, on)
     if chosen is None:
         return "No model of conf/model fits this machine; `make demo` installs the embedded one."
-    text = f"best here: python simulate.py model={chosen.name}"
+    installed = conf_folder().parent == Path(__file__).resolve().parent
+    start = "hustings simulate" if installed else "python simulate.py"
+    text = f"best here: {start} model={chosen.name}"
     larger = best([model for model in found if not model.here], on)
     if chosen.here and larger and (larger.memory or 0) > (chosen.memory or 0) and larger.place(on) != "CPU, slowly":
-        text += f"\nafter a download: python simulate.py model={larger.name}"
-    return text if chosen.here else f"{text} (its weights are downloaded first)"
+        text += f"\nafter a download: {start} model={larger.name}"
+    return text if chosen.here else f"{text} (downloads its weights first)"

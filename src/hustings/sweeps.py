@@ -1,6 +1,6 @@
-"""What a sweep does when a job fails and when all have ended; the rest of the library does not know of it.
+"""What a sweep does when a job fails and when all jobs have ended.
 
-It knows nothing of where jobs run: Hydra's launchers see to that, here, on Slurm or on Ray.
+It does not know where jobs run: Hydra's launchers do, on this machine, on Slurm or on Ray.
 """
 
 import itertools
@@ -19,16 +19,18 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
+from hustings import runfolder
+from hustings.configuration import as_typed, program
 from hustings.errors import HustingsError, SweepError, first_line
 from hustings.progress import say
 
 ERROR = "error.txt"
-"""In a job's folder: the traceback of an error that is not the user's."""
+"""In a job's folder: the traceback of an error that is our own bug."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A job that did not end well."""
+    """A job that failed."""
 
     number: int
     overrides: tuple[str, ...]
@@ -36,13 +38,13 @@ class Failure:
 
 
 class _Tolerant(Launcher):
-    """A launcher whose failing jobs are written down and do not end the sweep."""
+    """A launcher that notes failing jobs and does not let them end the sweep."""
 
     def __init__(self, inner: Launcher, folder: Path, failures: list[Failure]) -> None:
         self._inner, self._folder, self._failures = inner, folder, failures
 
     def setup(self, **_: Any) -> None:
-        """Nothing: the inner launcher is ready."""
+        """Nothing to do: the inner launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; those that failed return nothing."""
@@ -58,23 +60,23 @@ class _Tolerant(Launcher):
         return returns
 
     def _lost(self, numbered: list[tuple[int, Sequence[str]]], error: Exception) -> Sequence[JobReturn]:
-        """A launcher gives up when one job's process dies; what other jobs have finished is on disk."""
+        """Note unfinished jobs after a launcher gave up because one process died; finished jobs are on disk."""
         if not any((self._folder / str(number)).exists() for number, _ in numbered):
             raise SweepError(
                 f"cluster: the launcher could not start the jobs ({first_line(error)}); check the settings under "
                 "hydra.launcher, or run here with cluster=local."
             ) from error
         for number, overrides in numbered:
-            if not (self._folder / str(number) / "manifest.json").exists():
-                self._failed(number, overrides, f"its process gave no answer ({first_line(error)})")
+            if not (self._folder / str(number) / runfolder.MANIFEST).exists():
+                self._failed(number, overrides, f"its process did not answer ({first_line(error)})")
         return [JobReturn(status=JobStatus.COMPLETED) for _ in numbered]
 
     def _failed(self, number: int, overrides: Sequence[str], reason: str) -> None:
-        self._failures.append(Failure(number, tuple(overrides), reason))
+        self._failures.append(Failure(number, tuple(as_typed(overrides)), reason))
 
 
 def _error(job: JobReturn) -> BaseException:
-    """What a failed job raised; asking for its result would print a line of Hydra's and raise it here."""
+    """What a failed job raised; reading its result would print a line of Hydra's and raise the error here."""
     return job._return_value  # pyright: ignore[reportPrivateUsage]
 
 
@@ -86,25 +88,25 @@ def _reason(folder: Path, error: BaseException) -> str:
 
 
 class SweepEnd(Callback):
-    """Lets a sweep outlive its failing jobs; gives its folder the tables and figures of all its jobs together."""
+    """Keeps a sweep going when jobs fail; puts tables and figures of all jobs together into the sweep's folder."""
 
     def __init__(self) -> None:
         self._failures: list[Failure] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Put a tolerant launcher between Hydra's sweeper and the launcher, where Hydra has no hook."""
+        """Put a tolerant launcher between Hydra's sweeper and its launcher, where Hydra has no hook."""
         plugins = Plugins.instance()
         make = plugins.instantiate_launcher
         folder = Path(config.hydra.sweep.dir)
 
         def tolerant(**context: Any) -> Launcher:
-            del vars(plugins)["instantiate_launcher"]  # the class's own again: workers get a copy of the plugins
+            del vars(plugins)["instantiate_launcher"]  # back to the class's own: workers get a copy of the plugins
             return _Tolerant(make(**context), folder, self._failures)
 
         vars(plugins)["instantiate_launcher"] = tolerant
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep the traceback of an error of ours in the folder of the job, which may run on another machine."""
+        """Write the traceback of a bug into the folder of the job, which may run on another machine."""
         error = _error(job_return)
         if job_return.status == JobStatus.FAILED and not isinstance(error, HustingsError):
             folder = Path(config.hydra.runtime.output_dir)
@@ -112,11 +114,11 @@ class SweepEnd(Callback):
             (folder / ERROR).write_text("".join(traceback.format_exception(error)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Put the jobs that have ended well together; say which failed, and end with their code."""
+        """Put the finished jobs together; say which failed, and exit with an error code if any did."""
         folder = Path(config.hydra.sweep.dir)
         made = self.together(folder)
         if self._failures:
-            say(told(self._failures, list(config.hydra.overrides.hydra)))
+            say(summary(self._failures, program(config.hydra), list(config.hydra.overrides.hydra)))
         if made:
             print(f"run: {os.path.relpath(folder)}", flush=True)
         if self._failures:
@@ -124,58 +126,57 @@ class SweepEnd(Callback):
 
     def together(self, folder: Path) -> bool:
         """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare."""
-        from hustings import page, report
+        from hustings import page
+        from hustings.report import together
 
-        runs, trainings = report.jobs(folder), report.trainings(folder)
+        runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
-            report.compare(runs, folder)
-            page.write(runs, folder / page.NAME)
+            together.compare(runs, folder)
+            page.write(runs, folder / runfolder.REPORT)
         elif len(trainings) > 1:
-            page.write_trainings(trainings, folder / page.NAME)
+            page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1
 
 
 class Table1(SweepEnd):
-    """Gives an evaluation sweep's folder the table of all its rows."""
+    """Puts the table of all rows into the folder of an evaluation sweep."""
 
     def together(self, folder: Path) -> bool:
-        """Put the rows of the jobs that have ended well together."""
-        from hustings import page, report
-        from hustings.evaluation import table
+        """Put the rows of the finished jobs together; whether there was any."""
+        from hustings import pipeline
 
-        runs = report.jobs(folder, table.SCORES)
+        runs = runfolder.jobs(folder, "evaluation")
         if runs:
-            made, tests = table.write(runs, folder)
-            page.write_evaluation(runs, table.shown(made, tests), folder / page.NAME)
-            print(table.markdown(made, tests))
+            print(pipeline.tabulate(runs, folder))
         return bool(runs)
 
 
-def told(failures: Sequence[Failure], hydra: Sequence[str]) -> str:
+def summary(failures: Sequence[Failure], start: Sequence[str], hydra: Sequence[str]) -> str:
     """What failed, why, and the commands that run only those jobs again.
 
     Args:
+        start: the words that start the job, up to its overrides.
         hydra: overrides of Hydra's own settings that the sweep was given.
     """
     lines = [f"{len(failures)} of the sweep's jobs failed:"]
+    common = set.intersection(*(set(failure.overrides) for failure in failures)) if len(failures) > 1 else set[str]()
     for reason, group in itertools.groupby(failures, key=lambda failure: failure.reason):
-        same = list(group)
-        common = set.intersection(*(set(failure.overrides) for failure in failures)) if len(failures) > 1 else set()
-        for failure in same:
+        for failure in group:
             own = [override for override in failure.overrides if override not in common] or failure.overrides
             lines.append(f"  job {failure.number} ({' '.join(own)})")
         lines.append(f"    {reason}")
-    kept = [word for word in hydra if not word.startswith(("hydra.mode=", "hydra.sweep.dir=", "hydra.run.dir="))]
-    lines.append("To run only these again (and then the whole sweep, for its tables: what is there takes a second):")
-    script = Path(sys.argv[0]).name
-    lines += [
-        f"  python {shlex.join([script, '-m', *words, *kept])}" for words in again([it.overrides for it in failures])
-    ]
+    kept = [word for word in hydra if not word.startswith(_OF_THIS_SWEEP)]
+    lines.append("To run only these again (and then the whole sweep for its tables: finished jobs take a second):")
+    lines += [f"  {shlex.join([*start, '-m', *words, *kept])}" for words in again([it.overrides for it in failures])]
     return "\n".join(lines)
 
 
+_OF_THIS_SWEEP = ("hydra.mode=", "hydra.job.name=", "hydra.sweep.dir=", "hydra.run.dir=")
+"""Overrides of Hydra that the same jobs in another sweep do not need."""
+
+
 def again(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Overrides of the sweeps that have exactly these jobs: one when they are a product, else one for each job."""
+    """Overrides of the sweeps that have exactly these jobs: one sweep if they are a product, else one for each job."""
     values: dict[str, dict[str, None]] = {}
     for job in jobs:
         for override in job:

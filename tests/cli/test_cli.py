@@ -1,4 +1,4 @@
-"""The entry points as they are typed: what they print, how they fail, what they leave behind."""
+"""The entry points as users start them: what they print, how they fail, what they leave behind."""
 
 import csv
 import json
@@ -38,14 +38,14 @@ REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("arguments", "said"), REFUSED.items(), ids=[" ".join(words) for words in REFUSED])
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.items(), ids=[" ".join(arguments) for arguments in REFUSED])
 def test_bad_input_is_one_paragraph_and_leaves_nothing(
-    tmp_path: Path, arguments: tuple[str, ...], said: tuple[str, ...]
+    tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     (tmp_path / "file").write_text("")
     done, seconds = timed(tmp_path, *arguments)
     assert done.returncode == 2
-    assert [words for words in said if words not in done.stderr] == []
+    assert [phrase for phrase in words if phrase not in done.stderr] == []
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith("\n")
     assert "Traceback" not in done.stderr
@@ -56,9 +56,9 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(
 
 
 def timed(cwd: Path, *arguments: str, within: float = 2) -> tuple["subprocess.CompletedProcess[str]", float]:
-    """An entry point run to its end, and its seconds of processor time, which a busy machine hardly lengthens.
+    """An entry point run to its end, and its seconds of processor time, which a busy machine hardly changes.
 
-    A run that takes longer is repeated up to twice: it is the fastest that tells what the program needs.
+    A slower run is repeated up to twice: the fastest shows what the program needs.
     """
     taken: list[float] = []
     while not taken or (len(taken) < 3 and min(taken) >= within):
@@ -80,18 +80,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     done = cli(folder, *SMALL)
     assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
+    (folder / "printed").write_text(done.stdout)
     return folder
 
 
 def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run: Path) -> None:
-    first, *table, last = (run / "said").read_text().splitlines()
+    first, *table, last = (run / "printed").read_text().splitlines()
     assert any(line.split()[:2] == ["racism", "republican"] and "not estimable" in line for line in table)
     assert first.startswith("1 debates played in ")
     assert "9 replies" in first
     assert "0 invalid survey answers" in first
     folder = run / last.removeprefix("run: ")
     assert left(folder) == [
+        "agents.csv",
         "attitudes.csv",
         "events.jsonl",
         "figures",
@@ -102,18 +103,19 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "figures/gaps.png",
         "figures/gaps.svg",
         "manifest.json",
+        "replies.csv",
         "report.html",
         "statistics.csv",
     ]
-    assert (folder / "events.jsonl").resolve() == log_of(run / "artifacts").resolve()
+    assert (folder / "events.jsonl").read_bytes() == log_of(run / "artifacts").read_bytes()
 
 
 def test_the_manifest_of_a_run_says_how_to_make_it_again(run: Path) -> None:
-    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    folder = run / (run / "printed").read_text().splitlines()[-1].removeprefix("run: ")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["command"] == ["simulate.py", *SMALL]
     assert manifest["settings"]["repetitions"] == 1
-    assert manifest["debates"] in log_of(run / "artifacts").parent.name
+    assert manifest["debates"]["racism"] in log_of(run / "artifacts").parent.name
     assert {"hustings", "hydra-core"} <= set(manifest["versions"])
 
 
@@ -121,7 +123,7 @@ def test_a_finished_command_run_again_plays_nothing(run: Path) -> None:
     before = log_of(run / "artifacts").read_bytes()
     done = cli(run, *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("all 1 debates were there; 0 invalid survey answers\n")
+    assert done.stdout.startswith("all 1 debates were already in the store; 0 invalid survey answers\n")
     assert log_of(run / "artifacts").read_bytes() == before
 
 
@@ -152,7 +154,7 @@ def test_help_is_what_hydra_would_print(tmp_path: Path, script: str) -> None:
 
 
 def test_a_report_draws_the_figures_again_from_disk(run: Path) -> None:
-    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
+    folder = run / (run / "printed").read_text().splitlines()[-1].removeprefix("run: ")
     figures = folder / "figures"
     before = {path.name: path.read_bytes() for path in figures.iterdir()}
     for path in figures.iterdir():
@@ -185,7 +187,7 @@ def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topi
         assert [agent["speaks"] for agent in first["agents"]] == [True] * 4 + [False]
 
 
-def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: Path) -> None:
+def test_a_job_that_fails_in_a_sweep_is_reported_and_lets_the_others_run(tmp_path: Path) -> None:
     done = cli(tmp_path, "-m", "engine=planted", "topic=racism", "repetitions=41,1")
     assert done.returncode == 2
     assert "repetitions=41: party republican has 40 personas" in done.stderr
@@ -194,15 +196,15 @@ def test_a_job_that_fails_in_a_sweep_lets_the_others_run_and_is_told(tmp_path: P
 
 
 def test_a_report_writes_every_statistic_with_a_sentence(run: Path) -> None:
-    folder = run / (run / "said").read_text().splitlines()[-1].removeprefix("run: ")
-    told = hustings("report", str(folder))
-    assert told.returncode == 0, told.stderr
+    folder = run / (run / "printed").read_text().splitlines()[-1].removeprefix("run: ")
+    shown = hustings("report", str(folder))
+    assert shown.returncode == 0, shown.stderr
     with (folder / "statistics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {"convergence", "echo", "crossing", "alpha", "beta", "kappa"} <= {row["statistic"] for row in rows}
     assert all(row["sentence"] for row in rows)
     moved = next(row for row in rows if (row["statistic"], row["role"]) == ("convergence", "republican"))
-    assert moved["sentence"] in told.stdout
+    assert moved["sentence"] in shown.stdout
 
 
 def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
@@ -216,13 +218,13 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     (end,) = (row for row in rows if (row["statistic"], row["role"]) == ("end", "republican"))
     with (sweep / "attitudes.csv").open() as file:
         last = [row for row in csv.DictReader(file) if (row["role"], row["iteration"]) == ("republican", "6")]
-    means = {run: [int(row["score"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
+    means = {run: [float(row["score"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
     assert float(end["estimate"]) == pytest.approx((sum(means["bias 8.0"]) - sum(means["bias 3.0"])) / 6)
     assert end["sentence"].startswith("Republican agents ended ")
     assert "higher on racism in bias 8.0 than in bias 3.0 (n = 6 pairs of debates" in end["sentence"]
-    told = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
-    assert told.returncode == 0, told.stderr
-    assert end["sentence"] in told.stdout
+    shown = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
+    assert shown.returncode == 0, shown.stderr
+    assert end["sentence"] in shown.stdout
     assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("topic,")
 
 
@@ -248,14 +250,14 @@ def test_expected_scores_and_single_debates_are_drawn_on_request(tmp_path: Path)
 
 
 def test_power_grows_with_the_number_of_repetitions() -> None:
-    told = hustings("power", "--points", "1", "--noise", "1.0")
-    assert told.returncode == 0, told.stderr
-    shares = [float(line.split()[2]) for line in told.stdout.splitlines()[:-1]]
+    shown = hustings("power", "--points", "1", "--noise", "1.0")
+    assert shown.returncode == 0, shown.stderr
+    shares = [float(line.split()[2]) for line in shown.stdout.splitlines()[:-1]]
     assert shares == sorted(shares)
-    assert told.stdout.splitlines()[-1].endswith("repetitions are enough.")
+    assert shown.stdout.splitlines()[-1].endswith("repetitions are enough.")
 
 
 def test_impossible_power_is_refused() -> None:
-    told = hustings("power", "--points", "5")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"
+    shown = hustings("power", "--points", "5")
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"

@@ -1,4 +1,4 @@
-"""Sweeps where their jobs run: side by side, through submitit, on Ray; and what a failing job does."""
+"""Sweeps side by side, through submitit and on Ray; and what happens when a job fails."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
 from hustings.errors import SweepError
-from hustings.sweeps import Failure, _Tolerant, again, told
+from hustings.sweeps import Failure, _Tolerant, again, summary
 
 SMALL = ("engine=planted", "rounds=1")
 
@@ -51,23 +51,41 @@ def test_a_job_waits_for_personas_that_another_process_is_making(tmp_path: Path)
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.communicate(timeout=8)
         assert len((democrats / "personas.jsonl").read_text().splitlines()) == 1
-    _, said = waiting.communicate(timeout=120)
-    assert waiting.returncode == 0, said
+    _, errors = waiting.communicate(timeout=120)
+    assert waiting.returncode == 0, errors
     assert len((democrats / "personas.jsonl").read_text().splitlines()) == 2
 
 
-def test_failing_jobs_let_the_others_run_and_the_command_that_is_told_runs_only_those(tmp_path: Path) -> None:
+def test_failing_jobs_let_the_others_run_and_the_printed_command_runs_only_the_failed_ones(tmp_path: Path) -> None:
     wanted = ("-m", *SMALL, "topic=racism", "repetitions=41,1,42")
     done = cli(tmp_path, *wanted)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert finished(next((tmp_path / "multirun").glob("*/*"))) == ["1"]
-    told_lines = done.stderr.splitlines()
-    assert "2 of the sweep's jobs failed:" in told_lines
-    assert "  job 0 (repetitions=41)" in told_lines and "  job 2 (repetitions=42)" in told_lines
-    assert any("repetitions=41: party republican has 40 personas" in line for line in told_lines)
+    lines = done.stderr.splitlines()
+    assert "2 of the sweep's jobs failed:" in lines
+    assert "  job 0 (repetitions=41)" in lines and "  job 2 (repetitions=42)" in lines
+    assert any("repetitions=41: party republican has 40 personas" in line for line in lines)
     command = "  python simulate.py -m engine=planted rounds=1 topic=racism repetitions=41,42"
-    assert told_lines[-1] == command
+    assert lines[-1] == command
+
+
+def test_the_printed_command_starts_the_sweep_as_it_was_started(tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "topic"
+    own.mkdir(parents=True)
+    (own / "own.yaml").write_text((ROOT / "conf" / "topic" / "racism.yaml").read_text())
+    cast = (
+        "cast.republican.engine=planted",
+        "cast.republican.overrides=['engine.start_low=11'],['engine.start_low=1']",
+    )
+    words = ["-m", "hustings", "simulate", "-m", "--config-dir", "mine", *SMALL, "topic=own", "repetitions=1", *cast]
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "  python -m hustings simulate --config-dir mine -m engine=planted rounds=1 topic=own repetitions=1 "
+        """cast.republican.engine=planted 'cast.republican.overrides=['"'"'engine.start_low=11'"'"']'"""
+    )
+    assert finished(next((tmp_path / "multirun").glob("*/*"))) == ["1"]
 
 
 def test_submitits_local_executor_runs_a_sweep_of_two(tmp_path: Path) -> None:
@@ -109,13 +127,13 @@ def test_an_extra_that_is_not_installed_is_named_with_the_command_that_installs_
 
 
 class Dying(Launcher):
-    """A launcher whose second job's process dies, as joblib, submitit and Ray tell it: by giving up."""
+    """A launcher whose second job's process dies, which makes joblib, submitit and Ray give up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def setup(self, **_: Any) -> None:
-        """Nothing."""
+        """Nothing to do."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         for number in range(2):
@@ -124,15 +142,16 @@ class Dying(Launcher):
         raise RuntimeError("A worker process managed by the executor was unexpectedly terminated.")
 
 
-def test_a_killed_job_is_told_from_those_that_have_finished(tmp_path: Path) -> None:
+def test_a_killed_job_is_distinguished_from_finished_ones(tmp_path: Path) -> None:
     failures: list[Failure] = []
     jobs = [["seed=1"], ["seed=2"], ["seed=3"]]
     returns = _Tolerant(Dying(tmp_path), tmp_path, failures).launch(jobs, 0)
     assert [job.status for job in returns] == [JobStatus.COMPLETED] * 3
     assert [failure.number for failure in failures] == [1, 2]
-    said = told(failures, ["hydra.launcher.n_jobs=2", "hydra.mode=MULTIRUN"])
-    assert "its process gave no answer (A worker process managed by" in said
-    assert said.endswith(" -m seed=2,3 hydra.launcher.n_jobs=2")
+    of_hydra = ["hydra.job.name=simulate", "hydra.launcher.n_jobs=2", "hydra.mode=MULTIRUN"]
+    text = summary(failures, ["python", "simulate.py"], of_hydra)
+    assert "its process did not answer (A worker process managed by" in text
+    assert text.endswith("  python simulate.py -m seed=2,3 hydra.launcher.n_jobs=2")
 
 
 def test_a_launcher_that_starts_nothing_is_an_error(tmp_path: Path) -> None:
@@ -140,7 +159,7 @@ def test_a_launcher_that_starts_nothing_is_an_error(tmp_path: Path) -> None:
         _Tolerant(Dying(tmp_path / "no"), tmp_path, []).launch([["seed=1"]], 0)
 
 
-def test_jobs_that_are_no_product_are_run_again_one_by_one() -> None:
+def test_jobs_that_are_not_a_product_are_run_again_one_by_one() -> None:
     assert again([["a=1", "b=1"], ["a=2", "b=2"]]) == [["a=1", "b=1"], ["a=2", "b=2"]]
     assert again([["a=1", "b=1"], ["a=2", "b=1"]]) == [["a=1,2", "b=1"]]
     assert again([["a=1", "b=[x,y]"]]) == [["a=1", "b=[x,y]"]]

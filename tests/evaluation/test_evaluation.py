@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import PUBLISHED, cli, config, hustings
+from helpers import PUBLISHED, cli, config, hustings
 from tiny import tiny_model
 
 from hustings import models, study
@@ -163,7 +163,7 @@ def test_a_task_that_does_not_exist_gets_its_nearest_names(folder: Path) -> None
         (["row=comparison"], "set comparison=llama2"),
         (["row=sft_r8"], "row='sft_r8'"),
         (["benchmark.attitude=labour"], "nobody of this role"),
-        (["engine=planted"], "no model to be measured"),
+        (["engine=planted"], "no model to measure"),
         (["benchmark.tasks=[]", "benchmark.attitude=null"], "nothing to measure"),
     ],
 )

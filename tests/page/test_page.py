@@ -9,15 +9,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from helpers import Event, large, log, simulate
+from helpers import LIKERT, Event, large, leave, log, report, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hustings import page, records
 from hustings.analysis.curves import curve
 from hustings.errors import RecordError
-from hustings.page.data import transcripts
+from hustings.files import write_table
+from hustings.page.transcripts import Transcripts, transcripts
+from hustings.runfolder import REPORT, AdapterName, RunManifest, read_manifest, write_manifest
+from hustings.study import load
 
 
 def data_of(html: str) -> list[dict[str, Any]]:
@@ -27,18 +31,18 @@ def data_of(html: str) -> list[dict[str, Any]]:
 
 
 def made(folder: Path, *runs: Path) -> str:
-    return page.write(runs, folder / page.NAME).read_text(encoding="utf-8")
+    return page.write(runs, folder / REPORT).read_text(encoding="utf-8")
 
 
 def test_a_run_ends_with_its_report(finished: Path) -> None:
-    html = (finished / "run" / page.NAME).read_text(encoding="utf-8")
+    html = (finished / "run" / REPORT).read_text(encoding="utf-8")
     assert "A Republican, a Democrat and a Default agent debated racism over 3 rounds" in html
     assert "6 debates and 54 replies" in html
     assert "python simulate.py repetitions=6 topic=racism" in html
 
 
 def test_the_page_asks_for_nothing_and_allows_only_its_own_blocks(finished: Path) -> None:
-    html = (finished / "run" / page.NAME).read_text(encoding="utf-8")
+    html = (finished / "run" / REPORT).read_text(encoding="utf-8")
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy.startswith("default-src &#39;none&#39;;") or policy.startswith("default-src 'none';")
     assert "unsafe" not in policy
@@ -53,10 +57,8 @@ def test_the_page_asks_for_nothing_and_allows_only_its_own_blocks(finished: Path
 
 
 def test_the_curves_of_the_page_are_those_of_the_analysis(finished: Path) -> None:
-    import pandas as pd
-
-    (data,) = data_of((finished / "run" / page.NAME).read_text(encoding="utf-8"))
-    table = curve(pd.read_csv(finished / "run" / "attitudes.csv"), "score")
+    (data,) = data_of((finished / "run" / REPORT).read_text(encoding="utf-8"))
+    table = curve(load(finished / "run"))
     points = [(topic, role, *point) for topic, roles in data["curves"]["score"].items()
               for role, line in roles.items() for point in line]  # fmt: skip
     assert len(points) == len(table) == 12
@@ -66,12 +68,12 @@ def test_the_curves_of_the_page_are_those_of_the_analysis(finished: Path) -> Non
 
 
 def test_every_reply_and_answer_of_the_log_is_on_the_page(finished: Path) -> None:
-    (data,) = data_of((finished / "run" / page.NAME).read_text(encoding="utf-8"))
+    (data,) = data_of((finished / "run" / REPORT).read_text(encoding="utf-8"))
     log = list(records.read(finished / "run" / "events.jsonl"))
     shown = {(debate["key"], it[0], it[1]): it[2] for debate in data["debates"] for it in debate["replies"]}
     assert shown == {(it.debate, it.iteration, it.agent): it.text for it in log if isinstance(it, records.Reply)}
     scores = {(debate["key"], it[0], it[1]): it[2] for debate in data["debates"] for it in debate["surveys"]}
-    assert scores == {(it.debate, it.iteration, it.agent): it.score for it in log if isinstance(it, records.Survey)}
+    assert scores == {(it.debate, it.iteration, it.agent): it.value for it in log if isinstance(it, records.Survey)}
 
 
 @given(st.text(st.characters(), max_size=60))
@@ -102,10 +104,10 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
 def test_an_adapter_is_named(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished / "run", run)
-    manifest = json.loads((run / "manifest.json").read_text())
-    (run / "manifest.json").write_text(json.dumps({**manifest, "adapter": {"name": "bent-r8", "id": "abc123"}}))
+    adapter = AdapterName(name="tuned-r8", id="abc123")
+    write_manifest(run, read_manifest(run, RunManifest).model_copy(update={"adapter": adapter}))
     html = made(tmp_path, run)
-    assert "on the model planted with the adapter bent-r8:" in html
+    assert "on the model planted with the adapter tuned-r8:" in html
     assert "<dt>adapter id</dt><dd>abc123</dd>" in html
 
 
@@ -116,23 +118,107 @@ def test_several_runs_stand_in_one_page_named_by_what_differs(tmp_path: Path) ->
     assert [run["label"] for run in runs] == ["seed 1", "seed 2"]
 
 
+def test_a_copied_folder_is_paged_without_its_store_and_without_its_log(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(finished / "run", run)
+    (run / "events.jsonl").unlink()
+    (run / REPORT).unlink()
+    (copied,) = data_of(made(tmp_path, run))
+    (kept,) = data_of((finished / "run" / REPORT).read_text(encoding="utf-8"))
+    assert copied == kept
+
+
+def test_the_items_of_an_instrument_and_its_scale_are_on_the_page(tmp_path: Path) -> None:
+    simulate(tmp_path, "repetitions=3", "topic=racism", *LIKERT)
+    html = report(tmp_path).read_text(encoding="utf-8")
+    (data,) = data_of(html)
+    assert data["scale"] == [1, 5]
+    assert sorted(data["items"]) == ["exaggerated", "problem"]
+    answers = [survey for debate in data["debates"] for survey in debate["surveys"]]
+    for _, _, score, _, items in answers:
+        assert score == pytest.approx(sum(value for value, _ in items) / 2)
+    turned = {tuple(survey[4][data["items"].index("exaggerated")]) for survey in answers}
+    assert turned <= {(5, "strongly disagree"), (4, "disagree"), (3, "neither"), (2, "agree"), (1, "strongly agree")}
+    assert len(turned) > 2
+    points = [point for line in data["curves"]["score"]["racism"].values() for point in line]
+    assert all(1 <= point[2] <= 5 for point in points)
+
+
+def test_an_attitude_is_missing_where_one_of_its_items_has_no_valid_answer(tmp_path: Path) -> None:
+    simulate(tmp_path, "repetitions=2", "topic=racism", *LIKERT)
+    run = tmp_path / "run"
+    events = list(records.read(run / "events.jsonl"))
+    place = next(place for place, it in enumerate(events) if isinstance(it, records.Survey) and it.item == "problem")
+    refused = events[place].model_copy(update={"value": None, "expected": None, "valid": False, "raw": "No comment"})
+    events[place] = refused
+    leave(events, run, read_manifest(run, RunManifest))
+    html = made(tmp_path, run)
+    (data,) = data_of(html)
+    (missing,) = [survey for debate in data["debates"] for survey in debate["surveys"] if survey[2] is None]
+    assert [None, "No comment"] in missing[4]
+    assert [it[4:] for it in data["invalid"]] == [["problem", "No comment"]]
+    assert "<dt>invalid answers</dt><dd>1</dd>" in html
+
+
+def test_who_hears_whom_and_what_was_in_force_is_said(tmp_path: Path) -> None:
+    four = ("composition.roles=[republican,democrat,republican,democrat]", "composition.observers=[default]")
+    simulate(tmp_path, "repetitions=2", "topic=racism", "topology=ring", "mitigation=reminder", *four)
+    html = made(tmp_path, tmp_path / "run")
+    (data,) = data_of(html)
+    assert [agent[5] for agent in data["debates"][0]["agents"]] == [[1, 3], [0, 2], [1, 3], [0, 2], "all"]
+    assert "Two Republican and two Democrat agents debated" in html
+    assert "with the treatment reminder" in html
+    for fact in ("<dt>who hears whom</dt><dd>ring", "<dt>treatments</dt><dd>reminder", "<dt>control</dt><dd>none"):
+        assert fact in html
+
+
+def test_roles_that_run_on_different_models_say_so(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    (alike,) = data_of(made(tmp_path, run))
+    assert {agent[6] for debate in alike["debates"] for agent in debate["agents"]} == {None}
+    table = pd.read_csv(run / "agents.csv", keep_default_na=False)
+    table.loc[table["role"] == "democrat", "runs_on"] = "tiny on transformers"
+    write_table(run / "agents.csv", table)
+    html = made(tmp_path, run)
+    (data,) = data_of(html)
+    assert [agent[6] for agent in data["debates"][0]["agents"]].count("tiny on transformers") == 1
+    assert "<dt>Democrat runs on</dt><dd>tiny on transformers</dd>" in html
+
+
+def test_text_with_any_line_break_is_read_back_as_it_was(finished: Path, tmp_path: Path) -> None:
+    texts = ["a\rb", "a\r\nb", "a\nb", "\r", "tail\x00", "NA", '"', " , ", ""]
+    events = list(log(1))
+    replies = [place for place, it in enumerate(events) if isinstance(it, records.Reply)]
+    for place, text in zip(replies, texts, strict=False):
+        events[place] = events[place].model_copy(update={"text": text})
+    run = leave(events, tmp_path / "run", read_manifest(finished / "run", RunManifest))
+    (data,) = data_of(made(tmp_path, run))
+    assert [reply[2] for reply in data["debates"][0]["replies"]][: len(texts)] == texts
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="not a run's folder"):
-        page.write([tmp_path], tmp_path / page.NAME)
+        page.write([tmp_path], tmp_path / REPORT)
 
 
-def test_transcripts_are_sampled_whole_and_the_same_each_time_and_counted_all() -> None:
+def sampled(events: list[Event], folder: Path, finished: Path, budget: int) -> Transcripts:
+    return transcripts(load(leave(events, folder, read_manifest(finished / "run", RunManifest))), budget)
+
+
+def test_transcripts_are_sampled_whole_and_the_same_each_time_and_counted_all(finished: Path, tmp_path: Path) -> None:
     events = list(log(200))
-    keys = {event.debate for event in events}
-    found = transcripts(events, keys, 100_000)
+    found = sampled(events, tmp_path, finished, 100_000)
     assert 10 < len(found.debates) < 40
     assert all(len(debate["replies"]) == 15 and len(debate["surveys"]) == 18 for debate in found.debates)
     assert found.counts["replies"] == 3000
-    backwards = transcripts([event for part in reversed(list(log_parts(events))) for event in part], keys, 100_000)
-    assert {it["key"] for it in backwards.debates} == {it["key"] for it in found.debates}
+    backwards = [event for part in reversed(list(log_parts(events))) for event in part]
+    again = sampled(backwards, tmp_path, finished, 100_000)
+    assert [it["key"] for it in again.debates] == [it["key"] for it in found.debates]
     numbers = [int(it["key"].rpartition("/")[2]) for it in found.debates]
     assert min(numbers) < 60 < 140 < max(numbers)
-    assert len(transcripts(events, keys, 10**7).debates) == 200
+    assert len(sampled(events, tmp_path, finished, 10**7).debates) == 200
+    assert len(sampled(events, tmp_path, finished, 1).debates) == 1
 
 
 def log_parts(events: list[Event]) -> Iterator[list[Event]]:

@@ -12,6 +12,7 @@ from wandb_files import items, records_of
 
 from hustings import page, tracking
 from hustings.adapters import Adapter
+from hustings.runfolder import REPORT
 from hustings.settings import TrainSettings
 from hustings.training import job
 
@@ -28,9 +29,9 @@ def test_a_training_is_seen_in_its_report_and_in_that_of_debates_on_its_adapter(
 ) -> None:
     _, nwp = tune(bench)
     _, dpo = tune(bench, *DPO)
-    html = page.write_trainings([bench / "run"], bench / "run" / page.NAME).read_text(encoding="utf-8")
+    html = page.write_trainings([bench / "run"], bench / "run" / REPORT).read_text(encoding="utf-8")
     losses = dpo.manifest["held_out_loss"]
-    assert "tiny was fine-tuned towards Republican views by next-word prediction and then DPO, at rank 4" in html
+    assert "tiny was fine-tuned towards Republican views by next-word prediction and then DPO at rank 4" in html
     for state, words in (("base", "base"), ("nwp", "nwp adapter (the reference)"), ("adapter", "this adapter")):
         cells = "".join(f'<td class="number">{losses[state][party]:.3f}</td>' for party in ("republican", "democrat"))
         assert f'<th scope="row">{words}</th>{cells}' in html
@@ -39,8 +40,8 @@ def test_a_training_is_seen_in_its_report_and_in_that_of_debates_on_its_adapter(
     assert html.count("<tr><td>") == len(pd.read_csv(dpo.folder / "loss.csv"))
     assert "must not be put before users undisclosed" in " ".join(html.split())
     simulate(bench, "engine.device=cpu", f"adapter={nwp}", "silent=true")
-    tuned = page.write([bench / "run"], bench / "run" / page.NAME).read_text(encoding="utf-8")
-    assert "tiny was fine-tuned towards Republican views by next-word prediction, at rank 4" in tuned
+    tuned = page.write([bench / "run"], bench / "run" / REPORT).read_text(encoding="utf-8")
+    assert "tiny was fine-tuned towards Republican views by next-word prediction at rank 4" in tuned
     assert 'href="#training"' in tuned
 
 
@@ -50,10 +51,10 @@ def test_a_sweep_of_trainings_ends_with_one_page_and_one_table(small: Words, ben
     sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
     table = pd.read_csv(sweep / page.TRAININGS)
     assert table["seed"].tolist() == [1, 2]
-    html = (sweep / page.NAME).read_text(encoding="utf-8")
+    html = (sweep / REPORT).read_text(encoding="utf-8")
     assert "2 trainings compared" in html
     assert all(name in html for name in table["adapter"])
-    assert (sweep / "0" / page.NAME).exists()
+    assert (sweep / "0" / REPORT).exists()
     both = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
     assert both.returncode == 0, both.stderr
     assert pd.read_csv(tmp_path / "both" / page.TRAININGS).equals(table)

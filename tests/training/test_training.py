@@ -159,7 +159,7 @@ def test_two_processes_of_accelerate_train_as_one_does(
 REFUSED = {
     ("lora.r=65",): "lora.r=65: no layer of tiny has a rank above 64",
     ("lora.targets=[q_proj,c_attn]",): "no layer called c_attn; it has down_proj, gate_proj, k_proj",
-    ("device=cuda",): "device=cuda: PyTorch finds no GPU here",
+    ("device=cuda",): "device=cuda: PyTorch finds no GPU",
     ("~society.parties.democrat",): "society us has one party, and fine-tuning towards it needs another",
     ("quantization=3bit",): "quantization='3bit': must be 'none', '8bit' or '4bit'",
     ("batch_size=3",): "batch_size=3: method.batch=8 must be a multiple of it",
@@ -210,7 +210,7 @@ def test_openvino_plays_the_merged_model_and_chooses_as_transformers_does(
     words = [f"personas.file={everybody}", f"adapter={one}", "engine.precision=exact", "silent=true"]
     by_peft = simulate(bench, "engine.device=cpu", *words)
     by_openvino = simulate(bench, "engine=openvino", "engine.cache_gb=1", *words)
-    assert (by_peft["value"] == by_openvino["value"]).mean() >= 0.95
+    assert (by_peft["score"] == by_openvino["score"]).mean() >= 0.95
     assert (by_peft["expected"] - by_openvino["expected"]).abs().max() < 0.05
 
 

@@ -1,1 +1,1 @@
-"""From tidy tables to statistics and figures; reads what is on disk and never loads a model."""
+"""From a study to statistics and figures; it never loads a model."""

@@ -57,7 +57,7 @@ class Statistic:
         ...     return [Row("debates", topic, "", n, "counted", estimate=float(n)) for topic, n in debates.items()]
         >>> debates = Statistic(
         ...     name="debates",
-        ...     title="number of debates",
+        ...     title="the number of debates",
         ...     about="How many debates are there on each topic?",
         ...     function=count,
         ...     sentence=lambda row, labels: f"There were {row.n} debates on {labels[row.topic]}",
@@ -67,7 +67,7 @@ class Statistic:
     name: str
     """In the column `statistic`."""
     title: str
-    """As it appears in a sentence: 'convergence to the Default'."""
+    """As the subject of a sentence: 'convergence to the Default', 'the mean final score'."""
     about: str
     """The question it answers, in one line."""
     function: Callable[["Study"], Iterable[Row]]

@@ -189,7 +189,7 @@ class Debate:
         context = self._rules.prompts.context(agent, story, self._topic, [it.line for it in heard])
         request = Request("\n\n".join([context, *parts]), seed, sampling, turn, start, options)
         for treatment in treatments:
-            request = treatment.request(request)
+            request = treatment.request(request, moment)
         return request
 
     def read(self, request: Request, answer: Answer) -> Survey | Reply | None:

@@ -60,7 +60,7 @@ class Request:
     start: str = ""
     """Prefilled start of the answer; it is part of the answer's text."""
     options: tuple[str, ...] = ()
-    """If given, the answer is a Score of these strings, and `sampling` only matters to engines that have to generate."""
+    """If given, the answer is a Score of these strings; only engines that have to generate then use `sampling`."""
 
     @property
     def lane(self) -> tuple[str, int]:

@@ -1,20 +1,21 @@
-"""OpenVINO GenAI on the CPU: continuous batching, a prefix cache, and GGUF files read as they are.
+"""OpenVINO GenAI on the CPU: continuous batching, a prefix cache, and GGUF files read directly.
 
 It does not know how texts are compared; precision=exact keeps their numbers independent of the batch.
 """
 
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
-from hustings.engine.options import disjoint
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, check_length
+from hustings.engine.options import score_of
 from hustings.errors import EngineError, ModelError, first_line
-from hustings.gguf import gguf_header
+from hustings.gguf.header import gguf_header
 from hustings.huggingface import Chat, Tokens
 from hustings.merging import merged
 from hustings.models import Weights, as_gguf, cached, once
@@ -27,28 +28,33 @@ _EXACT = {
     "KV_CACHE_PRECISION": "f32",
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
 }
-_COMPANY = 4
-"""At fewer rows than this, CPU kernels round differently; precision=exact keeps that many in a step."""
-_CROWD = 32
-"""At more rows than this in a step, kernels without AVX-512 round differently; precision=exact keeps below it."""
+_MIN_ROWS = 4
+"""With fewer rows in a step, CPU kernels round differently; precision=exact keeps at least this many."""
+_MAX_ROWS = 32
+"""With more rows in a step, kernels without AVX-512 round differently; precision=exact keeps at most this many."""
 _BEGINNING = 200
-"""Characters: two blocks of the prefix cache, and less than a life story."""
-_DRAWS = 24
-"""Draws of a nearly uniform choice that see each of ten digits; one that is missed is asked for by itself."""
+"""Characters by which prompts count as beginning alike: two blocks of the prefix cache, less than a life story."""
+_SPECIAL = re.compile(r"[\\.^$*+?{}()|\[\]]")
+"""What OpenVINO's regular expressions do not take literally; it warns where anything else is escaped."""
+_DRAWS = 128
+"""Draws of one token, which cost no more than a single one; each misses 1 of 20 candidates with probability 0.1 %."""
+_ROUNDS = 12
+"""Rounds of draws after which an option is given up: two find nearly all tokens, the others those that were missed."""
+
 
 class OpenvinoSettings(EngineSettings):
     """OpenVINO GenAI on the CPU."""
 
     kind: Literal["openvino"]
     precision: Literal["fast", "exact"]
-    """`fast`: the device's own precision; `exact`: f32 throughout, so that text does not depend on the batch."""
+    """`fast`: the device's own precision; `exact`: f32 throughout, so that texts do not depend on the batch."""
     faithful: bool
-    """Read GGUF files as the F16 they stand for: OpenVINO's own reading of quantized files is off (see docs)."""
+    """Convert quantized GGUF files to F16 first: OpenVINO's own reading of them is inexact (see docs)."""
     device: str = knob()
     cache_gb: int = knob(ge=1)
-    """Memory for the key-value cache."""
+    """Memory for the key-value cache, GB."""
     threads: int | None = knob(ge=1)
-    """CPU threads; None is one for each core."""
+    """CPU threads; None is one per core."""
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -63,7 +69,7 @@ def build(settings: OpenvinoSettings, order: Order) -> "OpenvinoEngine":
 
 
 def _tokenizer(gguf: Path, fingerprint: str) -> Path:
-    """The folder of OpenVINO's own tokenizer, made from the file once: that takes longer than loading small weights.
+    """The folder of OpenVINO's own tokenizer, kept in the cache: making it takes longer than loading small weights.
 
     Raises:
         RuntimeError: OpenVINO cannot read the file.
@@ -82,23 +88,74 @@ def _tokenizer(gguf: Path, fingerprint: str) -> Path:
 
 @dataclass(slots=True)
 class _Job:
-    """A request on its way: its live generation handles, and for options the log-probabilities found so far."""
+    """A request in progress."""
 
     request: Request
     prompt: Any
-    prompt_tokens: int
-    handles: list[Any]
-    missing: list[str] = field(default_factory=list[str])
-    found: dict[str, tuple[Tokens, float]] = field(default_factory=dict[str, tuple[Tokens, float]])
+    """Token ids, a tensor of (1, tokens)."""
+    sequences: tuple[Tokens, ...]
+    """The tokens of each option."""
+    handles: list[tuple[Tokens, Any]] = field(default_factory=list[tuple[Tokens, Any]])
+    """OpenVINO's generations, each with the prefix of an option that follows the prompt."""
+    after: dict[Tokens, dict[int, float]] = field(default_factory=lambda: defaultdict[Tokens, dict[int, float]](dict))
+    """Log-probabilities of the next token after a prefix of an option, as far as they are known."""
+    rounds: int = 0
+    """How often tokens of options were drawn."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt."""
+        return int(self.prompt.shape[1])
+
+
+class _Waiting:
+    """Requests that are held back until what they share with a running one is in the prefix cache.
+
+    Requests of one lane are started one after the other. Of those that begin alike, as one life story in several
+    debates does, one is started first, and the others once its prompt is in the cache.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[tuple[str, int], deque[Request]] = {}
+        self._behind: dict[str, list[Request]] = {}
+        self._cached: set[str] = set()
+
+    def admits(self, request: Request) -> bool:
+        """Whether the request may start now; it is held back otherwise."""
+        beginning = request.prompt[:_BEGINNING]
+        if request.lane in self._lanes:
+            self._lanes[request.lane].append(request)
+            return False
+        if beginning in self._behind:
+            self._behind[beginning].append(request)
+            return False
+        self._lanes[request.lane] = deque()
+        if beginning not in self._cached:
+            self._behind[beginning] = []
+        return True
+
+    def behind(self, request: Request) -> list[Request]:
+        """The requests that were waiting for the prompt of this one to be in the cache, as it is now."""
+        beginning = request.prompt[:_BEGINNING]
+        self._cached.add(beginning)
+        return self._behind.pop(beginning, [])
+
+    def after(self, request: Request) -> Request | None:
+        """The request that was waiting for the answer to this one."""
+        lane = self._lanes.pop(request.lane)
+        if not lane:
+            return None
+        self._lanes[request.lane] = lane
+        return lane.popleft()
 
 
 class OpenvinoEngine(Engine):
-    """A model on the CPU, from a GGUF file that is written once where the weights are no such file.
+    """A model on the CPU, from a GGUF file; other weights are converted to one first.
 
     Args:
-        weights: what models.resolve found.
+        weights: the model, as models.resolve found it.
         settings: precision, memory and threads.
-        context: longest prompt and answer together, tokens.
+        context: longest prompt and answer together, in tokens.
 
     Raises:
         ModelError: GGUF cannot express the model, OpenVINO cannot read it, or the cache cannot be written.
@@ -116,7 +173,7 @@ class OpenvinoEngine(Engine):
         scheduler.cache_size = settings.cache_gb
         scheduler.enable_prefix_caching = True
         scheduler.max_num_seqs = max(256, settings.concurrency * 2)
-        scheduler.max_num_batched_tokens = _CROWD if self._exact else 1024
+        scheduler.max_num_batched_tokens = _MAX_ROWS if self._exact else 1024
         properties: dict[str, Any] = dict(_EXACT) if self._exact else {}
         if settings.threads:
             properties["INFERENCE_NUM_THREADS"] = settings.threads
@@ -128,87 +185,78 @@ class OpenvinoEngine(Engine):
         except RuntimeError as error:
             raise ModelError(
                 f"{gguf}: OpenVINO could not read this model ({first_line(error)}). "
-                "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; for others set engine=transformers."
+                "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; set engine=transformers for others."
             ) from error
         self._tokenizer = self._pipeline.get_tokenizer()
         self._chat = Chat(self._rendered if self._tokenizer.chat_template else None, self._tokenizer.get_bos_token())
         header = gguf_header(gguf)
         llama = "llama" in (header.get("tokenizer.ggml.model"), str(header.get("tokenizer.ggml.pre"))[:5])
-        self._begins = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
+        self._adds_bos = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
         self._end: set[int] = set(self._pipeline.get_config().stop_token_ids)
-        self._company: list[Any] = []
+        self._known_options: dict[tuple[str, ...], tuple[Tokens, ...]] = {}
+        self._fillers: list[Any] = []
         self._count = 0
         self.promise = (
-            "exact: f32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
-            "order or after a resume"
+            "exact: f32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume"
             if self._exact
             else "fast: two uninterrupted runs on the same machine give the same log; "
-            "another batch size, order or a resume can change replies through rounding"
+            "another batch size or order, or a resume, can change replies through rounding"
         )
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer requests as they finish, so that what they share is computed once.
-
-        Those of one lane are started one after the other. Of those that begin alike, as one story in several debates
-        does, one is started first, and the others when its prompt is in the cache.
-        """
+        """Answer requests as they finish, in an order in which what they share is computed once."""
         running: list[_Job] = []
-        parked: dict[tuple[str, int], deque[Request]] = {}
-        behind: dict[str, list[Request]] = {}
-        cached_beginnings: set[str] = set()
+        waiting = _Waiting()
         while queue or running:
             while queue and len(running) < self._concurrency:
                 request = queue.popleft()
-                beginning = request.prompt[:_BEGINNING]
-                if request.lane in parked:
-                    parked[request.lane].append(request)
-                elif beginning in behind:
-                    behind[beginning].append(request)
-                else:
-                    parked[request.lane] = deque()
-                    if beginning not in cached_beginnings:
-                        behind[beginning] = []
+                if waiting.admits(request):
                     running.append(self._start(request))
-            self._keep_company(running)
+            self._fill_rows(running)
             self._pipeline.step()
-            still: list[_Job] = []
+            unfinished: list[_Job] = []
             for job in running:
-                live = any(handle.get_status() == self._genai.GenerationStatus.RUNNING for handle in job.handles)
-                beginning = job.request.prompt[:_BEGINNING]
-                if beginning in behind and (not live or job.handles[0].can_read()):
-                    queue.extendleft(reversed(behind.pop(beginning)))
-                    cached_beginnings.add(beginning)
+                live = self._is_live(job)
+                if not live or job.handles[0][1].can_read():
+                    queue.extendleft(reversed(waiting.behind(job.request)))
                 answer = None if live else self._answer(job)
                 if answer is None:
-                    still.append(job)
+                    unfinished.append(job)
                     continue
                 yield job.request, answer
-                waiting = parked.pop(job.request.lane)
-                if waiting:
-                    parked[job.request.lane] = waiting
-                    still.append(self._start(waiting.popleft()))
-            running = still
-        self._dismiss()
+                if following := waiting.after(job.request):
+                    unfinished.append(self._start(following))
+            running = unfinished
+        self._stop_fillers()
 
     def _rendered(self, turns: list[dict[str, str]], opening: bool) -> str:
         return self._tokenizer.apply_chat_template(turns, opening, extra_context={"enable_thinking": False})
 
+    def _tokens(self, text: str) -> Any:
+        return self._tokenizer.encode(text, add_special_tokens=False).input_ids
+
     def _start(self, request: Request) -> _Job:
         text = self._chat.text(request.prompt, request.start)
-        if self._begins and not self._chat.begun(text):
+        if self._adds_bos and not self._chat.begins(text):
             text = self._tokenizer.get_bos_token() + text
-        prompt = self._tokenizer.encode(text, add_special_tokens=False).input_ids
-        length = int(prompt.shape[1])
-        check_length(request, length, request.sampling.max_tokens, self._context)
-        config = self._drawn(request.options) if request.options else self._sampled(request)
-        return _Job(request, prompt, length, [self._generate(prompt, config)], list(request.options))
+        job = _Job(request, self._tokens(text), self._sequences(request.options))
+        longest = max(map(len, job.sequences), default=request.sampling.max_tokens)
+        check_length(request, job.length, longest, self._context)
+        if request.options:
+            self._draw(job)
+        else:
+            job.handles = [((), self._generate(job.prompt, self._sampled(request)))]
+        return job
 
     def _generate(self, prompt: Any, config: Any) -> Any:
         self._count += 1
         return self._pipeline.add_request(self._count, prompt, config)
 
+    def _is_live(self, job: _Job) -> bool:
+        return any(handle.get_status() == self._genai.GenerationStatus.RUNNING for _, handle in job.handles)
+
     def _config(self, **values: Any) -> Any:
-        return self._genai.GenerationConfig(stop_token_ids=self._end, **values)
+        return self._genai.GenerationConfig(**{"stop_token_ids": self._end, **values})
 
     def _sampled(self, request: Request) -> Any:
         sampling = request.sampling
@@ -219,61 +267,15 @@ class OpenvinoEngine(Engine):
             **(drawn if sampling.temperature > 0 else {}),
         )
 
-    def _drawn(self, options: tuple[str, ...]) -> Any:
-        """An option, many times over and all but uniformly; each draw comes with its tokens' log-probabilities.
-
-        One forward pass shows all options of one token. One that begins another ("1" and "10") is seen on the way to
-        the longer one; the others end at once, as their tokens are made to end an answer. (Beam search would do the
-        same, but leaves the constraint aside.)
-        """
-        ends = [option for option in options if not any(o != option and o.startswith(option) for o in options)]
-        tokens = [self._tokenizer.encode(option, add_special_tokens=False).input_ids.data[0] for option in ends]
-        regex = "|".join(map(re.escape, ends))
-        return self._genai.GenerationConfig(
-            max_new_tokens=max(map(len, tokens)),
-            do_sample=True,
-            temperature=1e4,
-            rng_seed=1,
-            num_return_sequences=_DRAWS,
-            logprobs=1,
-            stop_token_ids=self._end | {int(option[0]) for option in tokens if len(option) == 1},
-            structured_output_config=self._genai.StructuredOutputConfig(regex=f"({regex})"),
-        )
-
-    def _forced(self, option: str) -> Any:
-        """The option and nothing else, with its tokens' log-probabilities."""
-        length = int(self._tokenizer.encode(option, add_special_tokens=False).input_ids.shape[1])
-        return self._config(
-            max_new_tokens=length,
-            logprobs=1,
-            structured_output_config=self._genai.StructuredOutputConfig(regex=re.escape(option)),
-        )
-
     def _answer(self, job: _Job) -> Answer | None:
-        """The answer of a job whose handles have finished, or None when it has just been given more to do."""
-        outputs = [output for handle in job.handles for output in handle.read_all()]
-        if not job.request.options:
-            return self._completion(job, outputs[0])
-        for output in outputs:
-            tokens = tuple(token for token in output.generated_ids if token not in self._end)
-            for length in range(1, len(tokens) + 1):
-                text = self._tokenizer.decode(list(tokens[:length])).strip()
-                if text in job.missing:
-                    job.found[text] = tokens[:length], sum(output.generated_log_probs[:length])
-        forced = len(outputs) == len(job.missing) and len(job.handles) == len(outputs)
-        job.missing = [option for option in job.request.options if option not in job.found]
-        if job.missing:
-            if forced:
-                raise EngineError(
-                    f"{job.request.turn.debate}: the model's tokens cannot spell {', '.join(job.missing)}; "
-                    "set engine=transformers."
-                )
-            job.handles = [self._generate(job.prompt, self._forced(option)) for option in job.missing]
-            return None
-        sequences = [job.found[option][0] for option in job.request.options]
-        logprobs = disjoint({job.found[o][0]: job.found[o][1] for o in job.request.options}, sequences)
-        best = max(range(len(logprobs)), key=logprobs.__getitem__)
-        return Score(logprobs, job.request.options[best], job.prompt_tokens, 1)
+        """The answer to a job whose generations have finished, or None if it has just been given more of them."""
+        if not job.sequences:
+            [(_, handle)] = job.handles
+            return self._completion(job, handle.read_all()[0])
+        for prefix, handle in job.handles:
+            for output in handle.read_all():
+                job.after[prefix][output.generated_ids[0]] = output.generated_log_probs[0]
+        return None if self._draw(job) else score_of(job.request.options, job.sequences, job.after, job.length)
 
     def _completion(self, job: _Job, output: Any) -> Completion:
         tokens: list[int] = list(output.generated_ids)
@@ -281,23 +283,88 @@ class OpenvinoEngine(Engine):
         if stopped and tokens and tokens[-1] in self._end:
             tokens.pop()
         text = job.request.start + self._tokenizer.decode(tokens)
-        return Completion(text, job.prompt_tokens, len(tokens), "stop" if stopped else "length")
+        return Completion(text, job.length, len(tokens), "stop" if stopped else "length")
 
-    def _keep_company(self, running: list[_Job]) -> None:
+    def _sequences(self, options: tuple[str, ...]) -> tuple[Tokens, ...]:
+        """The tokens of each option."""
+        if options not in self._known_options:
+            self._known_options[options] = tuple(tuple(map(int, self._tokens(option).data[0])) for option in options)
+        return self._known_options[options]
+
+    def _draw(self, job: _Job) -> bool:
+        """Start the draws that the options of a job still need; False if there are none.
+
+        OpenVINO gives the log-probability of a token only where it has generated it, and can be constrained to a text
+        but not to the tokens that spell it: "Agree" may come as "A", "g", "ree". So after each prefix of an option,
+        one token is drawn many times, and all but uniformly, from those with which the text of an option can go on,
+        until the option's own has come up. The draws after the prompt come first, as they put it into the cache for
+        the others. (Beam search ignores the constraint, greedy search takes the same token every time, and only the
+        first token of several draws is constrained.)
+
+        Raises:
+            EngineError: a token never comes up.
+        """
+        missing: dict[Tokens, list[Tokens]] = defaultdict(list)
+        for sequence in job.sequences:
+            for size, token in enumerate(sequence):
+                if token not in job.after[sequence[:size]]:
+                    missing[sequence[:size]].append(sequence[size:])
+        if () in missing:
+            missing = {(): missing[()]}
+        if job.rounds == _ROUNDS and missing:
+            raise self._unspellable(job)
+        job.rounds += 1
+        job.handles = [(prefix, self._drawn(job, prefix, rests)) for prefix, rests in missing.items()]
+        return bool(missing)
+
+    def _drawn(self, job: _Job, prefix: Tokens, rests: list[Tokens]) -> Any:
+        """The generation that draws the next token after a prefix of some options."""
+        import numpy as np
+
+        try:
+            texts = [_SPECIAL.sub(r"\\\g<0>", self._spelled(rest)) for rest in rests]
+        except UnicodeDecodeError as error:  # the prefix ends within a character
+            raise self._unspellable(job) from error
+        config = self._config(
+            max_new_tokens=1,
+            do_sample=True,
+            temperature=1e4,
+            rng_seed=job.rounds,
+            num_return_sequences=_DRAWS,
+            logprobs=1,
+            structured_output_config=self._genai.StructuredOutputConfig(regex=f"({'|'.join(texts)})"),
+        )
+        prompt = type(job.prompt)(np.append(job.prompt.data, [prefix], axis=1)) if prefix else job.prompt
+        return self._generate(prompt, config)
+
+    def _spelled(self, tokens: Tokens) -> str:
+        """The text of tokens as a constraint reads it."""
+        return b"".join(self._bytes[token] for token in tokens).decode()
+
+    @cached_property
+    def _bytes(self) -> dict[int, bytes]:
+        return {token: text for text, token in self._tokenizer.get_vocab().items()}
+
+    def _unspellable(self, job: _Job) -> EngineError:
+        return EngineError(
+            f"{job.request.turn.debate}: OpenVINO cannot be made to generate the tokens of the options "
+            f"{', '.join(job.request.options)}; set engine=transformers."
+        )
+
+    def _fill_rows(self, running: list[_Job]) -> None:
         """With precision=exact, let idle generations fill a step that would have too few rows."""
         if not self._exact:
             return
-        running_status = self._genai.GenerationStatus.RUNNING
-        self._company = [handle for handle in self._company if handle.get_status() == running_status]
-        while len(running) + len(self._company) < _COMPANY:
-            prompt = self._tokenizer.encode(f"{len(self._company)}", add_special_tokens=False).input_ids
+        live = self._genai.GenerationStatus.RUNNING
+        self._fillers = [handle for handle in self._fillers if handle.get_status() == live]
+        while len(running) + len(self._fillers) < _MIN_ROWS:
             config = self._config(max_new_tokens=256, ignore_eos=True)
-            self._company.append(self._generate(prompt, config))
+            self._fillers.append(self._generate(self._tokens(f"{len(self._fillers)}"), config))
 
-    def _dismiss(self) -> None:
-        for handle in self._company:
+    def _stop_fillers(self) -> None:
+        for handle in self._fillers:
             handle.stop()
-        self._company = []
+        self._fillers = []
         while self._pipeline.has_non_finished_requests():
             self._pipeline.step()
 

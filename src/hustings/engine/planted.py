@@ -61,6 +61,11 @@ class PlantedSettings(EngineSettings):
         """It has log-probabilities, and several processes play exactly as one does."""
         return frozenset({"log-probabilities", "shared by processes"})
 
+    @property
+    def needs_weights(self) -> bool:
+        """There is no model."""
+        return False
+
     def check_model(self, model: ModelSettings) -> None:
         """Accept any model, as none is loaded."""
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that holds everything, made from run folders on disk, with no network and no model.
+"""The report: one HTML file that contains everything, made from runs' folders, with no network and no model.
 
 Model output is hostile text. It enters the page in one JSON block that is escaped here, and the script puts it into
 the document as text only; a strict Content-Security-Policy allows nothing but the page's own script and style.
@@ -13,12 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from hustings import report
-from hustings.artifacts import write_atomically
-from hustings.page import data
+from hustings.files import write_atomically
+from hustings.page import data, tables, training
 from hustings.page.data import Run
+from hustings.report.together import tell_apart
+from hustings.runfolder import COMPARISON, FIGURES
 
-NAME = "report.html"
 TRAININGS = "trainings.csv"
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -29,13 +29,13 @@ def write(folders: Sequence[Path], target: Path) -> Path:
 
     Args:
         folders: of runs, as a run printed them.
-        target: the HTML file; of several runs, also where their comparison lies.
+        target: the HTML file; for several runs, in the folder with their comparison.
 
     Returns:
         The target.
 
     Raises:
-        RecordError: a folder is no run, or its log is damaged.
+        RecordError: a folder is not a run's.
     """
     runs = [data.run(folder, len(folders)) for folder in folders]
     for each, name in zip(runs, _names(runs), strict=True):
@@ -46,15 +46,15 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     values = {
         "runs": runs,
         "differing": _differing(runs),
-        "comparison": data.statistics(together / report.COMPARISON) if together else [],
-        "figures": list(data.figures(together / "figures")) if together else [],
+        "comparison": tables.statistics(together / COMPARISON) if together else [],
+        "figures": list(tables.figures(together / FIGURES)) if together else [],
         "embedded": _embedded([{**each.script, "label": each.name} for each in runs]),
     }
     return _rendered(target, "page.html", ("theme.js", "vendor/d3-7.9.0.min.js", "page.js"), values)
 
 
 def write_trainings(folders: Sequence[Path], target: Path) -> Path:
-    """Write the page of one training, or one page of several, and of several their table beside it.
+    """Write the page of one training, or one page of several with their table next to it.
 
     Args:
         folders: of runs of train.py.
@@ -64,11 +64,11 @@ def write_trainings(folders: Sequence[Path], target: Path) -> Path:
         The target.
 
     Raises:
-        RecordError: a folder holds no finished training.
+        RecordError: there is no finished training in a folder.
     """
     import pandas as pd
 
-    trainings = [data.training(folder) for folder in folders]
+    trainings = [training.training(folder) for folder in folders]
     for each in trainings:
         each.several = len(trainings) > 1
     table = pd.DataFrame([each.row for each in trainings])
@@ -85,13 +85,16 @@ def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: 
     Args:
         folders: of runs of evaluate.py.
         table: `columns`, `rows`, `note` and `sentences`, as text.
-        target: the HTML file; pictures are taken from beside it.
+        target: the HTML file; pictures are taken from its folder.
 
     Returns:
         The target.
+
+    Raises:
+        RecordError: a folder is not an evaluation's.
     """
-    figures = [it for it in data.figures(target.parent) if it["name"] == "table1"]
-    values = {"table": table, "figures": figures, "runs": [data.evaluation(it) for it in folders], "embedded": ""}
+    figures = [it for it in tables.figures(target.parent) if it["name"] == "table1"]
+    values = {"table": table, "figures": figures, "runs": [training.evaluation(it) for it in folders], "embedded": ""}
     return _rendered(target, "evaluation.html", ("theme.js",), values)
 
 
@@ -121,8 +124,8 @@ def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mappi
 
 def _names(runs: Sequence[Run]) -> list[str]:
     if len(runs) > 1:
-        return report.tell_apart([each.source for each in runs])
-    return [f"{each.settings['composition.name']} on {each.source.manifest['model']['name']}" for each in runs]
+        return tell_apart([each.study for each in runs])
+    return [f"{each.settings['composition.name']} on {each.study.manifest.model.name}" for each in runs]
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
@@ -132,13 +135,13 @@ def _differing(runs: Sequence[Run]) -> list[str]:
 
 
 def _embedded(value: Any) -> str:
-    """JSON that can stand between script tags, whatever is in its strings."""
+    """JSON that is safe between script tags, whatever is in its strings."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _clean(value: Any) -> Any:
-    """Text without what HTML cannot hold; what is markup already stays as it is."""
+    """Text without characters that HTML does not allow; markup stays as it is."""
     return _CONTROL.sub("�", value) if type(value) is str else value
 
 

@@ -20,9 +20,10 @@
 
   function fill(element, ...children) { element.replaceChildren(...children.filter((child) => child !== null)); }
   function number(value, digits = 1) { return value === null ? "–" : value.toFixed(digits); }
+  function short(value) { return String(Number(value.toFixed(2))); }
   function capital(text) { return text.charAt(0).toUpperCase() + text.slice(1); }
 
-  // What cannot be seen, or turns text around, is shown by its code.
+  // Characters that are invisible or reverse the text are shown by their codes.
   const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
   function visible(text) {
     return text.replace(HIDDEN, (found) => `\u27e8U+${found.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`);
@@ -82,6 +83,18 @@
     form.append(tick("single debates", false, (on) => { choice.single = on; draw(); }));
   }
 
+  // The lowest and the highest attitude in a topic's panel, over all runs that have the topic.
+  function scale(topic) {
+    const scales = runs.filter((run) => run.topics[topic]).map((run) => run.scale);
+    return [d3.min(scales, (it) => it[0]), d3.max(scales, (it) => it[1])];
+  }
+  // What the ends of the axis mean; without numbers where runs have different scales.
+  function ends(topic) {
+    const { low, high } = topics.get(topic), [bottom, top] = scale(topic);
+    const alike = runs.every((run) => !run.topics[topic] || (run.scale[0] === bottom && run.scale[1] === top));
+    return alike ? `${short(bottom)} = ${low}, ${short(top)} = ${high}` : `low = ${low}, high = ${high}`;
+  }
+
   // What is drawn in a topic's panel: one entry for each run and role.
   function series(topic) {
     const found = [];
@@ -122,7 +135,7 @@
   }
 
   function plot(state) {
-    const { topic, info, chart } = state;
+    const { topic, chart } = state, [bottom, top] = scale(topic);
     const lines = series(topic);
     state.lines = lines;
     state.iterations = [...new Set(lines.flatMap((line) => line.points.map((it) => it[0])))].sort(d3.ascending);
@@ -130,16 +143,16 @@
     const narrow = width < 470, inner = { left: 34, right: width - 12, top: 14, bottom: height - (narrow ? 54 : 38) };
     const last = Math.max(1, state.iterations.at(-1) ?? 1);
     const x = d3.scaleLinear([0, last], [inner.left + 8, inner.right - 8]);
-    const y = d3.scaleLinear([0, 10], [inner.bottom, inner.top]);
+    const y = d3.scaleLinear([bottom, top], [inner.bottom, inner.top]), ticks = y.ticks(5);
     const svg = d3.create("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("height", height).attr("aria-hidden", "true");
-    svg.append("g").attr("class", "grid").selectAll("line").data([0, 2, 4, 6, 8, 10]).join("line")
+    svg.append("g").attr("class", "grid").selectAll("line").data(ticks).join("line")
       .attr("x1", inner.left).attr("x2", inner.right).attr("y1", y).attr("y2", y);
     svg.append("g").attr("class", "axis").attr("transform", `translate(${inner.left},0)`)
-      .call(d3.axisLeft(y).tickValues([0, 2, 4, 6, 8, 10]).tickSize(0).tickPadding(8)).select(".domain").remove();
+      .call(d3.axisLeft(y).tickValues(ticks).tickFormat(short).tickSize(0).tickPadding(8)).select(".domain").remove();
     svg.append("g").attr("class", "axis").attr("transform", `translate(0,${inner.bottom})`)
       .call(d3.axisBottom(x).tickValues(state.iterations).tickFormat(d3.format("d")).tickSizeOuter(0));
     svg.append("text").attr("x", inner.right).attr("y", height - (narrow ? 20 : 4)).attr("text-anchor", "end").text("iteration (replies made)");
-    svg.append("text").attr("x", 0).attr("y", height - 4).text(`0 = ${info.low}, 10 = ${info.high}`);
+    svg.append("text").attr("x", 0).attr("y", height - 4).text(ends(topic));
     const path = d3.line((it) => x(it[0]), (it) => y(it[1]));
     if (choice.single) singles(svg, state, path);
     for (const line of lines) {
@@ -148,7 +161,7 @@
       const middle = d3.line((it) => x(it[0]), (it) => y(it[2]));
       const spread = line.points.filter((it) => it[3] !== null);
       group.append("path").attr("class", "band").attr("d",
-        d3.area((it) => x(it[0]), (it) => y(Math.max(0, it[2] - it[3])), (it) => y(Math.min(10, it[2] + it[3])))(spread));
+        d3.area((it) => x(it[0]), (it) => y(Math.max(bottom, it[2] - it[3])), (it) => y(Math.min(top, it[2] + it[3])))(spread));
       const before = line.points.length === 1 && last > 1;
       const drawn = before ? [[0, 0, line.points[0][2]], [last, 0, line.points[0][2]]] : line.points;
       group.append("path").attr("class", "curve").attr("d", middle(drawn)).attr("stroke-dasharray", before ? "6 4" : line.dash);
@@ -259,8 +272,8 @@
     $("next").disabled = place < 0 || place >= debates.length - 1;
     const kept = d3.sum(runs, (it) => it.debates.length), total = d3.sum(runs, (it) => it.total);
     $("sampled").textContent = kept === total ? "" :
-      `This page carries the transcripts of ${kept.toLocaleString("en")} of ${total.toLocaleString("en")} debates, drawn at random; ` +
-      "curves, counts and statistics are of all debates, and every transcript is in the run's events.jsonl.";
+      `This page has the transcripts of ${kept.toLocaleString("en")} of ${total.toLocaleString("en")} debates, drawn at random; ` +
+      "curves, counts and statistics cover all debates, and every transcript is in the run's replies.csv.";
   }
 
   function open(run, debate, iteration, jump) {
@@ -297,7 +310,7 @@
     const [topic, , repetition] = debate.key.split("/");
     const surveys = d3.group(debate.surveys, (it) => it[0]);
     const points = [...surveys.keys()].sort(d3.ascending);
-    const personas = make("div", { className: "personas" }, ...debate.agents.map((agent) => persona(run, agent)));
+    const personas = make("div", { className: "personas" }, ...debate.agents.map((agent) => persona(run, debate, agent)));
     const body = points.length ? [] : [personas];
     let past = null;
     for (const at of points) {
@@ -313,45 +326,76 @@
     $("debate").setAttribute("aria-label", `Debate ${Number(repetition)} on ${run.topics[topic]?.label ?? topic}`);
   }
 
-  function persona(run, [role, id, name, story, speaks]) {
+  function persona(run, debate, [role, id, name, story, speaks, hears, model]) {
     const head = make("summary", {}, make("span", { className: "tag" }, visible(name)), ` · ${run.roles[role]?.label ?? role}`,
       speaks ? null : " (surveyed before the debate only)");
-    return of(make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, id)), role);
+    const facts = [id, heard(debate, hears), model && `runs on ${model}`].filter(Boolean).join(" · ");
+    return of(make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, facts)), role);
+  }
+
+  // Whom an agent hears, where that is not everybody in every debate.
+  function heard(debate, hears) {
+    if (hears === null) return null;
+    if (hears === "all") return "hears everybody";
+    return `hears ${hears.map((place) => visible(debate.agents[place][2])).join(", ") || "nobody else"}`;
   }
 
   function reply(run, debate, [iteration, agent, words, finish]) {
     const [role, , name] = debate.agents[agent];
     const anchor = make("a", { href: link(run, debate.key, iteration), title: "Link to this reply" }, `reply ${iteration}`);
-    const flag = { length: "cut at the token limit", empty: "nothing was said after every try" }[finish];
+    const flag = { length: "cut at the token limit", empty: "still empty after every attempt" }[finish];
     return of(make("article", { className: "reply", id: `iteration-${iteration}` },
       make("header", {}, make("span", { className: "tag" }, visible(name)), make("span", { className: "tally" }, run.roles[role]?.label ?? role), anchor),
       text(words), flag ? make("p", { className: "flag" }, flag) : null), role);
   }
 
-  // Every agent's attitude at one survey, and where it was at the survey before.
+  // Every agent's attitude at one survey, and at the survey before.
   function survey(run, debate, topic, answers, before, at) {
-    const rows = [...answers].sort((a, b) => a[1] - b[1]).map(([, agent, score, expected, raw]) => {
+    const rows = answers.map(([, agent, score, expected, given]) => {
       const [role, , name] = debate.agents[agent];
       const was = before?.find((it) => it[1] === agent)?.[2] ?? null;
       const moved = score === null || was === null ? null : score - was;
-      const change = moved === null ? "" : moved === 0 ? " =" : moved > 0 ? ` +${moved}` : ` −${-moved}`;
+      const change = moved === null ? "" : moved === 0 ? " =" : moved > 0 ? ` +${short(moved)}` : ` −${short(-moved)}`;
       const value = make("span", { className: "value", title: expected === null ? "" : `expected value ${expected}` },
-        score === null ? make("em", { title: visible(raw) }, "invalid") : make("b", {}, String(score)), change);
-      return of(make("li", {}, make("span", { className: "name tag" }, visible(name)), track(score, was), value), role);
+        score === null ? make("em", { title: refused(run, given) }, "invalid") : make("b", {}, short(score)), change);
+      return of(make("li", {}, make("span", { className: "name tag" }, visible(name)), track(score, was, run.scale), value), role);
     });
     const title = at === 0 ? "Attitudes before the debate" : `Attitudes after reply ${at}`;
-    const ends = run.topics[topic];
+    const { low, high } = run.topics[topic], [bottom, top] = run.scale;
     return make("section", { className: "survey", ariaLabel: title }, make("h4", {}, title), make("ul", {}, ...rows),
-      ends ? make("p", { className: "ends" }, make("span", {}, `0 ${ends.low}`), make("span", {}, `10 ${ends.high}`)) : null);
+      make("p", { className: "ends" }, make("span", {}, `${short(bottom)} ${low}`), make("span", {}, `${short(top)} ${high}`)),
+      run.items.length > 1 ? items(run, debate, answers) : null);
   }
-  function track(score, was) {
-    const x = (value) => 6 + value * 9.8;
+  function track(score, was, scale) {
+    const x = d3.scaleLinear(scale, [6, 104]);
     const svg = d3.create("svg").attr("viewBox", "0 0 110 16").attr("aria-hidden", "true");
-    svg.append("line").attr("class", "track").attr("x1", x(0)).attr("x2", x(10)).attr("y1", 8).attr("y2", 8);
+    svg.append("line").attr("class", "track").attr("x1", x(scale[0])).attr("x2", x(scale[1])).attr("y1", 8).attr("y2", 8);
     if (score !== null && was !== null) svg.append("line").attr("class", "move").attr("x1", x(was)).attr("x2", x(score)).attr("y1", 8).attr("y2", 8);
     if (was !== null) svg.append("circle").attr("class", "was").attr("cx", x(was)).attr("cy", 8).attr("r", 4);
     if (score !== null) svg.append("circle").attr("class", "now").attr("cx", x(score)).attr("cy", 8).attr("r", 5.5);
     return svg.node();
+  }
+
+  // The invalid answers behind a missing attitude.
+  function refused(run, given) {
+    const wrong = run.items.map((item, i) => [item, given[i]]).filter(([, answer]) => answer !== null && answer[0] === null);
+    return wrong.map(([item, answer]) => (run.items.length > 1 ? `${item}: ` : "") + visible(answer[1])).join("\n");
+  }
+  // What each agent answered to each item: its value on the scale, and the answer where that is not the value.
+  function items(run, debate, answers) {
+    const given = (item, answer) => {
+      const name = `${item.replaceAll("_", " ")} `;
+      if (answer === null) return [name, "–"];
+      const [value, raw] = answer;
+      if (value === null) return [name, make("em", {}, "invalid"), " ", make("q", { dir: "auto" }, visible(raw))];
+      return [name, make("b", {}, short(value)), raw === short(value) ? "" : ` (${visible(raw)})`];
+    };
+    const rows = answers.map(([, agent, , , all]) => {
+      const [role, , name] = debate.agents[agent];
+      const words = run.items.flatMap((item, i) => [i ? " · " : "", ...given(item, all[i])]);
+      return of(make("p", {}, make("span", { className: "tag" }, visible(name)), ": ", ...words), role);
+    });
+    return make("details", { className: "items" }, make("summary", {}, `Answers to the ${run.items.length} items`), ...rows);
   }
 
   /* ---- search ---- */
@@ -364,14 +408,15 @@
     ]).map((entry) => ({ ...entry, low: entry.text.toLowerCase() })));
     return index;
   }
+  function counted(n, one, many) { return `${n.toLocaleString("en")} ${n === 1 ? one : many}`; }
   function search() {
     const needle = $("search").value.trim(), sought = needle.toLowerCase();
     if (now.debate) show(runs[now.run], now.debate);
     if (!sought) { fill($("results")); $("found").textContent = ""; return; }
     const hits = indexed().filter((it) => it.low.includes(sought));
     const replies = hits.filter((it) => it.at !== null), first = [...replies, ...hits.filter((it) => it.at === null)].slice(0, MOST);
-    $("found").textContent = `${replies.length.toLocaleString("en")} replies and ${(hits.length - replies.length).toLocaleString("en")} personas hold “${needle}”` +
-      (hits.length > MOST ? `; the first ${MOST} are shown` : "");
+    $("found").textContent = `${counted(replies.length, "reply", "replies")} and ${counted(hits.length - replies.length, "persona", "personas")} ` +
+      `with “${needle}”` + (hits.length > MOST ? `; these are the first ${MOST}` : "");
     fill($("results"), ...first.map((it) => {
       const at = it.low.indexOf(sought), run = runs[it.run], [topic, , repetition] = it.debate.key.split("/");
       const from = Math.max(0, at - 60), snippet = it.text.slice(from, at + sought.length + 90);
@@ -386,9 +431,11 @@
   function refusals() {
     if (!$("refusals")) return;
     for (const run of runs) {
-      for (const [key, iteration, role, name, raw] of run.invalid) {
+      for (const [key, iteration, role, name, item, raw] of run.invalid) {
+        const when = iteration === 0 ? "before the debate" : `after reply ${iteration}`;
+        const asked = run.items.length > 1 ? `, ${item.replaceAll("_", " ")}` : "";
         $("refusals").append(make("li", {}, of(make("span", { className: "tag" }, `${visible(name)} (${run.roles[role]?.label ?? role})`), role),
-          ` · ${key.replaceAll("_", " ")}, after reply ${iteration}: `, make("q", { dir: "auto" }, visible(raw))));
+          ` · ${key.replaceAll("_", " ")}, ${when}${asked}: `, make("q", { dir: "auto" }, visible(raw))));
       }
     }
   }

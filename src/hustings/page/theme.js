@@ -1,4 +1,4 @@
-// The button that chooses between light, dark and what the system says.
+// The button that switches between the light theme, the dark one and the system's.
 "use strict";
 (() => {
   const THEMES = ["system", "light", "dark"];
@@ -7,7 +7,7 @@
     if (name === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = name;
     button.textContent = `Theme: ${name}`;
-    try { localStorage.setItem("hustings-theme", name); } catch { /* a browser that keeps nothing for files */ }
+    try { localStorage.setItem("hustings-theme", name); } catch { /* some browsers store nothing for local files */ }
   }
   let shown = "system";
   try { shown = localStorage.getItem("hustings-theme") ?? "system"; } catch { /* as above */ }

@@ -186,14 +186,20 @@ def tell_apart(studies: Sequence[Study]) -> list[str]:
 def _described(study: Study) -> dict[str, Any]:
     """Settings by dotted key; what is a group of settings also in words."""
     design = study.design
-    own = {role: it["adapter"] or it["model"]["name"] or it["model"]["id"] for role, it in design["cast"].items()}
+    own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
     return {
         **flatten(design),
         "model.name": study.manifest.model.name,
-        "cast": ", ".join(f"{role} on {model}" for role, model in own.items()),
+        "cast": ", ".join(f"{role}: {name}" for role, name in own.items()),
         "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
         "treatments": " and ".join(design["treatments"]),
     }
+
+
+def runs_on(study: Study) -> dict[str, str]:
+    """Model, adapter and engine of each role, in words."""
+    names = study.agents.groupby("role", sort=True)["runs_on"].unique()
+    return {str(role): ", ".join(sorted(each)) for role, each in names.items()}
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -51,8 +51,8 @@ class EvaluateSettings(SimulateSettings, BendingSettings):
 
     @model_validator(mode="after")
     def _measurable(self) -> Self:
-        if self.engine.kind == "planted":
-            raise ValueError("engine=planted has no model to be measured; choose another engine")
+        if not self.engine.needs_weights:
+            raise ValueError(f"engine={self.engine.kind} has no model to measure; choose another engine")
         if self.row is not None and self.adapter is not None:
             raise ValueError(f"row={self.row}, adapter={self.adapter}: a row names its adapters; set one of the two")
         if self.row is not None and self.row.startswith("dpo") and self.method.kind != "dpo":

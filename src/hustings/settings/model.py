@@ -81,6 +81,11 @@ class EngineSettings(Variant):
         return frozenset()
 
     @property
+    def needs_weights(self) -> bool:
+        """Whether there is a model behind it; otherwise `model` is ignored, and nothing is downloaded."""
+        return True
+
+    @property
     def hardware(self) -> str:
         """What it computes on: `cpu`, `cuda` or `auto`."""
         return "cpu"

@@ -63,8 +63,8 @@ class Casting:
         """Of the roles in `cast`."""
 
     def _seat(self, model: ModelSettings, engine: EngineSettings, adapter: str | None) -> Seat:
-        if engine.kind == "planted":
-            return Seat(model, engine, models.Weights("planted", "planted", None, None), None)
+        if not engine.needs_weights:
+            return Seat(model, engine, models.Weights(engine.kind, engine.kind, None, None), None)
         if not self._resolve:
             return Seat(model, engine, models.Weights(model.name or model.id or model.source, "", None, None), None)
         weights = models.resolve(model)

@@ -101,8 +101,7 @@ def statistics(study: "Study", names: Sequence[str] | None = None) -> "pd.DataFr
 def _sentence(statistic: Statistic, row: Row, labels: "Mapping[str, str]") -> str:
     """What one row says, in words that can be quoted."""
     if row.estimate != row.estimate:
-        subject = f"{statistic.title} of {who(row, labels)}" if row.role else statistic.title
-        subject = subject[0].upper() + subject[1:]
-        return f"{subject} on {where(row, labels)} is not estimable: {row.remark}."
+        subject = f"for {who(row, labels)}, {statistic.title}" if row.role else statistic.title
+        return f"{subject[0].upper()}{subject[1:]} on {where(row, labels)} is not estimable: {row.remark}."
     said = statistic.sentence(row, labels)
     return f"{said}; {row.remark}." if row.remark else f"{said}."

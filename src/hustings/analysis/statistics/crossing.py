@@ -80,7 +80,7 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
 STATISTICS = (
     Statistic(
         name="crossing",
-        title="crossing of the Default's line",
+        title="the share of debates that cross the Default's line",
         about="In how many debates did agents end on the other side of the Default?",
         function=crossing,
         sentence=_sentence,

@@ -49,7 +49,7 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
 STATISTICS = (
     Statistic(
         name="echo",
-        title="movement towards the party's own pole",
+        title="movement towards their own pole",
         about="Did the debate push agents towards their own party's pole, or away from it?",
         function=echo,
         sentence=_sentence,

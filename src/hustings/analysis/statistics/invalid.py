@@ -45,13 +45,13 @@ def invalid(study: "Study") -> Iterator[Row]:
 
 
 def _sentence(row: Row, labels: Mapping[str, str]) -> str:
-    return f"{share(row)} of the answers of {who(row, labels)} on {where(row, labels)} were invalid ({evidence(row)})"
+    return f"{share(row)} of {who(row, labels)}' answers on {where(row, labels)} were invalid ({evidence(row)})"
 
 
 STATISTICS = (
     Statistic(
         name="invalid",
-        title="share of invalid answers",
+        title="the share of invalid answers",
         about="How many survey answers could not be used?",
         function=invalid,
         sentence=_sentence,

@@ -120,7 +120,7 @@ def _difference(row: Row, labels: Mapping[str, str]) -> str:
 STATISTICS = (
     Statistic(
         name="mixed_slope",
-        title="slope in the mixed model",
+        title="the slope in the mixed model",
         about="How fast did the reference role's attitude change?",
         function=mixed_model,
         sentence=_slope,
@@ -128,7 +128,7 @@ STATISTICS = (
     ),
     Statistic(
         name="mixed_slope_difference",
-        title="difference of slopes in the mixed model",
+        title="the difference of slopes in the mixed model",
         about="How much faster or slower did another role's attitude change than the reference role's?",
         function=mixed_model,
         sentence=_difference,

@@ -269,23 +269,23 @@ def _left_out(parts: Sequence[_Moments]) -> Floats:
 def _statistic(name: str, title: str, goal: str, about: str, order: int) -> Statistic:
     def sentence(row: Row, labels: Mapping[str, str]) -> str:
         closed = f"{interval(row, '', 2)} of agents' distance to {goal} on {where(row, labels)}"
-        return f"Each round, the {title} closed {closed} ({evidence(row)})"
+        return f"Each round, {title} closed {closed} ({evidence(row)})"
 
     return Statistic(name, title, about, pulls, sentence, family="tests", order=order)
 
 
 STATISTICS = (
-    _statistic("alpha", "social pull α", "the others", "How strongly do agents move towards those they hear?", 40),
+    _statistic("alpha", "the social pull α", "the others", "How strongly do agents move towards those they hear?", 40),
     _statistic(
         "beta",
-        "model pull β",
+        "the model pull β",
         "the Default's attitude",
         "How strongly do agents move towards the Default's first attitude?",
         41,
     ),
     _statistic(
         "kappa",
-        "persona anchor κ",
+        "the persona anchor κ",
         "their first attitude",
         "How strongly do agents return to their first attitude?",
         42,

@@ -86,7 +86,7 @@ def _diversity(row: Row, labels: Mapping[str, str]) -> str:
 STATISTICS = (
     Statistic(
         name="bias",
-        title="mean final score",
+        title="the mean final score",
         about="Where did all agents end on average?",
         function=spread,
         sentence=_bias,
@@ -94,7 +94,7 @@ STATISTICS = (
     ),
     Statistic(
         name="diversity",
-        title="standard deviation of final scores",
+        title="the standard deviation of final scores",
         about="How far apart did all agents end?",
         function=spread,
         sentence=_diversity,

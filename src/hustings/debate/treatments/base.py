@@ -52,6 +52,6 @@ class Treatment:
         """Text before the instruction, a paragraph of its own; empty for none."""
         return ""
 
-    def request(self, request: Request) -> Request:
+    def request(self, request: Request, moment: Moment) -> Request:
         """The request as the engine gets it."""
         return request

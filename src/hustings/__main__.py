@@ -1,0 +1,6 @@
+"""`python -m hustings`: the same as the `hustings` command."""
+
+from hustings.cli.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Hustings from Python: compose settings, run the three jobs, and read and compare what they left.
+
+Everything here is also in the package itself: `hustings.simulate`. It does the same as the command line.
+"""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from hustings.configuration import compose
+from hustings.errors import SettingsError
+from hustings.pipeline import Launch
+from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
+from hustings.study import Study, load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.training.job import Outcome
+
+__all__ = ["compare", "compose", "evaluate", "load", "simulate", "train"]
+
+
+def simulate(settings: SimulateSettings, folder: Path | str | None = None) -> Study:
+    """Play debates, and write tables, statistics, figures and report.html as `python simulate.py` does.
+
+    Debates that are already in the artifact store (`settings.artifacts`) are not played again.
+
+    Args:
+        settings: from `compose`.
+        folder: for the run; None makes one in `outputs`, named after the date and the time.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+
+    Example:
+        >>> import hustings
+        >>> study = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
+        >>> study.attitudes.groupby("role")["score"].count().to_dict()
+        {'default': 8, 'democrat': 8, 'republican': 8}
+    """
+    from hustings import pipeline
+
+    if settings.dry_run:
+        raise SettingsError(
+            "dry_run=True: only the command line prints an estimate; run python simulate.py dry_run=true, or set it to "
+            "false."
+        )
+    if settings.trainer.ranks > 1:
+        raise SettingsError(
+            f"trainer.devices={settings.trainer.devices}, trainer.num_nodes={settings.trainer.num_nodes}: several "
+            "processes share a run only when it is started from the command line; set both to 1, or run python "
+            "simulate.py."
+        )
+    outcome, _ = pipeline.simulate(settings, _launch(folder))
+    return load(outcome.folder)
+
+
+def train(settings: TrainSettings, folder: Path | str | None = None) -> "Outcome":
+    """Fine-tune a model towards a party, and write loss, model card and report.html as `python train.py` does.
+
+    Args:
+        settings: from `compose(…, job="train")`.
+        folder: for the run; None makes one in `outputs`, named after the date and the time.
+
+    Returns:
+        The adapter (its `adapter` is what `compose("adapter=…")` takes), its first and last loss, and the seconds.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact, a training that is not possible.
+    """
+    from hustings import pipeline
+
+    return pipeline.train(settings, _launch(folder))
+
+
+def evaluate(settings: EvaluateSettings, folder: Path | str | None = None) -> "pd.DataFrame":
+    """Measure benchmark scores and attitudes, and write tables and report.html as `python evaluate.py` does.
+
+    Args:
+        settings: from `compose(…, job="evaluate")`.
+        folder: for the run; None makes one in `outputs`, named after the date and the time.
+
+    Returns:
+        The rows of scores.csv: row, model, adapter, seed, benchmark, metric, score, stderr, n, and more.
+
+    Raises:
+        HustingsError: bad settings, missing data, a missing adapter, a busy or damaged artifact.
+    """
+    import pandas as pd
+
+    from hustings import pipeline
+
+    outcome, _ = pipeline.evaluate(settings, _launch(folder))
+    return pd.DataFrame(outcome.rows)
+
+
+def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.DataFrame":
+    """Test how studies differ from the first of them, debate by debate.
+
+    What is analysed is each run's own outcome, or that of the first study where one was read with another
+    (`study.analysed_as`).
+
+    Args:
+        studies: two or more, from `simulate` or `load`.
+        folder: for tables, figures and report.html; None writes nothing.
+
+    Returns:
+        One row for each test: run, baseline, statistic, topic, role, estimate, ci_low, ci_high, p, sentence, and more.
+
+    Raises:
+        SettingsError: there are fewer than two studies.
+        RecordError: the folder of a study is gone.
+
+    Example:
+        >>> import hustings
+        >>> words = ["engine=planted", "topic=racism", "repetitions=6"]
+        >>> high, low = (hustings.simulate(hustings.compose(*words, f"engine.bias={bias}")) for bias in (8.0, 3.0))
+        >>> table = hustings.compare([high, low])
+        >>> sorted(set(table["run"]))
+        ['bias 3.0']
+    """
+    from hustings import page
+    from hustings.report import together
+    from hustings.runfolder import REPORT, RunManifest, read_manifest
+
+    if len(studies) < 2:
+        raise SettingsError(f"studies: a comparison needs at least two of them, not {len(studies)}.")
+    folders = [study.folder for study in studies]
+    written = [read_manifest(each, RunManifest).settings["analysis"]["outcome"] for each in folders]
+    outcome = None if written == [study.outcome for study in studies] else studies[0].outcome
+    if folder is None:
+        with TemporaryDirectory() as nowhere:
+            return together.compare(folders, Path(nowhere), outcome)
+    table = together.compare(folders, Path(folder), outcome)
+    page.write(folders, Path(folder) / REPORT)
+    return table
+
+
+def _launch(folder: Path | str | None) -> Launch:
+    """A run that the Python process started; without a folder it gets the one that the command line would make."""
+    made = Path("outputs", f"{datetime.now():%Y-%m-%d}", f"{datetime.now():%H-%M-%S-%f}")
+    return Launch(made if folder is None else Path(folder), sys.orig_argv[1:], None, sweep=False)

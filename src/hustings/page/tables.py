@@ -1,0 +1,66 @@
+"""Tables, pictures and settings as text, ready for a template. It trusts no text: escaping is the template's job."""
+
+import base64
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hustings.report.together import flatten
+from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, REPLIES, STATISTICS
+from hustings.study import read_statistics
+
+PICTURE = 600_000
+"""Bytes of the largest picture that a page carries."""
+ROWS = 200
+"""Rows of a table that a page shows at most."""
+_SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STATISTICS, COMPARISON}
+
+
+def statistics(path: Path) -> list[dict[str, str]]:
+    """Rows of statistics.csv or comparison.csv, numbers as text; none when there is no file."""
+    if not path.exists():
+        return []
+    table = read_statistics(path)
+    for column in table.select_dtypes("number"):
+        digits = "{:,.0f}" if column == "n" else "{:.3g}"
+        table[column] = [None if value != value else digits.format(value) for value in table[column]]
+    return [{str(key): _text(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def tables(folder: Path) -> list[dict[str, Any]]:
+    """The tables of a folder that are not shown elsewhere: losses, benchmarks."""
+    return [table(path) for path in sorted(folder.glob("*.csv")) if path.name not in _SHOWN_ELSEWHERE]
+
+
+def table(path: Path) -> dict[str, Any]:
+    """A CSV as text: `name`, `columns`, `rows` (the first ROWS), `total`."""
+    import pandas as pd
+
+    found = pd.read_csv(path, dtype=str)
+    rows = [[_text(value) for value in row] for row in found.head(ROWS).itertuples(index=False)]
+    return {"name": path.stem, "columns": [str(column) for column in found.columns], "rows": rows, "total": len(found)}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
+
+
+def figures(folder: Path) -> Iterator[dict[str, str]]:
+    """The pictures of a folder as data URIs, except the curves, which the page draws itself."""
+    for path in sorted(folder.glob("*.png")):
+        if path.stem != "curves" and path.stat().st_size <= PICTURE:
+            content = base64.b64encode(path.read_bytes()).decode()
+            yield {"name": path.stem.replace("_", " "), "source": f"data:image/png;base64,{content}"}
+
+
+def settings(design: Mapping[str, Any]) -> dict[str, str]:
+    """Settings by dotted key, as text."""
+    flat = flatten(design)
+    return {key: it if isinstance(it, str) else json.dumps(it, ensure_ascii=False) for key, it in flat.items()}
+
+
+def command(words: Sequence[str]) -> str:
+    """A command as it is typed."""
+    return shlex.join(["python", *words])

@@ -1,0 +1,111 @@
+"""A whole job, from settings to report.html: the same from the command line and from Python. It prints nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hustings.runfolder import REPORT
+from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.evaluation.job import Outcome as Evaluated
+    from hustings.simulation.job import Outcome as Played
+    from hustings.training.job import Outcome as Trained
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Where a job runs and how it was started."""
+
+    folder: Path
+    """The run's folder."""
+    command: Sequence[str]
+    """As it was typed, after `python`."""
+    experiment: str | None
+    """Under which a tracker groups the run."""
+    sweep: bool
+    """Whether it is one job of several, which are put together when all have ended."""
+
+
+def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.DataFrame]":
+    """Play what is missing; write the run's tables, statistics, figures and page.
+
+    Returns:
+        What was played, and the statistics (columns of analysis.statistics.COLUMNS).
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+    """
+    from hustings import page, tracking
+    from hustings.report import run as report
+    from hustings.simulation import job
+
+    folder = launch.folder
+    with tracking.tracked(settings, "simulate", launch.experiment) as track:
+        outcome = job.run(settings, folder, list(launch.command))
+        statistics = report.finish(folder, Path(settings.artifacts))
+        page.write([folder], folder / REPORT)
+        track(folder)
+    return outcome, statistics
+
+
+def train(settings: TrainSettings, launch: Launch) -> "Trained":
+    """Train the adapter unless the store has it; write the run's description and page.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact, a training that is not possible.
+    """
+    from hustings import page, tracking
+    from hustings.training import job
+    from hustings.training.trainer import main_process
+
+    folder = launch.folder
+    with tracking.tracked(settings, "train", None) as track:
+        outcome = job.run(settings, folder, list(launch.command))
+        if main_process():
+            page.write_trainings([folder], folder / REPORT)
+        track(folder)
+    return outcome
+
+
+def evaluate(settings: EvaluateSettings, launch: Launch) -> "tuple[Evaluated, str]":
+    """Measure what is missing; write the scores, and unless it is a job of a sweep, the table and page.
+
+    Returns:
+        What was measured, and the table in Markdown; nothing in a sweep.
+
+    Raises:
+        HustingsError: bad settings, missing data, a missing adapter, a busy or damaged artifact.
+    """
+    from hustings import tracking
+    from hustings.evaluation import job
+
+    with tracking.tracked(settings, "evaluate", launch.experiment) as track:
+        outcome = job.run(settings, launch.folder, list(launch.command))
+        text = "" if launch.sweep else tabulate([launch.folder], launch.folder)
+        track(launch.folder)
+    return outcome, text
+
+
+def tabulate(folders: Sequence[Path], target: Path) -> str:
+    """Write the table and the page of one evaluation or several.
+
+    Args:
+        folders: of the evaluations' runs.
+        target: folder for the table and the page.
+
+    Returns:
+        The table in Markdown.
+
+    Raises:
+        RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
+    """
+    from hustings import page
+    from hustings.evaluation import table
+
+    made, tests = table.write(folders, target)
+    page.write_evaluation(folders, table.shown(made, tests), target / REPORT)
+    return table.markdown(made, tests)

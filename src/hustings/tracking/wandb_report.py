@@ -1,0 +1,156 @@
+"""A Weights & Biases Report that compares tracked runs: curves and statistics, losses by rank, benchmark scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hustings.errors import SettingsError, first_line
+from hustings.files import write_atomically
+from hustings.page import tables
+from hustings.page.data import sentence
+from hustings.page.training import training
+from hustings.runfolder import STATISTICS, EvaluationManifest, RunManifest, TrainingManifest, kind_of, read_manifest
+from hustings.study import Study, load
+from hustings.tracking.session import id_of
+
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import interface as v2
+
+_MANIFESTS = {"training": TrainingManifest, "evaluation": EvaluationManifest}
+
+
+def report(folders: Sequence[Path], entity: str | None) -> "v2.Report":
+    """Build the Report, without saving it; this needs no network.
+
+    Args:
+        folders: of runs of any entry point that were made with `tracker=wandb`.
+        entity: user or team; None takes the runs' own.
+
+    Raises:
+        SettingsError: a run was not tracked, or the runs went to several projects.
+        RecordError: a folder is not a run's.
+    """
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    settings = [_settings(folder) for folder in folders]
+    trackers = [each["tracker"] for each in settings]
+    for folder, tracker in zip(folders, trackers, strict=True):
+        if tracker["kind"] != "wandb":
+            raise SettingsError(f"{folder}: this run was not tracked; run its command again with tracker=wandb.")
+    projects = sorted({tracker["project"] for tracker in trackers})
+    if len(projects) > 1:
+        raise SettingsError(
+            f"tracker.project: these runs are in several projects ({', '.join(projects)}); name runs of one project."
+        )
+    ids = ", ".join(f"'{id_of(each)}'" for each in settings)
+    return v2.Report(
+        project=projects[0],
+        entity=entity or trackers[0]["entity"] or "",
+        title=f"Hustings: {len(folders)} runs compared" if len(folders) > 1 else "Hustings",
+        width="fluid",
+        blocks=_blocks(folders, f"ID in [{ids}]"),
+    )
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """The settings in a run's manifest.
+
+    Raises:
+        RecordError: the folder is not a run's.
+    """
+    return read_manifest(folder, _MANIFESTS.get(kind_of(folder), RunManifest)).settings
+
+
+def _blocks(folders: Sequence[Path], which: str) -> list[Any]:
+    """What the Report shows, by the kinds of its runs.
+
+    Args:
+        which: W&B's filter for these runs.
+    """
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    kinds = {folder: kind_of(folder) for folder in folders}
+    studies = [load(folder) for folder, kind in kinds.items() if kind == "run"]
+    blocks: list[Any] = [v2.H1("Attitude curves"), _grid(studies, which)] if studies else []
+    for study in studies:
+        blocks += [v2.H1(sentence(study)), *_words(study.folder)]
+    rows = [training(folder).row for folder, kind in kinds.items() if kind == "training"]
+    if rows:
+        lines = {"name": "by rank", "columns": list(rows[0]), "rows": [[*row.values()] for row in rows]}
+        blocks += [v2.H1("Fine-tuning"), _losses(which), *_markdown(lines)]
+    for folder in (folder for folder, kind in kinds.items() if kind == "evaluation"):
+        blocks += [v2.H1("Benchmarks"), *(block for each in tables.tables(folder) for block in _markdown(each))]
+    return blocks
+
+
+def send(made: "v2.Report", spec: Path | None) -> str:
+    """Save the Report at W&B, or write its JSON into the file `spec`.
+
+    Returns:
+        Its address, or the file.
+
+    Raises:
+        SettingsError: W&B cannot be reached, or nobody is logged in.
+    """
+    if spec is not None:
+        # The package offers no public way to its JSON without sending it.
+        model: Any = made._to_model()  # pyright: ignore[reportPrivateUsage]
+        write_atomically(spec, model.model_dump_json(by_alias=True, exclude_none=True) + "\n")
+        return str(spec)
+    try:
+        return str(made.save().url)
+    except Exception as error:
+        raise SettingsError(
+            f"wandb-report: W&B rejected the report ({first_line(error)}); run `wandb login` once, sync the runs, or "
+            "write the report's JSON with --spec FILE."
+        ) from error
+
+
+def _grid(studies: Sequence[Study], which: str) -> Any:
+    """A panel for each topic, with a line for each role of each run, on an axis that covers the runs' scales."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    panels: list[Any] = []
+    for place, topic in enumerate(dict.fromkeys(topic for study in studies for topic in study.design["topics"])):
+        mine = [study for study in studies if topic in study.design["topics"]]
+        scales = [study.scale for study in mine]
+        roles = dict.fromkeys(role for study in mine for role in study.agents["role"].unique())
+        panels.append(
+            v2.LinePlot(
+                title=topic.replace("_", " "),
+                x="iteration",
+                y=[f"attitude/{topic}/{role}" for role in roles],
+                range_y=(min(low for low, _ in scales), max(high for _, high in scales)),
+                title_x="iteration (replies made)",
+                title_y="attitude",
+                layout=v2.Layout(x=12 * (place % 2), y=8 * (place // 2), w=12, h=8),
+            )
+        )
+    return v2.PanelGrid(runsets=[v2.Runset(name="runs", filters=which)], panels=panels)
+
+
+def _losses(which: str) -> Any:
+    """Losses over the steps of every training."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    panel: Any = v2.LinePlot(title="loss", x="step", y=["train/loss"], title_x="step", title_y="loss, nats")
+    return v2.PanelGrid(runsets=[v2.Runset(name="trainings", filters=which)], panels=[panel])
+
+
+def _words(folder: Path) -> list[Any]:
+    """Statistics as sentences, and the other tables of a run as Markdown."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    rows = tables.statistics(folder / STATISTICS)
+    sentences: list[Any] = [row["sentence"] for row in rows if row["statistic"] in ("convergence", "echo", "crossing")]
+    blocks: list[Any] = [v2.UnorderedList(items=sentences)] if sentences else []
+    return [*blocks, *(block for table in tables.tables(folder) for block in _markdown(table))]
+
+
+def _markdown(table: dict[str, Any]) -> list[Any]:
+    """A table under its name."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+    return [v2.H2(table["name"]), v2.MarkdownBlock(text=text)]
