@@ -230,7 +230,7 @@ def _searched(words: Iterable[str]) -> list[str]:
 
 @contextmanager
 def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
-    """Hydra, ready to compose from the configs that ship, and before them those of the user, as `--config-dir` does."""
+    """Hydra, ready to compose from the configs that ship and from those of the user, as with `--config-dir`."""
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_automatic_config_search_path
@@ -278,7 +278,10 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
         return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], options)}"
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:
-        return f"{key['key']}: there is no such setting; {_nearest(key['key'], list(names()))}"
+        there = list(names())
+        if key["key"] in there:
+            return f"{key['key']}: the value has a key that this setting does not have yet; add it with ++{key['key']}=…"
+        return f"{key['key']}: there is no such setting; {_nearest(key['key'], there)}"
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 
 

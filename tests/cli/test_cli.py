@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,19 @@ REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("engine=planted", "personas.file=file"): ("personas.file='file'", "there is no persona of democrat, republican"),
     ("engine=planted", "prompt.reply='{{ name'"): ("prompt.reply: this Jinja template does not compile",),
     ("engine=planted", "topic=[racism"): ("topic=[racism: this setting cannot be read (",),
+    ("engine=planted", "topology=star"): ("topology=star: there is no such option; there is ring, round_robin.",),
+    ("engine=planted", "topology.name=star"): ("topology.name=star: there is no such topology; there is round_robin",),
+    ("engine=planted", "mitigation=remind"): ("mitigation=remind: there is no such option; did you mean reminder?",),
+    ("engine=planted", "mitigation=reminder", "treatments.reminder.kind=magic"): ("kind='magic': must be one of",),
+    ("engine=planted", "mitigation=reminder", "treatments.reminder.text='{{ name'"): (
+        "treatments.reminder.text: this Jinja template does not compile",
+    ),
+    ("engine=planted", "instrument=likert"): ("instrument=likert: there is no such option; there is paper.",),
+    ("engine=planted", "instrument.items.severity.values=[0,1]"): ("one value for each of the 11 options, not 2",),
+    ("engine=planted", "cast.republican.model=mistrall"): (
+        "cast.republican: model=mistrall: there is no such option; did you mean mistral?",
+    ),
+    ("engine=planted", "cast.green.engine=planted"): ("cast.green: nobody of the role 'green' takes part",),
 }
 
 
@@ -225,7 +239,7 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     shown = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
     assert shown.returncode == 0, shown.stderr
     assert end["sentence"] in shown.stdout
-    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("topic,")
+    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("run,topic,")
 
 
 def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:
@@ -261,3 +275,68 @@ def test_impossible_power_is_refused() -> None:
     shown = hustings("power", "--points", "5")
     assert (shown.returncode, shown.stdout) == (2, "")
     assert shown.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"
+
+
+def test_the_hustings_command_runs_a_job_and_a_sweep_like_the_script(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "hustings", "simulate"]
+    done = subprocess.run([*words, *SMALL], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "loading planted on planted …\n")
+    assert done.stdout.startswith("1 debates played in ")
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    assert json.loads((folder / "manifest.json").read_text())["command"] == ["-m", "hustings", "simulate", *SMALL]
+    again = cli(tmp_path, *SMALL)
+    assert again.stdout.startswith("all 1 debates were already in the store")
+    sweep = subprocess.run(
+        [*words, "-m", *SMALL, "rounds=1,2"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert sweep.returncode == 0, sweep.stderr
+    assert (tmp_path / sweep.stdout.splitlines()[-1].removeprefix("run: ") / "comparison.csv").exists()
+
+
+@pytest.mark.parametrize("job", ["simulate", "train", "evaluate"])
+def test_the_hustings_command_explains_its_jobs(job: str) -> None:
+    assert "== Groups: choose one option of each" in hustings(job, "--help").stdout
+    assert job in hustings("--help").stdout
+
+
+def test_a_reader_that_stops_reading_causes_no_traceback(tmp_path: Path) -> None:
+    for words in (["simulate", "--help"], ["doctor"], ["--help"]):
+        read, write = os.pipe()
+        os.close(read)
+        command = [sys.executable, "-m", "hustings", *words]
+        done = subprocess.run(command, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(write)
+        assert (done.returncode in (0, 1), done.stderr) == (True, "")
+
+
+def first_answers(folder: Path, role: str) -> list[float]:
+    """The attitudes of a role before anybody has spoken."""
+    with (folder / "attitudes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [float(row["score"]) for row in rows if (row["role"], row["iteration"]) == (role, "0")]
+
+
+def test_a_role_runs_on_an_engine_of_its_own(tmp_path: Path) -> None:
+    cast = (
+        "cast.republican.engine=planted",
+        "cast.republican.overrides=['engine.start_low=0','engine.start_spread=0']",
+    )
+    done = cli(tmp_path, *SMALL, "repetitions=4", *cast)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    assert first_answers(folder, "republican") == [0.0] * 4
+    assert min(first_answers(folder, "democrat")) > 5
+    assert json.loads((folder / "manifest.json").read_text())["command"] == [
+        "simulate.py", *SMALL, "repetitions=4", *cast
+    ]  # fmt: skip
+    plain = cli(tmp_path, *SMALL, "repetitions=4")
+    assert plain.stdout.startswith("4 debates played"), "a cast changes the identity of the debates"
+
+
+def test_what_a_role_runs_on_can_be_swept_over(tmp_path: Path) -> None:
+    cast = ("cast.republican.engine=planted", "cast.republican.overrides=['engine.start_low=0'],['engine.start_low=4']")
+    done = cli(tmp_path, "-m", *SMALL, "rounds=1", *cast)
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    low, high = (first_answers(sweep / job, "republican") for job in ("0", "1"))
+    assert low < high

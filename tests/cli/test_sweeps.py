@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import ROOT, cli, start_cli
 from filelock import FileLock
+from helpers import ROOT, cli, start_cli
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 

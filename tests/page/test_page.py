@@ -244,3 +244,13 @@ def test_10_000_debates_are_a_page_under_25_mb_with_curves_of_all(ten_thousand: 
     assert data["total"] == 10_000
     assert 1_000 < len(data["debates"]) < 10_000
     assert {it[1] for roles in data["curves"]["score"].values() for line in roles.values() for it in line} == {2500}
+
+
+def test_a_silent_control_says_that_nobody_spoke(tmp_path: Path) -> None:
+    simulate(tmp_path, "repetitions=2", "topic=racism", "silent=true")
+    html = made(tmp_path, tmp_path / "run")
+    assert "surveyed on racism as often as in a debate of 3 rounds, without speaking, 2 times on the model" in html
+    assert "<dt>control</dt><dd>silent</dd>" in html
+    (data,) = data_of(html)
+    assert [len(debate["replies"]) for debate in data["debates"]] == [0, 0]
+    assert all(len(debate["surveys"]) == 12 for debate in data["debates"])

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import CHROMIUM, bent, cli, large, simulate
+from helpers import CHROMIUM, LIKERT, cli, large, leave, report, simulate, tuned
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from hustings import page, records, report
+from hustings import page, records
+from hustings.report import run as reporting
+from hustings.runfolder import FIGURES, REPORT, STATISTICS, RunManifest, read_manifest
+from hustings.study import load
 
 pytestmark = pytest.mark.browser
 HOSTILE = [
@@ -48,15 +51,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(event, records.Reply):
             events[place] = event.model_copy(update={"text": next(texts, event.text)})
         if isinstance(event, records.Survey) and event.iteration == 9:
-            update = {"score": None, "expected": None, "valid": False, "raw": f"I refuse. {HOSTILE[1]}"}
+            update = {"value": None, "expected": None, "valid": False, "raw": f"I refuse. {HOSTILE[1]}"}
             events[place] = event.model_copy(update=update)
-    (run / "events.jsonl").unlink()
-    (run / "events.jsonl").write_text("".join(event.model_dump_json() + "\n" for event in events), encoding="utf-8")
-    table = records.attitudes(events, "planted", "", 1)
-    table.to_csv(run / "attitudes.csv", index=False)
-    report.write(report.read(run), run / report.STATISTICS, run / "figures")
-    shutil.copy(run / "figures" / "forest.png", bent(run, HOSTILE[0] + HOSTILE[1]) / "adapter" / "loss.png")
-    page.write([run], run / page.NAME)
+    leave(events, run, read_manifest(run, RunManifest))
+    reporting.write(load(run), run / STATISTICS, run / FIGURES)
+    shutil.copy(run / FIGURES / "forest.png", tuned(run, HOSTILE[0] + HOSTILE[1]) / "adapter" / "loss.png")
+    page.write([run], run / REPORT)
     return run
 
 
@@ -86,7 +86,7 @@ class Watched:
 
 @pytest.fixture
 def watched(browser: Browser, run: Path) -> Iterator[Watched]:
-    watched = Watched(browser, run / page.NAME)
+    watched = Watched(browser, run / REPORT)
     yield watched
     watched.quiet()
     watched.context.close()
@@ -107,7 +107,7 @@ def test_pointing_at_a_curve_shows_n_mean_and_standard_error(watched: Watched) -
     assert readout.locator("caption").inner_text() == "Iteration 9"
 
 
-def test_curves_are_read_by_keyboard_and_told_to_screen_readers(watched: Watched) -> None:
+def test_curves_are_read_by_keyboard_and_announced_to_screen_readers(watched: Watched) -> None:
     shown = watched.open()
     chart = shown.locator(".chart").first
     chart.focus()
@@ -142,7 +142,7 @@ def test_a_debate_is_found_by_search_and_by_its_link(watched: Watched) -> None:
     shown.locator("#search").fill("MIMIN")
     assert "0 replies" in shown.locator("#found").inner_text()
     shown.locator("#search").fill("emoji 👩🏽‍🚀")
-    assert shown.locator("#found").inner_text() == "1 replies and 0 personas hold “emoji 👩🏽‍🚀”"
+    assert shown.locator("#found").inner_text() == "1 reply and 0 personas with “emoji 👩🏽‍🚀”"
     shown.locator("#results a").first.click()
     reply = shown.locator(".reply.here")
     assert reply.locator("mark").inner_text() == "emoji 👩🏽‍🚀"
@@ -166,7 +166,7 @@ def test_attitudes_stand_beside_the_replies_after_which_they_were_asked(watched:
     assert shown.locator(".survey h4").all_inner_texts() == [
         "Attitudes before the debate", *(f"Attitudes after reply {at}" for at in (3, 6, 9))]  # fmt: skip
     answers = (it for it in records.read(run / "events.jsonl") if isinstance(it, records.Survey))
-    scores = [str(it.score) for it in answers if it.debate == debate and it.iteration == 6]
+    scores = [str(round(it.value or 0)) for it in answers if it.debate == debate and it.iteration == 6]
     assert shown.locator(".survey").nth(2).locator("b").all_inner_texts() == scores
     third = [shown.locator(where).bounding_box() for where in ("#iteration-4", "#iteration-6", ".survey >> nth=2")]
     first, last, survey = (box["y"] if box else 0 for box in third)
@@ -195,10 +195,10 @@ def test_how_the_adapter_was_trained_is_shown_and_its_card_is_text(watched: Watc
     shown = watched.open()
     losses = shown.get_by_role("region", name="Loss on held-out answers of republican_nwp_r8_s1-0123456789ab")
     assert losses.locator("tbody tr").all_inner_texts() == ["base\t3.520\t3.600", "this adapter\t3.400\t3.600"]
-    assert shown.locator("#bent img").evaluate("it => it.complete && it.naturalWidth > 100")
-    shown.locator("#bent summary", has_text="Every step").click()
+    assert shown.locator("#training img").evaluate("it => it.complete && it.naturalWidth > 100")
+    shown.locator("#training summary", has_text="Every step").click()
     assert shown.get_by_role("region", name="Every step").locator("tbody tr").count() == 2
-    shown.locator("#bent summary", has_text="Model card").click()
+    shown.locator("#training summary", has_text="Model card").click()
     assert shown.locator(".card").inner_text() == HOSTILE[0] + HOSTILE[1]
 
 
@@ -209,10 +209,10 @@ def test_the_page_of_trainings_is_accessible_and_asks_for_nothing(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    runs = [bent(tmp_path / name, HOSTILE[1]) for name in ("0", "1")]
+    runs = [tuned(tmp_path / name, HOSTILE[1]) for name in ("0", "1")]
     for target, folders, heading in (
-        (tmp_path / "0" / page.NAME, runs[:1], "tiny was bent towards Republican views"),
-        (tmp_path / page.NAME, runs, "2 trainings compared"),
+        (tmp_path / "0" / REPORT, runs[:1], "tiny was fine-tuned towards Republican views"),
+        (tmp_path / REPORT, runs, "2 trainings compared"),
     ):
         page.write_trainings(folders, target)
         watched = Watched(browser, target, color_scheme=scheme, viewport={"width": width, "height": 800})
@@ -246,7 +246,7 @@ def test_axe_finds_no_serious_violation_and_nothing_overflows(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    watched = Watched(browser, run / page.NAME, color_scheme=scheme, viewport={"width": width, "height": 800})
+    watched = Watched(browser, run / REPORT, color_scheme=scheme, viewport={"width": width, "height": 800})
     shown = watched.open()
     shown.locator("#search").fill("problem")
     shown.locator(".chart").first.focus()
@@ -269,7 +269,7 @@ def test_the_theme_is_switched(watched: Watched) -> None:
 
 def test_several_runs_are_compared(browser: Browser, run: Path, tmp_path: Path) -> None:
     simulate(tmp_path, "repetitions=3", "topic=racism", "seed=2")
-    both = page.write([run, tmp_path / "run"], tmp_path / page.NAME)
+    both = page.write([run, tmp_path / "run"], tmp_path / REPORT)
     watched = Watched(browser, both)
     shown = watched.open()
     assert shown.locator("#runs tbody tr").count() == 2
@@ -283,8 +283,58 @@ def test_several_runs_are_compared(browser: Browser, run: Path, tmp_path: Path) 
     watched.context.close()
 
 
+def test_items_and_who_hears_whom_are_shown_and_accessible(browser: Browser, tmp_path: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    four = ("composition.roles=[republican,democrat,republican,democrat]", "composition.observers=[default]")
+    simulate(tmp_path, "repetitions=2", "topic=racism", "topology=ring", *four, *LIKERT)
+    run = tmp_path / "run"
+    events = list(records.read(run / "events.jsonl"))
+    place = next(i for i, it in enumerate(events) if isinstance(it, records.Survey) and it.debate.endswith("/0000"))
+    update = {"value": None, "expected": None, "valid": False, "raw": HOSTILE[0]}
+    events[place] = events[place].model_copy(update=update)
+    leave(events, run, read_manifest(run, RunManifest))
+    for width in (390, 1280):
+        watched = Watched(browser, report(tmp_path), viewport={"width": width, "height": 800})
+        shown = watched.open()
+        assert shown.locator(".panel .axis").first.locator("text").all_text_contents() == ["1", "2", "3", "4", "5"]
+        assert "1 = not a problem at all, 5 = a very big problem" in (shown.locator(".panel svg").text_content() or "")
+        shown.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+        facts = shown.locator(".personas .flag").all_inner_texts()
+        names = [persona.inner_text() for persona in shown.locator(".personas .tag").all()]
+        assert facts[0].endswith(f"hears {names[1]}, {names[3]}")
+        assert facts[4].endswith("hears everybody")
+        survey = shown.locator(".survey").first
+        assert survey.locator("em").all_inner_texts() == ["invalid", "invalid"]
+        items = survey.locator(".items p").all_inner_texts()
+        assert len(items) == 5
+        assert HOSTILE[0] in "".join(items)
+        assert "strongly" in "".join(items)
+        assert shown.locator("#refusals li").first.inner_text().count(HOSTILE[0]) == 1
+        found = Axe().run(shown).response["violations"]
+        assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        watched.quiet()
+        watched.context.close()
+
+
+def test_runs_on_different_scales_share_an_axis_that_covers_both(
+    browser: Browser, finished: Path, tmp_path: Path
+) -> None:
+    simulate(tmp_path, "repetitions=2", "topic=racism", *LIKERT)
+    watched = Watched(browser, page.write([tmp_path / "run", finished / "run"], tmp_path / REPORT))
+    shown = watched.open()
+    assert shown.locator(".panel .axis").first.locator("text").all_text_contents() == ["0", "2", "4", "6", "8", "10"]
+    assert "low = not a problem at all, high = a very big problem" in (shown.locator(".panel svg").text_content() or "")
+    assert shown.locator(".ends").first.inner_text().startswith("1 ")
+    shown.locator("#reader-run").select_option("1")
+    assert shown.locator(".ends").first.inner_text().startswith("0 ")
+    watched.quiet()
+    watched.context.close()
+
+
 def test_160_debates_are_ready_within_two_seconds(browser: Browser, finished: Path, tmp_path: Path) -> None:
-    watched = Watched(browser, page.write([large(tmp_path, finished, 160)], tmp_path / page.NAME))
+    watched = Watched(browser, page.write([large(tmp_path, finished, 160)], tmp_path / REPORT))
     shown = watched.open()
     assert shown.evaluate("performance.now()") < 2000
     assert shown.locator("#sampled").inner_text() == ""
@@ -313,7 +363,7 @@ def test_the_report_of_a_real_model_is_read_and_searched(browser: Browser, tmp_p
     done = cli(tmp_path, "topic=racism", *small)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
-    watched = Watched(browser, folder / page.NAME)
+    watched = Watched(browser, folder / REPORT)
     shown = watched.open()
     assert "on the model smollm2: 2 debates and 6 replies" in shown.locator("h1").inner_text()
     replies = [it for it in records.read(folder / "events.jsonl") if isinstance(it, records.Reply)]

@@ -48,8 +48,9 @@ def test_every_experiment_runs_on_every_model_and_engine(experiment: str, model:
     assert (made.model.name, made.engine.kind) == (name, engine.split("_")[0])
 
 
-def test_every_topic_composition_prompt_and_society_is_valid_somewhere() -> None:
-    for group in ("topic", "composition", "prompt", "society", "party", "tracker"):
+def test_every_option_of_a_debates_groups_is_valid_somewhere() -> None:
+    groups = ("topic", "composition", "prompt", "society", "party", "tracker", "instrument", "topology", "mitigation")
+    for group in groups:
         for option in options(group):
             british = option in ("uk", "wealth_tax", "immigration_cap", "conservative", "labour") or option[:2] == "uk"
             words = [f"{group}={option}"] if group != "party" else []
@@ -61,7 +62,7 @@ def test_every_topic_composition_prompt_and_society_is_valid_somewhere() -> None
 
 
 @pytest.mark.parametrize("model", sorted(ELSEWHERE))
-def test_a_model_behind_an_endpoint_cannot_be_bent(model: str) -> None:
+def test_a_model_behind_an_endpoint_cannot_be_fine_tuned(model: str) -> None:
     with pytest.raises(SettingsError, match=r"engine\.kind='openai'"):
         load(TrainSettings, config(f"model={model}", *NEEDS.get(model, []), name="train"))
 
@@ -85,7 +86,7 @@ def test_the_papers_open_models_are_run_in_8_bits(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", sorted({*options("model")} - {*NEEDS}))
-def test_every_model_tells_its_licence_and_memory(model: str) -> None:
+def test_every_model_states_its_licence_and_memory(model: str) -> None:
     made = load(SimulateSettings, config(f"model={model}")).model
     assert made.source == "api" or (made.licence and made.memory_gb)
 
@@ -143,15 +144,15 @@ def test_before_and_after_is_the_base_and_three_trainings_towards_one_party(expe
 @pytest.mark.parametrize(
     ("method", "lora", "model"),
     [
-        (*bent, model)
-        for bent, model in zip(
+        (*tuned, model)
+        for tuned, model in zip(
             itertools.product(options("method"), options("lora")),
             itertools.cycle(model for model in options("model") if model not in ELSEWHERE),
             strict=False,
         )
     ],
 )
-def test_models_can_be_bent_by_every_method_at_every_rank(method: str, lora: str, model: str) -> None:
+def test_models_can_be_fine_tuned_by_every_method_at_every_rank(method: str, lora: str, model: str) -> None:
     made = load(
         TrainSettings,
         config(f"method={method}", f"lora={lora}", f"model={model}", *NEEDS.get(model, []), name="train"),
@@ -175,7 +176,9 @@ def test_training_has_the_papers_numbers() -> None:
     assert made.method.epochs == made.method.nwp.epochs == 1
 
 
-@pytest.mark.parametrize("folder", ["composition", "interview", "model", "party", "prompt", "society"])
+@pytest.mark.parametrize(
+    "folder", ["composition", "instrument", "interview", "model", "party", "prompt", "society", "topology"]
+)
 def test_a_named_config_is_named_like_its_file(folder: str) -> None:
     names = {path.stem: OmegaConf.load(path).name for path in (CONF / folder).glob("*.yaml")}
     assert names == {stem: None if stem in UNNAMED else stem for stem in names}
@@ -195,3 +198,13 @@ def test_a_party_stands_at_the_pole_that_its_position_says() -> None:
                 of = made.topics[topic]
                 assert stance.position.endswith(of.low if stance.pole == "low" else of.high)
                 assert of.label in stance.position
+
+
+@pytest.mark.parametrize("mitigation", sorted({*options("mitigation")} - {"none"}))
+def test_a_mitigation_is_a_treatment_of_its_own_name(mitigation: str) -> None:
+    made = load(SimulateSettings, config("engine=planted", f"mitigation={mitigation}"))
+    assert list(made.treatments) == [mitigation]
+
+
+def test_without_a_mitigation_nothing_is_treated() -> None:
+    assert load(SimulateSettings, config("engine=planted")).treatments == {}

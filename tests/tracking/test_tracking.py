@@ -1,70 +1,37 @@
-"""What Weights & Biases is told, read back from its offline files; and that `tracker=none` writes nothing."""
+"""What is logged to Weights & Biases, read back from its offline files; and that `tracker=none` writes nothing."""
 
 import json
 import os
-import struct
+import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from helpers import bent, cli, config, hustings, left, settings
+from helpers import LIKERT, ROOT, cli, config, hustings, left, report, settings, tuned
+from wandb_files import items, records_of
 
-from hustings import page, records, report, simulation, tracking
+from hustings import page, records, tracking
 from hustings.analysis.curves import curve
-from hustings.errors import SettingsError
+from hustings.errors import ArtifactError, RecordError, SettingsError
 from hustings.evaluation import table
+from hustings.runfolder import REPORT, AdapterName, EvaluationManifest, RunManifest, read_manifest, write_manifest
 from hustings.settings import EvaluateSettings, load
+from hustings.simulation import job
+from hustings.study import load as study
+from hustings.tracking import wandb_report
 
 WANDB = ("tracker=wandb", "tracker.group=mine", "tracker.tags=[pilot]")
-
-
-def parsed(path: Path) -> Iterator[Any]:
-    """The records of a `.wandb` file: LevelDB's log format, in blocks of 32 KiB, after a header of 7 bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    raw = path.read_bytes()
-    assert raw[:4] == b":W&B"
-    at, whole = 7, b""
-    while at < len(raw):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        _, size, kind = struct.unpack("<IHB", raw[at : at + 7])
-        if at + 7 + size > len(raw):
-            return
-        whole += raw[at + 7 : at + 7 + size]
-        at += 7 + size
-        if kind in (1, 4):
-            yield wandb_internal_pb2.Record.FromString(whole)
-            whole = b""
-
-
-def records_of(path: Path) -> list[Any]:
-    """All records of a finished run: W&B's own process goes on writing for a moment when ours is done."""
-    for _ in range(200):
-        found = list(parsed(path))
-        if any(it.HasField("exit") for it in found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{path}: the run was never finished")
-
-
-def items(update: Any) -> dict[str, Any]:
-    return {"/".join(it.nested_key) or it.key: json.loads(it.value_json) for it in update}
 
 
 def follow(folder: Path, *overrides: str) -> Path:
     """A tracked planted run in `folder`; its `.wandb` file."""
     of = settings(f"artifacts={folder / 'artifacts'}", f"tracker.folder={folder}", *WANDB, *overrides)
     with tracking.tracked(of, "simulate", None) as track:
-        simulation.run(of, folder / "run", ["simulate.py", *overrides])
-        report.finish(folder / "run", folder / "artifacts")
+        job.run(of, folder / "run", ["simulate.py", *overrides])
+        report(folder)
         track(folder / "run")
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     return path
@@ -85,7 +52,7 @@ def test_curves_have_the_iteration_as_their_step(tracked: tuple[Path, list[Any]]
     history = [items(it.history.item) for it in found if it.HasField("history")]
     rows = [row for row in history if "iteration" in row]
     assert [row["iteration"] for row in rows] == [0, 3, 6, 9]
-    means = curve(pd.read_csv(folder / "run" / "attitudes.csv"), "score")
+    means = curve(study(folder / "run"))
     for line in means.to_dict("records"):
         row = rows[[0, 3, 6, 9].index(line["iteration"])]
         name = f"attitude/{line['topic']}/{line['role']}"
@@ -110,9 +77,10 @@ def test_tables_and_pictures_are_there(tracked: tuple[Path, list[Any]]) -> None:
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in (media / "table").glob("*.json")}
     assert set(tables) == {"attitudes", "transcripts", "statistics"}
     assert "sentence" in tables["statistics"]["columns"]
-    texts = [it.text for it in records.read(folder / "run" / "events.jsonl") if isinstance(it, records.Reply)]
-    column = tables["transcripts"]["columns"].index("text")
-    assert [row[column] for row in tables["transcripts"]["data"]] == texts
+    log = records.read(folder / "run" / "events.jsonl")
+    said = sorted((it.debate, it.iteration, it.text) for it in log if isinstance(it, records.Reply))
+    columns = [tables["transcripts"]["columns"].index(name) for name in ("debate", "iteration", "text")]
+    assert sorted(tuple(row[it] for it in columns) for row in tables["transcripts"]["data"]) == said
     assert len(tables["attitudes"]["data"]) == 5 * 2 * 3 * 4
     pictures = {path.stem.split("_")[0] for path in media.glob("images/figures/*.png")}
     assert {"curves", "forest", "gaps"} <= pictures
@@ -162,14 +130,14 @@ def test_without_a_tracker_nothing_is_written_and_wandb_is_not_imported(tmp_path
         "with tracking.tracked(settings(), 'simulate', None) as track: track(None)\n"
         "sys.exit('wandb' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tests", check=False).returncode == 0
 
 
 def test_a_tracked_command_prints_its_run_last_and_how_to_send_it(tmp_path: Path) -> None:
     done = cli(tmp_path, "engine=planted", "repetitions=1", "topic=racism", "tracker=wandb")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("run: outputs/")
-    assert "to send it: wandb sync wandb/offline-run-" in done.stderr
+    assert "to upload it: wandb sync wandb/offline-run-" in done.stderr
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     (run,) = [it.run for it in records_of(path) if it.HasField("run")]
     assert run.run_group == "quickstart"
@@ -186,23 +154,73 @@ def test_going_online_without_a_login_is_one_paragraph(tmp_path: Path, monkeypat
     assert "tracker.mode=offline" in done.stderr
 
 
+def test_a_run_of_two_items_on_another_scale_is_tracked_and_reported(tmp_path: Path) -> None:
+    found = records_of(follow(tmp_path, "repetitions=2", "topic=racism", *LIKERT))
+    history = [items(it.history.item) for it in found if it.HasField("history")]
+    means = curve(study(tmp_path / "run")).set_index(["role", "iteration"])["mean"]
+    rows = {row["iteration"]: row for row in history if "iteration" in row}
+    assert [rows[at]["attitude/racism/republican"] for at in (0, 9)] == pytest.approx(
+        [means["republican", 0], means["republican", 9]]
+    )
+    (attitudes,) = tmp_path.glob("wandb/offline-run-*/files/media/table/attitudes_*.json")
+    table = json.loads(attitudes.read_text())
+    assert {row[table["columns"].index("item")] for row in table["data"]} == {"problem", "exaggerated"}
+    spec = wandb_report.report([tmp_path / "run"], None)._to_model().model_dump_json()
+    assert '"y_axis_min":1.0' in spec
+    assert '"y_axis_max":5.0' in spec
+
+
+def test_an_adapter_is_tracked_with_its_weights_from_the_store(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "run", run)
+    manifest = read_manifest(run, RunManifest)
+    plain = {**manifest.settings, "artifacts": str(tmp_path / "artifacts")}
+    used = AdapterName(name="republican_nwp_r8_s1", id="0123456789ab")
+    write_manifest(run, manifest.model_copy(update={"settings": plain, "adapter": used}))
+    kept = tmp_path / "artifacts" / "adapters" / "tiny-republican_nwp_r8_s1-0123456789ab"
+    tuned(tmp_path / "trained", "a card")
+    (tmp_path / "trained" / "adapter").rename(run / "adapter")
+    of = settings(f"artifacts={tmp_path / 'artifacts'}", f"tracker.folder={tmp_path}", *WANDB, "topic=racism")
+    with pytest.raises(ArtifactError, match="has no adapters 0123456789ab"), tracking.tracked(of, "x", None) as track:
+        track(run)
+    kept.mkdir(parents=True)
+    sealed = {"kind": "adapters", "id": used.id, "files": {"adapter_model.safetensors": "0" * 64}}
+    (kept / "manifest.json").write_text(json.dumps(sealed))
+    (kept / "adapter_model.safetensors").write_bytes(b"weights")
+    again = settings(*WANDB, f"tracker.folder={tmp_path / 'again'}", "topic=racism", "seed=2")
+    (tmp_path / "again").mkdir()
+    with tracking.tracked(again, "x", None) as track:
+        track(run)
+    (path,) = tmp_path.glob("again/wandb/offline-run-*/run-*.wandb")
+    artifacts = {it.artifact.type: it.artifact for it in records_of(path) if it.HasField("artifact")}
+    assert [it.path for it in artifacts["adapters"].manifest.contents] == ["adapter_model.safetensors"]
+    assert artifacts["adapters"].use_after_commit
+
+
 def evaluated(folder: Path) -> Path:
     """The folder of an evaluation, without its store."""
     of = load(EvaluateSettings, config("row=base", *WANDB, f"tracker.folder={folder}", name="evaluate"))
-    lines = [("hellaswag", "acc_norm", 0.40, 0.02, 400), ("attitude/racism", "score", 6.5, 0.4, 40)]
+    lines = [("hellaswag", "acc_norm", 0.40, 0.02, "400,,"), ("attitude/racism", "score", 6.5, 0.4, "40,0,10")]
     rows = [
-        f"{row},smollm2,,,,{name},{metric},{score + place},{error},{n}"
+        f"{row},smollm2,,,,{name},{metric},{score + place},{error},{rest}"
         for place, row in enumerate(("base", "a<b>"))
-        for name, metric, score, error, n in lines
+        for name, metric, score, error, rest in lines
     ]
     run = folder / "run"
     run.mkdir()
-    head = "row,model,adapter,adapter_id,seed,benchmark,metric,score,stderr,n"
+    head = "row,model,adapter,adapter_id,seed,benchmark,metric,score,stderr,n,low,high"
     (run / "scores.csv").write_text("\n".join([head, *rows]) + "\n")
-    manifest = {"kind": "evaluation", "command": ["evaluate.py", "row=base"], "models": {"smollm2": "f" * 64},
-                "adapters": [], "commit": None, "seconds": 1.0, "versions": {"lm_eval": "0.4.13"},
-                "settings": of.model_dump(mode="json")}  # fmt: skip
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    manifest = EvaluationManifest(
+        command=["evaluate.py", "row=base"],
+        versions={"lm_eval": "0.4.13"},
+        settings=of.model_dump(mode="json"),
+        results={},
+        models={"smollm2": "f" * 64},
+        adapters=[],
+        seconds=1.0,
+        commit=None,
+    )
+    write_manifest(run, manifest)
     return run
 
 
@@ -229,7 +247,7 @@ def test_benchmark_scores_are_in_the_summary_of_a_tracked_evaluation(tmp_path: P
 def test_an_evaluation_has_a_page_of_its_scores(tmp_path: Path) -> None:
     run = evaluated(tmp_path)
     made, tests = table.write([run], run)
-    html = page.write_evaluation([run], table.shown(made, tests), run / page.NAME).read_text(encoding="utf-8")
+    html = page.write_evaluation([run], table.shown(made, tests), run / REPORT).read_text(encoding="utf-8")
     assert "Benchmark scores of 2 models" in html
     assert '<td class="number">40.0 ± 2.0</td><td class="number">6.5 ± 0.4</td>' in html
     assert "<b>" not in html
@@ -263,17 +281,17 @@ def test_the_report_has_losses_by_rank_and_the_table_of_scores(tmp_path: Path) -
     scores = evaluated(tmp_path)
     made, tests = table.write([scores], scores)
     assert len(made) == 4 and len(tests) >= 0
-    trained = bent(tmp_path / "trained", "a card")
-    manifest = json.loads((trained / "manifest.json").read_text())
-    of = json.loads((trained / "adapter" / "manifest.json").read_text())["settings"]
-    del of["topics"]
-    wandb = load(EvaluateSettings, config(*WANDB, name="evaluate")).tracker.model_dump(mode="json")
-    (trained / "manifest.json").write_text(json.dumps({**manifest, "settings": {**of, "tracker": wandb}}))
-    text = tracking.report([trained, scores], None)._to_model().model_dump_json()
+    trained = tuned(tmp_path / "trained", "a card", *WANDB)
+    text = wandb_report.report([trained, scores], None)._to_model().model_dump_json()
     for part in ("train/loss", "| republican_nwp_r8_s1-0123456789ab | tiny |", "table1", "| base |"):
         assert part in text
 
 
+def test_a_report_of_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="not a run's folder"):
+        wandb_report.report([tmp_path], None)
+
+
 def test_a_report_of_runs_that_were_not_tracked_is_refused(finished: Path) -> None:
     with pytest.raises(SettingsError, match="not tracked"):
-        tracking.report([finished / "run"], None)
+        wandb_report.report([finished / "run"], None)

@@ -4,7 +4,7 @@ It does not know how texts are compared; precision=exact keeps their numbers ind
 """
 
 import re
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,8 +38,8 @@ _SPECIAL = re.compile(r"[\\.^$*+?{}()|\[\]]")
 """What OpenVINO's regular expressions do not take literally; it warns where anything else is escaped."""
 _DRAWS = 128
 """Draws of one token, which cost no more than a single one; each misses 1 of 20 candidates with probability 0.1 %."""
-_ROUNDS = 12
-"""Rounds of draws after which an option is given up: two find nearly all tokens, the others those that were missed."""
+_TRIES = 8
+"""Rounds of such draws after which an option is given up; the first one finds nearly all tokens."""
 
 
 class OpenvinoSettings(EngineSettings):
@@ -99,8 +99,8 @@ class _Job:
     """OpenVINO's generations, each with the prefix of an option that follows the prompt."""
     after: dict[Tokens, dict[int, float]] = field(default_factory=lambda: defaultdict[Tokens, dict[int, float]](dict))
     """Log-probabilities of the next token after a prefix of an option, as far as they are known."""
-    rounds: int = 0
-    """How often tokens of options were drawn."""
+    draws: Counter[Tokens] = field(default_factory=Counter[Tokens])
+    """How often tokens were drawn after each prefix."""
 
     @property
     def length(self) -> int:
@@ -194,6 +194,7 @@ class OpenvinoEngine(Engine):
         self._adds_bos = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
         self._end: set[int] = set(self._pipeline.get_config().stop_token_ids)
         self._known_options: dict[tuple[str, ...], tuple[Tokens, ...]] = {}
+        self._owners: dict[str, _Job] = {}
         self._fillers: list[Any] = []
         self._count = 0
         self.promise = (
@@ -206,6 +207,13 @@ class OpenvinoEngine(Engine):
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer requests as they finish, in an order in which what they share is computed once."""
         running: list[_Job] = []
+        try:
+            yield from self._stream(queue, running)
+        finally:
+            self._drop(running)
+
+    def _stream(self, queue: deque[Request], running: list[_Job]) -> Iterator[tuple[Request, Answer]]:
+        """As `stream`; the jobs in progress are kept in `running`."""
         waiting = _Waiting()
         while queue or running:
             while queue and len(running) < self._concurrency:
@@ -214,20 +222,20 @@ class OpenvinoEngine(Engine):
                     running.append(self._start(request))
             self._fill_rows(running)
             self._pipeline.step()
-            unfinished: list[_Job] = []
-            for job in running:
-                live = self._is_live(job)
-                if not live or job.handles[0][1].can_read():
-                    queue.extendleft(reversed(waiting.behind(job.request)))
-                answer = None if live else self._answer(job)
-                if answer is None:
-                    unfinished.append(job)
-                    continue
-                yield job.request, answer
-                if following := waiting.after(job.request):
-                    unfinished.append(self._start(following))
-            running = unfinished
-        self._stop_fillers()
+            for job in list(running):
+                answer = self._progress(job, waiting, queue)
+                if answer is not None:
+                    running.remove(job)
+                    yield job.request, answer
+                    following = waiting.after(job.request)
+                    running.extend([self._start(following)] if following else [])
+
+    def _progress(self, job: _Job, waiting: _Waiting, queue: deque[Request]) -> Answer | None:
+        """The answer to a job if it is complete; requests that its prompt makes cheaper go back into the queue."""
+        live = any(handle.get_status() == self._genai.GenerationStatus.RUNNING for _, handle in job.handles)
+        if not live or job.handles[0][1].can_read():
+            queue.extendleft(reversed(waiting.behind(job.request)))
+        return None if live else self._answer(job)
 
     def _rendered(self, turns: list[dict[str, str]], opening: bool) -> str:
         return self._tokenizer.apply_chat_template(turns, opening, extra_context={"enable_thinking": False})
@@ -251,9 +259,6 @@ class OpenvinoEngine(Engine):
     def _generate(self, prompt: Any, config: Any) -> Any:
         self._count += 1
         return self._pipeline.add_request(self._count, prompt, config)
-
-    def _is_live(self, job: _Job) -> bool:
-        return any(handle.get_status() == self._genai.GenerationStatus.RUNNING for _, handle in job.handles)
 
     def _config(self, **values: Any) -> Any:
         return self._genai.GenerationConfig(**{"stop_token_ids": self._end, **values})
@@ -297,31 +302,41 @@ class OpenvinoEngine(Engine):
         OpenVINO gives the log-probability of a token only where it has generated it, and can be constrained to a text
         but not to the tokens that spell it: "Agree" may come as "A", "g", "ree". So after each prefix of an option,
         one token is drawn many times, and all but uniformly, from those with which the text of an option can go on,
-        until the option's own has come up. The draws after the prompt come first, as they put it into the cache for
-        the others. (Beam search ignores the constraint, greedy search takes the same token every time, and only the
-        first token of several draws is constrained.)
+        until the option's own has come up. (Beam search ignores the constraint, greedy search takes the same token
+        every time, and only the first token of several draws is constrained.) Prefixes take turns, also those of jobs
+        with the same prompt: OpenVINO mixes up the caches of generations that extend one prompt in different ways.
 
         Raises:
             EngineError: a token never comes up.
         """
+        prompt = job.request.prompt
         missing: dict[Tokens, list[Tokens]] = defaultdict(list)
         for sequence in job.sequences:
             for size, token in enumerate(sequence):
                 if token not in job.after[sequence[:size]]:
                     missing[sequence[:size]].append(sequence[size:])
-        if () in missing:
-            missing = {(): missing[()]}
-        if job.rounds == _ROUNDS and missing:
-            raise self._unspellable(job)
-        job.rounds += 1
-        job.handles = [(prefix, self._drawn(job, prefix, rests)) for prefix, rests in missing.items()]
-        return bool(missing)
+        if not missing:
+            if self._owners.get(prompt) is job:
+                del self._owners[prompt]
+            return False
+        prefix = min(missing, key=len)
+        job.handles = []
+        if not prefix or self._owners.setdefault(prompt, job) is job:
+            job.handles.append((prefix, self._drawn(job, prefix, missing[prefix])))
+        return True
 
     def _drawn(self, job: _Job, prefix: Tokens, rests: list[Tokens]) -> Any:
-        """The generation that draws the next token after a prefix of some options."""
+        """The generation that draws the next token after a prefix, from the texts with which options can go on.
+
+        Raises:
+            EngineError: the prefix ends within a character, or was tried too often.
+        """
         import numpy as np
 
+        job.draws[prefix] += 1
         try:
+            if job.draws[prefix] > _TRIES:
+                raise self._unspellable(job)
             texts = [_SPECIAL.sub(r"\\\g<0>", self._spelled(rest)) for rest in rests]
         except UnicodeDecodeError as error:  # the prefix ends within a character
             raise self._unspellable(job) from error
@@ -329,7 +344,7 @@ class OpenvinoEngine(Engine):
             max_new_tokens=1,
             do_sample=True,
             temperature=1e4,
-            rng_seed=job.rounds,
+            rng_seed=job.draws[prefix],
             num_return_sequences=_DRAWS,
             logprobs=1,
             structured_output_config=self._genai.StructuredOutputConfig(regex=f"({'|'.join(texts)})"),
@@ -361,10 +376,12 @@ class OpenvinoEngine(Engine):
             config = self._config(max_new_tokens=256, ignore_eos=True)
             self._fillers.append(self._generate(self._tokens(f"{len(self._fillers)}"), config))
 
-    def _stop_fillers(self) -> None:
-        for handle in self._fillers:
+    def _drop(self, running: list[_Job]) -> None:
+        """Stop the fillers, and jobs whose answers nobody waits for any more."""
+        for handle in (*self._fillers, *(handle for job in running for _, handle in job.handles)):
             handle.stop()
         self._fillers = []
+        self._owners.clear()
         while self._pipeline.has_non_finished_requests():
             self._pipeline.step()
 

@@ -132,8 +132,8 @@ def sentence(study: Study) -> str:
     debates = len(study.agents.drop_duplicates(["topic", "repetition"]))
     if design["silent"]:
         return (
-            f"Silent control: {who} were surveyed on {about} as if over {rounds}, and nobody spoke, in {debates:,} "
-            f"debates on {model}{treated}."
+            f"Silent control: {who} were surveyed on {about} as often as in a debate of {rounds}, without speaking, "
+            f"{debates:,} time{'s' if debates != 1 else ''} on the model {model}{treated}."
         )
     made = f"{debates:,} debates and {len(study.replies):,} replies" if debates > 1 else "one debate"
     return f"{who} debated {about} over {rounds}, on the model {model}{treated}: {made}."

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hustings.runfolder import DebateKey
-from hustings.study import Study
+from hustings.study import Outcome, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +17,8 @@ INVALID = 200
 _ROW = 24
 """Characters of a row of JSON beside its text."""
 _DEBATE = ["topic", "repetition"]
+_Place = tuple[str, int]
+"""Topic and repetition; a study has one composition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class Transcripts:
     """A sample of a study's debates, and counts over all of them."""
 
     debates: list[dict[str, Any]]
-    """`key`, and `agents`, `surveys` and `replies` as `_agent`, `_surveys` and `_replies` list them."""
+    """`key`; `agents` as in `_agents`; `surveys` as in `_surveys`; `replies`: iteration, agent, text, finish."""
     stories: list[str]
     """Each life story once; agents refer to them by position."""
     counts: Counter[str]
@@ -39,97 +42,85 @@ def transcripts(study: Study, budget: int) -> Transcripts:
         budget: characters; at least one debate is taken.
     """
     chosen = _sample(study, budget)
-    debates = {
-        key: {"key": str(key), "agents": [], "surveys": [], "replies": []}
-        for key in sorted(chosen, key=lambda key: (key.topic, key.repetition))
+    debates: dict[_Place, dict[str, Any]] = {
+        place: {"key": _key(study, place), "agents": [], "surveys": [], "replies": []} for place in sorted(chosen)
     }
     stories: dict[str, int] = {}
-    for key, rows in _by_debate(study, study.agents, chosen):
-        debates[key]["agents"] = _agents(study, rows, stories)
-    for key, rows in _by_debate(study, study.replies, chosen):
-        debates[key]["replies"] = rows[["iteration", "agent", "text", "finish"]].to_numpy(object).tolist()
-    for key, rows in _by_debate(study, _surveys(study), chosen):
-        debates[key]["surveys"] = rows[["iteration", "agent", "score", "expected", "items"]].to_numpy(object).tolist()
+    for place, agent in _agents(study, chosen, stories):
+        debates[place]["agents"].append(agent)
+    for place, reply in _rows(study.replies, ("iteration", "agent", "text", "finish"), chosen):
+        debates[place]["replies"].append(reply)
+    for place, survey in _surveys(study, chosen):
+        debates[place]["surveys"].append(survey)
     return Transcripts(list(debates.values()), list(stories), _counts(study), _invalid(study))
 
 
-def _sample(study: Study, budget: int) -> set[DebateKey]:
+def _key(study: Study, place: _Place) -> str:
+    return str(DebateKey(place[0], study.design["composition"]["name"], place[1]))
+
+
+def _sample(study: Study, budget: int) -> set[_Place]:
     """Debates in the order of their keys' hashes, up to the budget."""
     sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # debates without a reply are debates too
     for table, text in ((study.replies, "text"), (study.attitudes, "raw")):
         sizes = sizes.add((table[text].str.len() + _ROW).groupby([table[it] for it in _DEBATE]).sum(), fill_value=0)
-    keys = {_key(study, topic, repetition): size for (topic, repetition), size in sizes.items()}
-    chosen: set[DebateKey] = set()
-    for key in sorted(keys, key=lambda key: hashlib.sha256(str(key).encode()).digest()):
-        budget -= int(keys[key])
+    size = {place: int(characters) for place, characters in sizes.items()}
+    chosen: set[_Place] = set()
+    for place in sorted(size, key=lambda place: hashlib.sha256(_key(study, place).encode()).digest()):
+        budget -= size[place]
         if budget < 0 and chosen:
             break
-        chosen.add(key)
+        chosen.add(place)
     return chosen
 
 
-def _key(study: Study, topic: Any, repetition: Any) -> DebateKey:
-    return DebateKey(str(topic), study.design["composition"]["name"], int(repetition))
+def _rows(table: "pd.DataFrame", columns: Sequence[str], chosen: set[_Place]) -> Iterator[tuple[_Place, list[Any]]]:
+    """The rows of the chosen debates, as plain values."""
+    for topic, repetition, *row in zip(*(table[it].tolist() for it in (*_DEBATE, *columns)), strict=True):
+        if (topic, repetition) in chosen:
+            yield (topic, repetition), row
 
 
-def _by_debate(study: Study, table: "pd.DataFrame", chosen: set[DebateKey]) -> "list[tuple[DebateKey, pd.DataFrame]]":
-    """The rows of each chosen debate."""
-    keys = [_key(study, topic, repetition) for topic, repetition in zip(*(table[it] for it in _DEBATE), strict=True)]
-    mine: Any = table[[key in chosen for key in keys]]
-    return [(_key(study, *place), rows) for place, rows in mine.groupby(_DEBATE, sort=False)]
-
-
-def _agents(study: Study, rows: "pd.DataFrame", stories: dict[str, int]) -> list[list[Any]]:
+def _agents(study: Study, chosen: set[_Place], stories: dict[str, int]) -> Iterator[tuple[_Place, list[Any]]]:
     """Role, persona, name, position of the story, whether it speaks, whom it hears, what it runs on.
 
     The last two are None where they go without saying: everybody hears everybody, all agents run on the same.
     """
-    ring = study.design["topology"]["name"] != "round_robin"
-    mixed = rows["runs_on"].nunique() > 1
-    return [
-        [
-            agent["role"],
-            agent["persona"],
-            agent["name"],
-            stories.setdefault(agent["story"], len(stories)),
-            bool(agent["speaks"]),
-            _heard(agent["hears"]) if ring else None,
-            agent["runs_on"] if mixed else None,
-        ]
-        for agent in rows.sort_values("agent").to_dict("records")
-    ]
+    everybody = study.design["topology"]["name"] == "round_robin"
+    alike = study.agents["runs_on"].nunique() == 1
+    columns = ("role", "persona", "name", "story", "speaks", "hears", "runs_on")
+    for place, (*who, story, speaks, hears, runs_on) in _rows(study.agents, columns, chosen):
+        heard = None if everybody else hears if hears == "all" else [int(other) for other in hears.split()]
+        known = stories.setdefault(story, len(stories))
+        yield place, [*who, known, bool(speaks), heard, None if alike else runs_on]
 
 
-def _heard(hears: str) -> Any:
-    """`all`, or positions."""
-    return hears if hears == "all" else [int(place) for place in hears.split()]
+def _surveys(study: Study, chosen: set[_Place]) -> Iterator[tuple[_Place, list[Any]]]:
+    """Iteration, agent, attitude, expected attitude, and value and answer of each item in the order of the design.
 
-
-def _surveys(study: Study) -> "pd.DataFrame":
-    """One row for each agent and survey: attitude, expected attitude, and the answer to each item.
-
-    Returns:
-        Columns topic, repetition, iteration, agent, score, expected (None where there is none), and items: value and
-        text of every item, in the order of the instrument.
+    What is missing is None: an attitude without a valid answer to every item, an expected one without probabilities.
     """
-    import pandas as pd
-
     items = {name: place for place, name in enumerate(study.design["instrument"]["items"])}
-    table = study.attitudes.sort_values(["topic", "repetition", "iteration", "agent"], kind="stable")
-    answers: dict[tuple[Any, ...], list[Any]] = {}
-    columns = ("topic", "repetition", "iteration", "agent", "item", "score", "raw")
-    for *place, item, score, raw in zip(*(table[column] for column in columns), strict=True):
-        answers.setdefault(tuple(place), [None] * len(items))[items[item]] = [number(score), raw]
-    surveys = pd.DataFrame(answers.keys(), columns=list(columns[:4])).astype({"repetition": int, "agent": int})
-    surveys["items"] = pd.Series(list(answers.values()), dtype=object)
-    for outcome in ("score", "expected"):
-        known = study.attitudes[outcome].notna().any()
-        values = study.analysed_as(outcome).answers["value"] if known else [None] * len(surveys)
-        surveys[outcome] = pd.Series([number(value) for value in values], dtype=object)
-    return surveys
+    given: dict[tuple[_Place, int, int], list[Any]] = {}
+    columns = ("iteration", "agent", "item", "score", "raw")
+    for place, (iteration, agent, item, score, raw) in _rows(study.attitudes, columns, chosen):
+        given.setdefault((place, iteration, agent), [None] * len(items))[items[item]] = [_short(score), raw]
+    values = [_attitudes(study, outcome, chosen) for outcome in ("score", "expected")]
+    for survey, answers in given.items():
+        place, iteration, agent = survey
+        yield place, [iteration, agent, *(value.get(survey) for value in values), answers]
 
 
-def number(value: Any) -> float | int | None:
+def _attitudes(study: Study, outcome: Outcome, chosen: set[_Place]) -> dict[tuple[_Place, int, int], float | None]:
+    """Attitudes by debate, iteration and agent; none where the engine did not give this outcome."""
+    if study.attitudes[outcome].isna().all():
+        return {}
+    answers = study.analysed_as(outcome).answers
+    rows = _rows(answers, ("iteration", "agent", "value"), chosen)
+    return {(place, iteration, agent): _short(value) for place, (iteration, agent, value) in rows}
+
+
+def _short(value: Any) -> float | int | None:
     """A value with two decimals at most; None where it is missing."""
     if value is None or value != value:
         return None
@@ -148,10 +139,6 @@ def _counts(study: Study) -> Counter[str]:
 
 def _invalid(study: Study) -> list[list[Any]]:
     wrong = study.attitudes[~study.attitudes["valid"].astype(bool)].head(INVALID)
-    seats = study.agents[[*_DEBATE, "agent", "name"]]
-    rows = wrong.merge(seats, on=[*_DEBATE, "agent"], how="left")
-    return [
-        [str(_key(study, row["topic"], row["repetition"])), row["iteration"], row["role"], row["name"], row["item"],
-         row["raw"]]
-        for row in rows.to_dict("records")
-    ]  # fmt: skip
+    rows: Any = wrong.merge(study.agents[[*_DEBATE, "agent", "name"]], on=[*_DEBATE, "agent"], how="left")
+    quoted = rows[[*_DEBATE, "iteration", "role", "name", "item", "raw"]].to_numpy(object).tolist()
+    return [[_key(study, (topic, repetition)), *row] for topic, repetition, *row in quoted]

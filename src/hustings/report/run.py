@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hustings import __version__
 from hustings.artifacts import Place, locked
 from hustings.files import write_atomically
 from hustings.identity import sha256
+from hustings.provenance import versions
 from hustings.runfolder import ATTITUDES, FIGURES, REPLIES, STATISTICS, RunManifest, read_manifest, write_manifest
 from hustings.study import Study, load, read_statistics
 
@@ -97,7 +97,7 @@ def _place(folder: Path, store: Path) -> Place:
 
     manifest = read_manifest(folder, RunManifest)
     substance = {
-        "versions": [_FORMAT, __version__],
+        "versions": {"format": _FORMAT, **versions(())},
         "statistics": [statistic.name for statistic in all_statistics()],
         "tables": {table: sha256(folder / table) for table in (ATTITUDES, REPLIES)},
         "settings": {key: it for key, it in manifest.settings.items() if key not in ("artifacts", "tracker")},

@@ -251,6 +251,8 @@ def _look(studies: Sequence[Study]) -> "Look":
     from hustings.analysis.figures import Look
 
     looks = [Look.of(study) for study in studies]
+    several = len({look.scale for look in looks}) > 1
+    caption = f"{len(studies)} runs{' on different scales' if several else ''};"
     return replace(
         looks[0],
         labels={key: label for look in looks for key, label in look.labels.items()},
@@ -258,5 +260,5 @@ def _look(studies: Sequence[Study]) -> "Look":
         topics={key: label for look in looks for key, label in look.topics.items()},
         ends={key: both for look in looks for key, both in look.ends.items()},
         scale=(min(look.scale[0] for look in looks), max(look.scale[1] for look in looks)),
-        caption=f"{len(studies)} runs;" if len({look.caption for look in looks}) > 1 else looks[0].caption,
+        caption=caption if len({(look.caption, look.scale) for look in looks}) > 1 else looks[0].caption,
     )
