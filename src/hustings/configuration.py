@@ -280,7 +280,7 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
     if key:
         there = list(names())
         if key["key"] in there:
-            return f"{key['key']}: the value has a key that this setting does not have yet; add it with ++{key['key']}=…"
+            return f"{key['key']}: the value has a key that this setting lacks; add it with ++{key['key']}=…"
         return f"{key['key']}: there is no such setting; {_nearest(key['key'], there)}"
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
 

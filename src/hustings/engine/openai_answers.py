@@ -1,0 +1,167 @@
+"""Reads the answers of an endpoint: their text, and from their most probable tokens how probable each option is.
+
+It does not send anything.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any
+
+UNKNOWN = 0.01
+"""Share of the options' probability that may be unknown before there are no log-probabilities."""
+_REFUSAL = re.compile(
+    r"^\W*(?:(?:I['’]m |I am |we['’]re )?(?:very |so )?(?:sorry|afraid|unable)\b|(?:as an? )?(?:AI|language model)\b"
+    r"|I (?:can['’]?t|cannot|can not|won['’]t|will not|must decline|decline|(?:don['’]t|do not) (?:have|hold)))",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place of an answer."""
+
+    token: str
+    """What was generated."""
+    likely: tuple[tuple[str, float], ...]
+    """The most probable tokens, with their log-probabilities."""
+
+
+def text_of(choice: Mapping[str, Any]) -> str:
+    """The text of an answer, or of a refusal."""
+    if "message" not in choice:
+        return str(choice["text"] or "")
+    message = choice["message"]
+    return str(message.get("content") or message.get("refusal") or "")
+
+
+def declined(choice: Mapping[str, Any]) -> bool:
+    """Whether the endpoint itself marks the answer as a refusal."""
+    return choice.get("finish_reason") == "content_filter" or bool((choice.get("message") or {}).get("refusal"))
+
+
+def refused(text: str) -> bool:
+    """Whether a text begins as models do when they decline to answer."""
+    return bool(_REFUSAL.match(text))
+
+
+def places_of(choice: Mapping[str, Any]) -> list[Place]:
+    """The places of an answer in either of the protocol's two formats; none if the endpoint gave none."""
+    given: Mapping[str, Any] = choice.get("logprobs") or {}
+    if "content" in given:
+        return [
+            Place(str(it["token"]), _likely((top["token"], top["logprob"]) for top in it.get("top_logprobs") or [it]))
+            for it in given["content"] or ()
+        ]
+    likely = [_likely((it or {}).items()) for it in given.get("top_logprobs") or ()]
+    tokens: Sequence[str] = given.get("tokens") or [max(it, key=itemgetter(1))[0] if it else "" for it in likely]
+    return [Place(str(token), it) for token, it in zip(tokens, likely, strict=False)]
+
+
+def _likely(tokens: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
+    return tuple((str(token), float(logprob)) for token, logprob in tokens)
+
+
+class Options:
+    """How probable each option is, as far as an answer's most probable tokens tell.
+
+    A token that only one option begins with counts for that option. What several options begin with ("1" of "1" and
+    "10", "Strong" of "Strongly agree" and "Strongly disagree") is `open` until the tokens after it are known. Nothing
+    is made up for options that are not listed: each is no more probable than the least probable token that is.
+
+    Args:
+        options: what can be answered.
+        first: the first place of the answer.
+    """
+
+    def __init__(self, options: Sequence[str], first: Place) -> None:
+        self._options = options
+        self._shares: dict[str, float] = {}
+        self._open: dict[str, float] = {}
+        self._followed: set[str] = set()
+        self._spread("", 1.0, first)
+        self._rest = max(0.0, 1.0 - sum(math.exp(logprob) for _, logprob in first.likely))
+        self._least = math.exp(min((logprob for _, logprob in first.likely), default=0.0))
+
+    def follow(self, places: Sequence[Place]) -> None:
+        """Read the further places of the answer, as long as they go on from what is open."""
+        text = ""
+        for before, place in pairwise(places):
+            text = (text + before.token).lstrip()
+            if text not in self._open:
+                return
+            self.resolve(text, place)
+
+    def resolve(self, text: str, after: Place) -> None:
+        """Divide the probability of an open text by what comes after it."""
+        share = self._open.pop(text)
+        self._followed.add(text)
+        used = self._spread(text, share, after)
+        if text in self._options:
+            self._add(text, share * max(1.0 - used, 1e-12))
+
+    def _spread(self, text: str, share: float, place: Place) -> float:
+        """Give the options their parts of the share of a text; returns the part of it that was given."""
+        used = 0.0
+        for token, logprob in place.likely:
+            longer = (text + token).lstrip()
+            begun = [option for option in self._options if option.startswith(longer)]
+            if len(longer) <= len(text) or not (begun or longer.rstrip() in self._options):
+                continue
+            part = math.exp(logprob)
+            used += part
+            if len(begun) > 1:
+                self._open[longer] = self._open.get(longer, 0.0) + share * part
+            else:
+                self._add(begun[0] if begun else longer.rstrip(), share * part)
+        return used
+
+    def _add(self, option: str, share: float) -> None:
+        self._shares[option] = self._shares.get(option, 0.0) + share
+
+    @property
+    def doubt(self) -> str | None:
+        """The most probable open text that matters; None if there is none."""
+        mass = sum(self._shares.values()) + sum(self._open.values())
+        return max(
+            (text for text, share in self._open.items() if share > UNKNOWN * mass and not self._whole(text)),
+            key=self._open.__getitem__,
+            default=None,
+        )
+
+    def _whole(self, text: str) -> bool:
+        """Whether an open text is an option, and the options that it begins have tokens of their own."""
+        longer = [option for option in self._options if option != text and option.startswith(text)]
+        return text in self._options and all(option in self._shares or option in self._open for option in longer)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The probability of each option that is known, with those of open texts that are options themselves."""
+        whole = {text: share for text, share in self._open.items() if text in self._options}
+        return {option: self._shares.get(option, 0.0) + whole.get(option, 0.0) for option in {**self._shares, **whole}}
+
+    def logprob(self, option: str) -> float:
+        """Natural log-probability of an option; minus infinity if it is not listed."""
+        share = self.shares.get(option, 0.0)
+        return math.log(share) if share > 0 else -math.inf
+
+    @property
+    def complete(self) -> bool:
+        """Whether less than 1 % of the options' probability is unknown."""
+        begun = (*self._shares, *self._open, *self._followed)
+        unlisted = sum(not any(option.startswith(text) for text in begun) for option in self._options)
+        unknown = min(self._rest, unlisted * self._least)
+        return self.doubt is None and unknown <= UNKNOWN * sum(self.shares.values())
+
+    @property
+    def best(self) -> str | None:
+        """The most probable option; None if nothing is known, or an open text might hold a more probable one."""
+        shares = self.shares
+        option = max(shares, key=shares.__getitem__, default=None)
+        doubt = self.doubt
+        if option is None or (doubt is not None and self._open[doubt] >= shares[option]):
+            return None
+        return option
