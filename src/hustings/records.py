@@ -38,7 +38,8 @@ class Agent(BaseModel):
     story: str
     """What the agent is told about itself."""
     speaks: bool = True
-    """False: surveyed at iteration 0 only."""
+    surveyed: Literal["always", "first", "never"] = "always"
+    """`first`: at iteration 0 only."""
     hears: Literal["all"] | tuple[int, ...] = "all"
     """Positions of the agents whose replies are in its prompts, itself excluded."""
     runs_on: str = ""
@@ -54,6 +55,8 @@ class Start(_Record):
     agents: tuple[Agent, ...]
     first: int
     """Position of the agent that speaks first."""
+    reads: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The debate whose transcript these agents read, where they do not debate themselves."""
     topology: str = "round_robin"
     """Who hears whom."""
     control: str = "none"
@@ -182,7 +185,8 @@ ATTITUDES = [*_SPEAKER, "iteration", "item", "wording", "score", "expected", "ma
 """Columns of attitudes.csv: one row for each agent, survey and item. `score` is the value of the chosen option."""
 REPLIES = [*_SPEAKER, "name", "iteration", "text", "full", "tokens", "finish"]
 """Columns of replies.csv: one row for each reply."""
-AGENTS = [*_SPEAKER, "name", "story", "speaks", "first", "hears", "runs_on", "topology", "control", "treatments"]
+AGENTS = [*_SPEAKER, "name", "story", "speaks", "surveyed", "first", "hears", "runs_on", "topology", "control",
+          "treatments", "reads"]  # fmt: skip
 """Columns of agents.csv: one row for each agent of each debate. Lists are joined by spaces; `hears` may be `all`."""
 
 
@@ -234,8 +238,8 @@ def _seated(start: Start, seats: Sequence[tuple[object, ...]]) -> Iterator[tuple
     """Rows of agents.csv."""
     for seat, agent in zip(seats, start.agents, strict=True):
         hears = agent.hears if isinstance(agent.hears, str) else " ".join(map(str, agent.hears))
-        who = (agent.name, agent.story, agent.speaks, start.first, hears, agent.runs_on)
-        yield (*seat, *who, start.topology, start.control, " ".join(start.treatments))
+        who = (agent.name, agent.story, agent.speaks, agent.surveyed, start.first, hears, agent.runs_on)
+        yield (*seat, *who, start.topology, start.control, " ".join(start.treatments), start.reads)
 
 
 def _table(rows: list[tuple[object, ...]], columns: list[str], order: list[str]) -> "pd.DataFrame":

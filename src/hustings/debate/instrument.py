@@ -57,11 +57,10 @@ class Instrument:
     def __init__(self, settings: InstrumentSettings, scale: Literal["normal", "reversed"]) -> None:
         self.settings = settings
         self._swapped = scale == "reversed"
+        file = f"conf/instrument/{settings.name}.yaml"
+        self._answer = Template(settings.answer, "instrument.answer", file)
         self._wordings = {
-            (name, topic): [
-                Template(text, f"instrument.items.{name}.wordings.{topic}", f"conf/instrument/{settings.name}.yaml")
-                for text in texts
-            ]
+            (name, topic): [Template(text, f"instrument.items.{name}.wordings.{topic}", file) for text in texts]
             for name, item in settings.items.items()
             for topic, texts in item.wordings.items()
         }
@@ -91,16 +90,12 @@ class Instrument:
             wording: as `wording` chose it.
             key: of the topic.
         """
-        ends = (topic.high, topic.low) if self._swapped else (topic.low, topic.high)
-        return self._templates(item, key)[wording].render(
-            topic=topic.label,
-            question=topic.question,
-            options=list(self.options(item)),
-            low=topic.low,
-            high=topic.high,
-            first=ends[0],
-            last=ends[1],
-        )
+        of = self.settings.items[item]
+        ends = (of.low or topic.low, of.high or topic.high)
+        first, last = reversed(ends) if self._swapped else ends
+        values = {"topic": topic.label, "question": topic.question, "options": list(of.options)}
+        templates = (self._templates(item, key)[wording], self._answer)
+        return " ".join(filter(None, (it.render(**values, first=first, last=last) for it in templates)))
 
     def _templates(self, item: str, topic: str) -> list[Template]:
         return self._wordings.get((item, topic)) or self._wordings[item, ANY]

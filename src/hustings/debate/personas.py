@@ -41,9 +41,13 @@ def flaw(story: str, name: str, names: Iterable[str]) -> str | None:
 
 def tidy(text: str) -> str:
     """The story as one paragraph, without a sentence that was cut off at its end."""
-    story = " ".join(text.split())
-    ends = list(_SENTENCE_END.finditer(story))
-    return story[: ends[-1].end()] if ends else story
+    return whole_sentences(" ".join(text.split()))
+
+
+def whole_sentences(text: str) -> str:
+    """A text without the sentence that was cut off at its end; the whole text where it has no other."""
+    ends = list(_SENTENCE_END.finditer(text))
+    return text[: ends[-1].end()] if ends else text
 
 
 @dataclass(frozen=True, slots=True)

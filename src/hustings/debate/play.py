@@ -12,13 +12,14 @@ from typing import Literal, NamedTuple
 
 from hustings.debate import protocol
 from hustings.debate.instrument import Instrument
+from hustings.debate.personas import whole_sentences
 from hustings.debate.prompts import Prompts
 from hustings.debate.treatments import Moment, Treatment, build_all, in_force
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Score, Turn
 from hustings.identity import seed_of
-from hustings.records import End, Event, Reply, Start, Survey
+from hustings.records import Agent, End, Event, Reply, Start, Survey
 from hustings.runfolder import DebateKey
-from hustings.settings import SamplingSettings, SimulateSettings, TopicSettings
+from hustings.settings import SHADOW, ControlSettings, SamplingSettings, SimulateSettings, TopicSettings
 
 _STRANGERS = ("Moderator", "Host", "Interviewer", "Narrator", "User", "Assistant")
 SURVEY_TOKENS = 8
@@ -36,13 +37,21 @@ class Rules:
     """A party's position in words, by party and topic."""
     treatments: tuple[Treatment, ...]
     rounds: int
-    silent: bool
+    control: ControlSettings
+    system: Literal["template", "empty", "story"]
     sampling: SamplingSettings
     seed: int
+    transcripts: Mapping[str, Sequence[tuple[Agent, str]]]
+    """Of debates that others read: speaker and reply, oldest first, by debate."""
 
     @classmethod
-    def of(cls, settings: SimulateSettings) -> "Rules":
+    def of(
+        cls, settings: SimulateSettings, transcripts: Mapping[str, Sequence[tuple[Agent, str]]] | None = None
+    ) -> "Rules":
         """The rules that the settings of a run make.
+
+        Args:
+            transcripts: of debates that others read.
 
         Raises:
             SettingsError: a template does not compile.
@@ -58,9 +67,11 @@ class Rules:
             },
             treatments=build_all(settings.treatments),
             rounds=settings.rounds,
-            silent=settings.silent,
+            control=settings.control,
+            system=settings.prompt.system,
             sampling=settings.sampling,
             seed=settings.seed,
+            transcripts=transcripts or {},
         )
 
 
@@ -68,10 +79,12 @@ class Said(NamedTuple):
     """A reply that was made."""
 
     place: int
-    """Position of the speaker."""
+    """Position of the speaker; −1 for somebody in a transcript that is read."""
     text: str
     line: str
     """As it appears in the conversation."""
+    mine: str
+    """As it appears to the agent that made it."""
 
 
 class Debate:
@@ -85,18 +98,24 @@ class Debate:
         self._topic_key = DebateKey.parse(start.debate).topic
         self._topic = rules.topics[self._topic_key]
         self._speakers = sum(agent.speaks for agent in start.agents)
-        self._replies = 0 if rules.silent else protocol.iterations(rules.rounds, self._speakers)
+        debates = rules.control.speak and not rules.control.read
+        self._replies = protocol.iterations(rules.rounds, self._speakers) if debates else 0
         self._surveys = {
             (iteration, place, number)
             for iteration in protocol.surveys(rules.rounds, self._speakers)
             for place, agent in enumerate(start.agents)
-            if agent.speaks or iteration == 0
+            if agent.surveyed == "always" or (agent.surveyed == "first" and iteration == 0)
             for number in range(len(rules.instrument.items))
         }
+        self._read = [self._said_by(-1, who, text) for who, text in rules.transcripts.get(start.reads or "", ())]
         self._said: list[Said] = []
         """Oldest first."""
         self._asked: set[tuple[str | int, ...]] = set()
         self._tries = 0
+
+    def _said_by(self, place: int, agent: Agent, text: str) -> Said:
+        prompts = self._rules.prompts
+        return Said(place, text, prompts.line(agent, text, mine=False), prompts.line(agent, text, mine=True))
 
     @property
     def done(self) -> bool:
@@ -110,14 +129,15 @@ class Debate:
                 number = self._rules.instrument.items.index(event.item)
                 self._surveys.discard((event.iteration, event.agent, number))
             case Reply():
-                line = self._rules.prompts.line(self.agents[event.agent], event.text)
-                self._said.append(Said(event.agent, event.text, line))
+                self._said.append(self._said_by(event.agent, self.agents[event.agent], event.text))
                 self._tries = 0
             case _:
                 pass
 
     def heard(self, place: int, iteration: int) -> list[Said]:
-        """Of the first `iteration` replies, those that an agent has heard or made itself."""
+        """Of the first `iteration` replies, those that an agent has heard, read or made itself."""
+        if self._read:
+            return self._read[:iteration]
         hears = self.agents[place].hears
         said = self._said[:iteration]
         return said if hears == "all" else [it for it in said if it.place == place or it.place in hears]
@@ -130,7 +150,7 @@ class Debate:
         requests: list[Request] = []
         made = len(self._said)
         for iteration, place, number in sorted(self._surveys):
-            if (self._rules.silent or iteration <= made) and self._ask("survey", iteration, place, number):
+            if (self._replies == 0 or iteration <= made) and self._ask("survey", iteration, place, number):
                 requests.append(self._survey(iteration, place, self._rules.instrument.items[number]))
         if made < self._replies:
             place = protocol.speaker(made + 1, self._first, self._speakers)
@@ -159,8 +179,9 @@ class Debate:
 
     def _reply(self, iteration: int, place: int) -> Request:
         rules, agent = self._rules, self.agents[place]
-        instruction, start = rules.prompts.reply(agent, self._topic)
-        sampling = Sampling(rules.sampling.temperature, rules.sampling.max_tokens, rules.sampling.ignore_end)
+        instruction, start = rules.prompts.reply(agent, rules.control.topic or self._topic)
+        of = rules.sampling
+        sampling = Sampling(of.temperature, of.max_tokens, of.ignore_end, of.top_p)
         turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
         return self._request(instruction, start, turn, seed, sampling, ())
@@ -186,8 +207,12 @@ class Debate:
         for treatment in treatments:
             story = treatment.story(story, moment)
             parts[-1:-1] = filter(None, [treatment.instruction(moment)])
-        context = self._rules.prompts.context(agent, story, self._topic, [it.line for it in heard])
-        request = Request("\n\n".join([context, *parts]), seed, sampling, turn, start, options)
+        topic = self._rules.control.topic or self._topic
+        lines = [it.mine if it.place == turn.agent else it.line for it in heard]
+        slot = self._rules.system == "story"
+        context = self._rules.prompts.context(agent, "" if slot else story, topic, lines)
+        system = {"template": None, "empty": "", "story": story}[self._rules.system]
+        request = Request("\n\n".join([context, *parts]), seed, sampling, turn, start, options, system)
         for treatment in treatments:
             request = treatment.request(request, moment)
         return request
@@ -211,7 +236,9 @@ class Debate:
                 raw=reading.raw,
             )
         assert isinstance(answer, Completion)
-        text = clean(answer.text, self.agents[turn.agent].name, [agent.name for agent in self.agents])
+        names = [agent.name for agent in self.agents if agent.role != SHADOW]
+        whole = clean(answer.text.removeprefix(request.start), self.agents[turn.agent].name, names)
+        text = whole_sentences(whole) if answer.finish == "length" else whole
         if not text:
             self._tries += 1
             if self._tries < self._rules.sampling.attempts:
@@ -222,6 +249,7 @@ class Debate:
             iteration=turn.iteration + 1,
             agent=turn.agent,
             text=text,
+            full=whole if text != whole else None,
             tokens=answer.tokens,
             finish=finish,
         )

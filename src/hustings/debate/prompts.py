@@ -30,16 +30,19 @@ class Prompts:
         values = {"name": name, "party": party.adjective, "country": country, "positions": positions}
         return self._templates["persona"].render(**values), self._templates["persona_start"].render(**values)
 
-    def line(self, agent: Agent, text: str) -> str:
-        """A reply as it appears in the conversation."""
-        return self._templates["line"].render(name=agent.name, text=text)
+    def line(self, agent: Agent, text: str, *, mine: bool) -> str:
+        """A reply as it appears in the conversation.
+
+        Args:
+            mine: for the agent that made it.
+        """
+        return self._templates["line"].render(name=agent.name, text=text, mine=mine)
 
     def context(self, agent: Agent, story: str, topic: TopicSettings, lines: Sequence[str]) -> str:
-        """What an agent knows: its story, the topic, and the lines that it has heard."""
+        """What an agent knows: its story (empty where the system slot has it), the topic, and what it has heard."""
         conversation = "\n".join(lines) or _NOBODY
-        return self._templates["context"].render(
-            name=agent.name, story=story, topic=topic.label, conversation=conversation
-        )
+        values = {"name": agent.name, "story": story, "topic": topic.label, "conversation": conversation}
+        return self._templates["context"].render(**values).lstrip()
 
     def reply(self, agent: Agent, topic: TopicSettings) -> tuple[str, str]:
         """The instruction that asks for the agent's next reply, and the words that the reply begins with."""

@@ -23,6 +23,23 @@ def surveys(rounds: int, speakers: int) -> range:
     return range(0, iterations(rounds, speakers) + 1, speakers)
 
 
+def first_speaker(drawn: int, repetition: int, speakers: int, *, balanced: bool) -> int:
+    """Position of the agent that begins a debate.
+
+    Args:
+        drawn: a number drawn for the debate, or, where it is balanced, for its topic.
+        balanced: over the repetitions, each begins equally often.
+    """
+    return (drawn + repetition * balanced) % speakers
+
+
+def transcript(repetition: int, repetitions: int) -> list[int]:
+    """Repetitions whose debate a reader may read, the first choice first: neighbours read each other's."""
+    pair = repetition ^ 1
+    others = [(repetition + step) % repetitions for step in range(1, repetitions)]
+    return [it for it in dict.fromkeys([pair, *others]) if it < repetitions and it != repetition]
+
+
 Topology = Callable[[int, int, int], bool]
 """Whether `listener` hears `other`, another speaker among so many; every agent remembers its own replies anyway."""
 

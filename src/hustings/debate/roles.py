@@ -5,14 +5,16 @@ It does not know how personas are written (personas.py) nor what agents are told
 
 import functools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hustings.debate import protocol
 from hustings.errors import SettingsError
 from hustings.identity import seed_of
 from hustings.records import Agent
-from hustings.settings import DEFAULT, CompositionSettings, DefaultAgentSettings
+from hustings.settings import DEFAULT, SHADOW, CompositionSettings, SimulateSettings
+from hustings.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,49 +84,90 @@ def _cycle(seed: int, role: str, size: int) -> tuple[list[int], list[int]]:
 class Seating:
     """What the agents of every debate of a run have in common."""
 
-    composition: CompositionSettings
-    default: DefaultAgentSettings
-    topology: str
+    settings: SimulateSettings
     runs_on: Mapping[str, str]
     """By role: model, adapter and engine, in words."""
 
-    def agents(self, seats: Sequence[int], personas: Mapping[str, Mapping[int, Persona]]) -> tuple[Agent, ...]:
-        """Agents for the seats, speakers first, in the order of their turns.
+    def agents(self, topic: str, seats: Sequence[int], personas: Mapping[str, Mapping[int, Persona]]) -> tuple[Agent, ...]:
+        """Agents for the seats: speakers in the order of their turns, advocates among them, observers, the shadow.
 
         Args:
+            topic: its key.
             seats: numbers of personas, as `seating` drew them.
             personas: by party and number.
 
         Raises:
             SettingsError: two of them have one name, or there is no such topology.
         """
-        agents: list[Agent] = []
-        names = iter(self.default.names)
-        speakers = len(self.composition.roles)
-        for place, (role, seat) in enumerate(zip(self.composition.everybody, seats, strict=True)):
-            heard = protocol.heard(self.topology, place, speakers)
-            everybody = len(heard) == speakers - (place < speakers)
-            if role == DEFAULT:
-                name, id, story = next(names), DEFAULT, self.default.story
-            else:
-                persona = personas[role][seat]
-                name, id, story = persona.name, persona.id, persona.story
-            agents.append(
-                Agent(
-                    role=role,
-                    persona=id,
-                    name=name,
-                    story=story,
-                    speaks=place < speakers,
-                    hears="all" if everybody else heard,
-                    runs_on=self.runs_on[role],
-                )
-            )
+        composition = self.settings.composition
+        names = iter(self.settings.society.default.names)
+        seated = [
+            self._seated(role, seat, names, personas) for role, seat in zip(composition.everybody, seats, strict=True)
+        ]
+        size = len(composition.roles)
+        speakers = [one.model_copy(update={"hears": self._hears(place)}) for place, one in enumerate(seated[:size])]
+        observers = [one.model_copy(update={"speaks": False, "surveyed": "first"}) for one in seated[size:]]
+        agents = (*speakers, *self._advocates(topic, names), *observers, *self._shadow(names))
         taken = [agent.name for agent in agents]
         twice = next((name for name in taken if taken.count(name) > 1), None)
         if twice:
             raise SettingsError(
-                f"composition={self.composition.name}: two agents of one debate would be called {twice}, and could not "
-                "be told apart; give the personas in personas.file other names."
+                f"composition={composition.name}: two agents of one debate would be called {twice}, and could not be "
+                "told apart; give the personas in personas.file other names."
             )
-        return tuple(agents)
+        return agents
+
+    def _seated(
+        self, role: str, seat: int, names: Iterator[str], personas: Mapping[str, Mapping[int, Persona]]
+    ) -> Agent:
+        runs_on = self.runs_on[role]
+        if role == DEFAULT:
+            story = self.settings.society.default.story
+            return Agent(role=role, persona=DEFAULT, name=next(names), story=story, runs_on=runs_on)
+        persona = personas[role][seat]
+        return Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, runs_on=runs_on)
+
+    def _advocates(self, topic: str, names: Iterator[str]) -> Iterator[Agent]:
+        """Partners that argue one position each, whatever they hear: nothing."""
+        control, of = self.settings.control, self.settings.topics[topic]
+        template = Template(control.advocate, "control.advocate", f"conf/control/{control.name}.yaml")
+        for place in range(self.settings.partners):
+            side = control.advocates[place % len(control.advocates)]
+            role = f"advocate_{side}"
+            story = template.render(topic=of.label, end=of.low if side == "low" else of.high)
+            yield Agent(
+                role=role,
+                persona=role,
+                name=next(names),
+                story=story,
+                surveyed="never",
+                hears=(),
+                runs_on=self.runs_on[role],
+            )
+
+    def _shadow(self, names: Iterator[str]) -> Iterator[Agent]:
+        """The Default that listens to what the agents hear from others, and never speaks."""
+        if self.settings.shadow:
+            yield Agent(
+                role=SHADOW,
+                persona=DEFAULT,
+                name=next(names),
+                story=self.settings.society.default.story,
+                speaks=False,
+                hears=self._partners or "all",
+                runs_on=self.runs_on[SHADOW],
+            )
+
+    @property
+    def _partners(self) -> tuple[int, ...]:
+        """Positions of the advocates."""
+        size = len(self.settings.composition.roles)
+        return tuple(range(size, size + self.settings.partners))
+
+    def _hears(self, place: int) -> Literal["all"] | tuple[int, ...]:
+        """Whose replies a speaker hears: those of the topology, or the advocates' alone."""
+        if self._partners:
+            return self._partners
+        speakers = len(self.settings.composition.roles)
+        heard = protocol.heard(self.settings.topology.name, place, speakers)
+        return "all" if len(heard) == speakers - 1 else heard

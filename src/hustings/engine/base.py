@@ -26,6 +26,8 @@ class Sampling:
     """The longest answer, in tokens."""
     ignore_end: bool = False
     """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
+    top_p: float = 1.0
+    """Only the most probable tokens that together have this probability are drawn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Request:
     """Prefilled start of the answer; it is part of the answer's text."""
     options: tuple[str, ...] = ()
     """If given, the answer is a Score of these strings; only engines that have to generate then use `sampling`."""
+
+    system: str | None = None
+    """The system's turn; None leaves it to the chat template, and an empty text leaves it empty."""
 
     @property
     def lane(self) -> tuple[str, int]:

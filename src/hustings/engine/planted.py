@@ -4,7 +4,9 @@ There is no model behind it. An agent's attitude is a pure function of the reque
 that it was made with, and the attitudes of a round follow from those of the round before
 (Source: protocol.md, dynamics):
 
-    A(t+1) = A(t) + β(b − A(t)) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε
+    A(t+1) = A(t) + c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε
+
+with c = β·b* + drift. An agent that does not speak (a shadow, a reader) follows the same dynamics on what it hears.
 """
 
 import math
@@ -16,11 +18,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score
+from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, Turn
 from hustings.errors import SettingsError
 from hustings.identity import seed_of
 from hustings.runfolder import DebateKey
 from hustings.settings import Capability, EngineSettings, ItemSettings, ModelSettings, SimulateSettings
+from hustings.settings.base import neutral
 
 _STATED = re.compile(r"^(?P<name>[^:\n]+): .*?(?P<attitude>-?\d+\.\d{6})\.$", re.MULTILINE)
 _PHRASES = (
@@ -46,9 +49,19 @@ class PlantedSettings(EngineSettings):
     kappa: float
     """Persona anchor, per round."""
     bias: float
-    """b: the attitude that the model pulls towards."""
+    """b*: where the model pulls to."""
+    drift: float = neutral(0.0)
+    """Movement of everybody, whatever they think, points a round: c = β·b* + drift."""
+    first_default: float | None = neutral(None)
+    """What the Default answers before anybody has spoken; None is `bias`."""
     noise: float = Field(ge=0)
-    """Standard deviation of ε, in points per round."""
+    """Standard deviation of ε, points a round."""
+    survey_noise: float = neutral(0.0, ge=0)
+    """Standard deviation of each answer around the attitude, points: drawn anew for every item and survey."""
+    clip: bool = neutral(False)
+    """Attitudes themselves, not only answers, stop at the ends of the scale."""
+    cut: float = neutral(0.0, ge=0, le=1)
+    """Share of replies that are cut at the token limit, in the middle of a second sentence."""
     start_low: float
     """Mean attitude at iteration 0 of a party whose pole is low."""
     start_high: float
@@ -96,8 +109,11 @@ class PlantedEngine(Engine):
         self._reversed = run.prompt.scale == "reversed"
         self._seed = run.seed
         low, high = run.instrument.low, run.instrument.high
-        for key in ("bias", "start_low", "start_high"):
-            if not low <= (value := getattr(settings, key)) <= high:
+        self._ends = low, high
+        self._off_topic = run.control.topic is not None
+        for key in ("bias", "start_low", "start_high", "first_default"):
+            value = getattr(settings, key)
+            if value is not None and not low <= value <= high:
                 raise SettingsError(
                     f"engine.{key}={value:g}: attitudes of the instrument {run.instrument.name} run from {low:g} to "
                     f"{high:g}; set a value in this range."
@@ -118,6 +134,8 @@ class PlantedEngine(Engine):
         if request.options:
             return self._score(request, attitude, words)
         text = _PHRASES[request.seed % len(_PHRASES)].format(attitude)
+        if request.seed % 10_000 < 10_000 * self._settings.cut:
+            return Completion(f"{text} And so I", words, len(text.split()) + 3, "length")
         return Completion(text, words, len(text.split()), "stop")
 
     def _story(self, request: Request) -> str:
@@ -126,9 +144,11 @@ class PlantedEngine(Engine):
 
     def _score(self, request: Request, attitude: float, words: int) -> Score:
         """Two neighbouring options, with probabilities that make `attitude` the mean of their values."""
-        item = self._items[request.turn.item]
+        turn = request.turn
+        item = self._items[turn.item]
         values = item.values
-        inside = min(max(attitude, values[0]), values[-1])
+        noise = self._settings.survey_noise * self._normal(turn.debate, turn.agent, turn.iteration, turn.item)
+        inside = min(max(attitude + noise, values[0]), values[-1])
         if self._turned(item):
             inside = values[0] + values[-1] - inside
         low = max(place for place, value in enumerate(values[:-1]) if value <= inside)
@@ -143,36 +163,51 @@ class PlantedEngine(Engine):
         return (item.direction == "reversed") != self._reversed
 
     def _attitude(self, request: Request) -> float:
-        """The attitude of the asking agent after the last complete round before its own next reply."""
+        """The attitude of the asking agent after the last whole round before its own next reply."""
         turn = request.turn
-        stated = [(found["name"], float(found["attitude"])) for found in _STATED.finditer(request.prompt)]
         first = self._first(turn.debate, turn.role, turn.agent)
-        if not stated:
+        if turn.role.startswith("advocate_") or self._off_topic:
             return first
+        stated = [(found["name"], float(found["attitude"])) for found in _STATED.finditer(request.prompt)]
         agents = len({name for name, _ in stated})
-        speaker = turn.name
-        rounds = len(stated) // agents if turn.purpose == "survey" else sum(name == speaker for name, _ in stated)
+        own = [attitude for name, attitude in stated if name == turn.name]
+        speaks = bool(own) or turn.purpose == "reply"
+        rounds = len(own) if speaks else len(stated) // max(agents, 1)
         if rounds == 0:
             return first
-        own_first = next((attitude for name, attitude in stated if name == speaker), first)
-        last = dict(stated[(rounds - 1) * agents : rounds * agents])
-        own = last.pop(speaker, own_first)
+        if speaks:
+            last = dict(stated[(rounds - 1) * agents : rounds * agents])
+            last.pop(turn.name, None)
+            return self._next(turn, rounds, own[-1], own[0], list(last.values()))
+        now = first
+        for number in range(rounds):
+            now = self._next(turn, number + 1, now, first, [it for _, it in stated[number * agents :][:agents]])
+        return now
+
+    def _next(self, turn: Turn, number: int, own: float, first: float, others: list[float]) -> float:
+        """The attitude after round `number`, from the agent's own before it and those that it heard in it."""
         s = self._settings
-        return (
+        attitude = (
             own
             + s.beta * (s.bias - own)
-            + s.alpha * (fmean(last.values()) - own if last else 0.0)
-            + s.kappa * (own_first - own)
-            + s.noise * self._normal(turn.debate, turn.agent, rounds)
+            + s.alpha * (fmean(others) - own if others else 0.0)
+            + s.kappa * (first - own)
+            + s.noise * self._normal(turn.debate, turn.agent, number)
+            + s.drift
         )
+        return min(max(attitude, self._ends[0]), self._ends[1]) if s.clip else attitude
 
     def _first(self, debate: str, role: str, agent: int) -> float:
         s = self._settings
         party = self._society.parties.get(role)
+        if role == "advocate_low" or role == "advocate_high":
+            return s.start_low if role == "advocate_low" else s.start_high
         if party is None:
-            return s.bias
+            return s.bias if s.first_default is None else s.first_default
         start = s.start_low if party.stances[DebateKey.parse(debate).topic].pole == "low" else s.start_high
         return start + s.start_spread * self._normal(debate, agent, 0)
 
-    def _normal(self, debate: str, agent: int, rounds: int) -> float:
-        return _NORMAL.inv_cdf((seed_of(self._seed, debate, agent, rounds, "planted") + 0.5) / 2**32)
+    def _normal(self, debate: str, agent: int, number: int, item: str = "") -> float:
+        """A draw from the standard normal: of a round, or of the answer to an item at an iteration."""
+        what = (item, "survey") if item else ("planted",)
+        return _NORMAL.inv_cdf((seed_of(self._seed, debate, agent, number, *what) + 0.5) / 2**32)

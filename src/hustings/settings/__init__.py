@@ -3,6 +3,7 @@
 from hustings.settings.base import KNOB, NEUTRAL, Settings, Variant, load
 from hustings.settings.debate import (
     DEFAULT,
+    SHADOW,
     AnalysisSettings,
     CastSettings,
     NoTrackerSettings,
@@ -19,6 +20,7 @@ from hustings.settings.instrument import InstrumentSettings, ItemSettings
 from hustings.settings.model import Capability, EngineSettings, ModelSettings, PriceSettings
 from hustings.settings.society import (
     CompositionSettings,
+    ControlSettings,
     DefaultAgentSettings,
     HumansSettings,
     PartySettings,
@@ -41,12 +43,14 @@ __all__ = [
     "DEFAULT",
     "KNOB",
     "NEUTRAL",
+    "SHADOW",
     "AnalysisSettings",
     "BenchmarkSettings",
     "BendingSettings",
     "Capability",
     "CastSettings",
     "CompositionSettings",
+    "ControlSettings",
     "DefaultAgentSettings",
     "DpoSettings",
     "EngineSettings",

@@ -7,11 +7,20 @@ from pydantic import Field, model_validator
 from hustings.settings.base import Name, Settings, Text, knob, neutral
 from hustings.settings.instrument import InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
-from hustings.settings.society import CompositionSettings, SocietySettings, TopicSettings, TopologySettings
+from hustings.settings.society import (
+    NO_CONTROL,
+    CompositionSettings,
+    ControlSettings,
+    SocietySettings,
+    TopicSettings,
+    TopologySettings,
+)
 from hustings.settings.treatments import AnyTreatment
 
 DEFAULT = "default"
 """Role of an agent without a party."""
+SHADOW = "shadow"
+"""Role of the Default that listens to a debate, is surveyed, and never speaks."""
 
 
 class PromptSettings(Settings):
@@ -20,6 +29,8 @@ class PromptSettings(Settings):
     name: Name
     scale: Literal["normal", "reversed"]
     """`reversed`: surveys swap the ends of the scale; recorded values are always in the normal direction."""
+    system: Literal["template", "empty", "story"] = neutral("template")
+    """The system slot of the chat template: its own text, nothing, or the agent's story (then not in the user's turn)."""
     persona: Text
     """Meta-prompt that asks for a life story that holds the party's positions."""
     persona_start: str
@@ -27,7 +38,7 @@ class PromptSettings(Settings):
     context: Text
     """What an agent knows: story, topic, conversation so far. It must only grow at its end."""
     line: Text
-    """One reply in the conversation."""
+    """One reply in the conversation; `mine` says whether the agent that reads it made it."""
     reply: Text
     """Instruction that asks for the next reply."""
     reply_start: str
@@ -48,6 +59,8 @@ class SamplingSettings(Settings):
     """How replies are drawn."""
 
     temperature: float = Field(ge=0)
+    top_p: float = neutral(1.0, gt=0, le=1)
+    """Only the most probable tokens that together have this probability are drawn from."""
     max_tokens: int = Field(ge=1)
     ignore_end: bool
     """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
@@ -157,8 +170,12 @@ class SimulateSettings(Settings):
     repetitions: int = knob(ge=1)
     """Debates on each topic; raising it extends what exists."""
     rounds: int = Field(ge=1)
-    silent: bool
-    """The silent control: agents are surveyed at the same iterations and nobody speaks."""
+    control: ControlSettings = neutral(NO_CONTROL)
+    shadow: bool = neutral(False)
+    """A Default listens to every debate, is surveyed like everybody else, and never speaks: what the model itself thinks
+    after hearing the same talk. Nobody hears of it."""
+    first_speaker: Literal["random", "balanced"] = neutral("random")
+    """`balanced`: over the repetitions, each seat begins equally often."""
     adapter: str | None
     """An adapter that train.py made, by name or folder; None plays on the model as it is."""
     artifacts: str = knob(min_length=1)
@@ -174,12 +191,24 @@ class SimulateSettings(Settings):
             self._check_engine(role, engine)
         return self
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role that takes part: those of the composition, advocates, and the shadow."""
+        shadow = (SHADOW,) if self.shadow else ()
+        return tuple(dict.fromkeys((*self.composition.everybody, *self.control.partners, *shadow)))
+
+    @property
+    def partners(self) -> int:
+        """How many advocates argue in a debate: as many as a speaker has partners, and equally many for every end."""
+        ends = len(self.control.advocates)
+        return ends * -(-(len(self.composition.roles) - 1) // ends) if ends else 0
+
     def engines(self) -> dict[str, EngineSettings]:
-        """The engine of every role in the debates."""
-        return {
-            role: self.cast[role].engine if role in self.cast else self.engine
-            for role in dict.fromkeys(self.composition.everybody)
-        }
+        """The engine of every role that takes part; advocates and the shadow run on what the Default runs on."""
+        default = self.cast[DEFAULT].engine if DEFAULT in self.cast else self.engine
+        seated = self.composition.everybody
+        own = {role: self.cast[role].engine if role in self.cast else self.engine for role in seated}
+        return {role: own.get(role, default) for role in self.roles}
 
     def _check_roles(self) -> None:
         """Refuse roles that the society does not have, and stances that the parties lack."""
@@ -197,11 +226,16 @@ class SimulateSettings(Settings):
                         f"society.parties.{role}.stances: the party has no stance on the topic {topic!r}; "
                         f"it has one on {', '.join(parties[role].stances)}; add it to the party's file in conf/party"
                     )
-        defaults = self.composition.everybody.count(DEFAULT)
+        defaults = self.composition.everybody.count(DEFAULT) + self.partners + self.shadow
         if defaults > len(self.society.default.names):
             raise ValueError(
-                f"society.default.names: the composition has {defaults} default agents and "
-                f"{len(self.society.default.names)} names for them; add names to conf/society"
+                f"society.default.names: a debate has {defaults} agents without a party (advocates and the shadow "
+                f"included), and there are {len(self.society.default.names)} names for them; add names to conf/society"
+            )
+        if self.control.read and self.repetitions < 2:
+            raise ValueError(
+                "control=reader: agents read the debate of another repetition, and there is only one; set repetitions "
+                "to at least 2"
             )
         named = {role: f"cast.{role}" for role in self.cast}
         for name, treatment in self.treatments.items():

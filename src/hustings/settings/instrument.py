@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, Settings, Text
+from hustings.settings.base import Name, Settings, Text, neutral
 
 ANY = "any"
 """In an item's wordings: those for every topic that has none of its own."""
@@ -16,13 +16,17 @@ class ItemSettings(Settings):
     wordings: dict[Name, tuple[Text, ...]] = Field(min_length=1)
     """The question in one or more paraphrases, by topic; `any` is for every topic without its own.
 
-    Jinja templates with `topic` and `question` (the topic's), `options`, `low` and `high` (what the ends of the scale
-    mean), and `first` and `last` (what the first and the last option mean).
+    Jinja templates with `topic` and `question` (the topic's), `options`, and `first` and `last` (what the first and the
+    last option mean).
     """
     options: tuple[Text, ...] = Field(min_length=2, strict=False)
     """What can be answered, word for word, from the low end of the scale to the high end."""
     values: tuple[float, ...] = Field(min_length=2, strict=False)
     """What each option is worth on the attitude scale, in the same order, ascending."""
+    low: str | None = neutral(None)
+    """What the first option means; None is what the topic calls the low end of its scale."""
+    high: str | None = neutral(None)
+    """What the last option means; None is what the topic calls the high end of its scale."""
     direction: Literal["normal", "reversed"]
     """`reversed`: a high answer means a low attitude, so values count from the other end."""
     parcel: Literal[1, 2]
@@ -56,6 +60,8 @@ class InstrumentSettings(Settings):
     """What agents are asked at every survey point; an agent's attitude is the mean of its items."""
 
     name: Name
+    answer: str
+    """How to answer, after the wording of every item; a template of the same variables."""
     items: dict[Name, ItemSettings] = Field(min_length=1)
 
     @model_validator(mode="after")

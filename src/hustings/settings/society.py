@@ -106,6 +106,34 @@ class CompositionSettings(Settings):
         return self.roles + self.observers
 
 
+class ControlSettings(Settings):
+    """What happens instead of the debate, to tell apart what moves attitudes (Source: protocol.md, controls)."""
+
+    name: Name
+    speak: bool
+    """False: nobody speaks, and agents are surveyed as often as in the debate."""
+    topic: TopicSettings | None
+    """Debated instead of the topic that is surveyed; None is that topic."""
+    read: bool
+    """Nobody speaks; agents are surveyed on the transcript of another repetition's debate, in which they do not speak."""
+    advocates: tuple[Literal["low", "high"], ...] = Field(strict=False)
+    """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
+
+    Empty: the partners are the other agents, as in the debate.
+    """
+    advocate: str
+    """What an advocate is told about itself: a template with `topic` and `end` (what its end of the scale means)."""
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """Roles of the advocates, each once."""
+        return tuple(dict.fromkeys(f"advocate_{side}" for side in self.advocates))
+
+
+NO_CONTROL = {"name": "none", "speak": True, "topic": None, "read": False, "advocates": [], "advocate": ""}
+"""The debate itself, as plain values."""
+
+
 class TopologySettings(Settings):
     """Who hears whom."""
 

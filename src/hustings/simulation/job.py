@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hustings import artifacts, distributed, records
@@ -13,7 +13,7 @@ from hustings.engine.base import Answer, Engine, Request
 from hustings.files import write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
-from hustings.records import End, Event, Reply, Start, Survey
+from hustings.records import Agent, End, Event, Reply, Start, Survey
 from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
@@ -29,7 +29,7 @@ from hustings.runfolder import (
 from hustings.settings import SimulateSettings
 from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
-from hustings.simulation.plan import Logged, Plan, by_debate
+from hustings.simulation.plan import Logged, Plan, by_debate, first
 from hustings.simulation.stories import people
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
@@ -68,17 +68,26 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
         say(estimate(settings))
     tally = Tally()
     try:
+        if settings.control.read:
+            rules = replace(rules, transcripts=_transcripts(plan.read, tally))
         with ExitStack() as stack:
             rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(settings.topics)}
-            logged: dict[str, list[Event]] = {}
-            for topic in rows:
-                logged |= by_debate(records.parse(rows[topic].read(), rows[topic].path))
-            missing = plan.missing(logged)
-            if missing or distributed.awaited(settings.trainer):
-                _complete(plan, rules, rows, logged, tally)
+            _complete(plan, rules, rows, tally)
             return _leave(plan, rows, folder, command, tally)
     finally:
         plan.casting.close()
+
+
+def _transcripts(plan: Plan, tally: Tally) -> dict[str, list[tuple[Agent, str]]]:
+    """What was said in the debates of a plan, by debate; those that are missing are played first."""
+    said: dict[str, list[tuple[Agent, str]]] = {}
+    with ExitStack() as stack:
+        rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(plan.settings.topics)}
+        for key, events in _complete(plan, Rules.of(plan.settings), rows, tally).items():
+            agents = first(events).agents
+            replies = sorted((it for it in events if isinstance(it, Reply)), key=lambda it: it.iteration)
+            said[key] = [(agents[it.agent], it.text) for it in replies]
+    return said
 
 
 def run_as_worker(settings: SimulateSettings) -> bool:
@@ -110,13 +119,21 @@ def _topic(plan: Plan, topic: str) -> Generator[Rows]:
         yield rows
 
 
-def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], logged: Logged, tally: Tally) -> None:
-    """Play the debates that are missing, and keep what they took, whatever stops them."""
+def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) -> dict[str, list[Event]]:
+    """Play the debates that are missing, and keep what they took, whatever stops them.
+
+    Returns:
+        All events in the store, by debate.
+    """
+    logged = _logged(rows)
     missing = plan.missing(logged)
+    if not missing and not distributed.awaited(plan.settings.trainer):
+        return logged
     topics = dict.fromkeys(DebateKey.parse(key).topic for key in missing)
     plan.say_what_changed(topics)
     for topic in topics:
         rows[topic].artifact.grow(model=plan.casting.main.weights.fingerprint, versions=versions(_VERSIONS))
+    before = {topic: tally.on(topic).plain() for topic in topics}
     try:
         new = [key for key in missing if key not in logged]
         cast = people(plan, plan.wanted(new), tally.on(next(iter(topics), "")))
@@ -129,8 +146,17 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], logged: Logged
     finally:
         for topic in topics:
             artifact = rows[topic].artifact
-            spent = total([artifact.manifest.get("spent") or {}, tally.on(topic).plain()])
-            artifact.grow(spent=spent)
+            now = {name: value - before[topic].get(name, 0) for name, value in tally.on(topic).plain().items()}
+            artifact.grow(spent=total([artifact.manifest.get("spent") or {}, now]))
+    return _logged(rows)
+
+
+def _logged(rows: Mapping[str, Rows]) -> dict[str, list[Event]]:
+    """Events in the store, by debate."""
+    logged: dict[str, list[Event]] = {}
+    for each in rows.values():
+        logged |= by_debate(records.parse(each.read(), each.path))
+    return logged
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +230,9 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
 def _answers(settings: SimulateSettings) -> int:
     """Replies and survey answers of a whole debate."""
     speakers, items = len(settings.composition.roles), len(settings.instrument.items)
-    replies = 0 if settings.silent else protocol.iterations(settings.rounds, speakers)
-    surveys = len(protocol.surveys(settings.rounds, speakers)) * speakers + len(settings.composition.observers)
+    talk = settings.control.speak and not settings.control.read
+    replies = protocol.iterations(settings.rounds, speakers + settings.partners) if talk else 0
+    surveys = (settings.rounds + 1) * (speakers + settings.shadow) + len(settings.composition.observers)
     return replies + surveys * items
 
 

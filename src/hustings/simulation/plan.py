@@ -1,13 +1,13 @@
 """What a run consists of: which debates, where they are kept, and what is there already."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hustings import records
 from hustings.artifacts import MANIFEST, Place, artifacts
-from hustings.debate import personas
+from hustings.debate import personas, protocol
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona, Seating, seating
@@ -16,7 +16,8 @@ from hustings.identity import canonical, seed_of, sha256
 from hustings.progress import say
 from hustings.records import End, Event, Start
 from hustings.runfolder import DebateKey
-from hustings.settings import DEFAULT, SimulateSettings
+from hustings.settings import DEFAULT, ControlSettings, SimulateSettings
+from hustings.settings.society import NO_CONTROL
 from hustings.simulation.casting import Casting
 
 Logged = Mapping[str, list[Event]]
@@ -69,10 +70,11 @@ class Plan:
         """Where the debates on a topic are kept. Its identity is what changes them, and nothing about other topics."""
         settings, main = self.settings, self.casting.main
         adapter = [main.adapter.name] if main.adapter else []
-        control = ["silent"] if settings.silent else []
+        control = [settings.control.name] if settings.control.name != "none" else []
         slug = "-".join((main.weights.name, *adapter, settings.composition.name, *control, topic))
         whole = settings.substance()
-        kept = ("composition", "topology", "instrument", "sampling", "treatments", "seed", "rounds", "silent")
+        kept = ("composition", "topology", "instrument", "sampling", "treatments", "seed", "rounds")
+        kept = (*kept, "control", "shadow", "first_speaker")
         stances = {party: settings.society.parties[party].stances.get(topic) for party in self.parties}
         substance: dict[str, Any] = {
             "records": records.VERSION,
@@ -102,28 +104,49 @@ class Plan:
         """Numbers of the personas in these debates, by party."""
         wanted: dict[str, set[int]] = {}
         for key in keys:
-            for role, index in zip(self.settings.composition.everybody, self.seats[key], strict=True):
-                if role != DEFAULT:
-                    wanted.setdefault(role, set()).add(index)
+            for role, index in partisans(self.settings, self.seats[key]):
+                wanted.setdefault(role, set()).add(index)
         return dict(sorted(wanted.items()))
 
     def starts(self, keys: Iterable[str], logged: Logged, people: People) -> list[Start]:
         """First events of debates: those of the log, and new ones."""
-        settings = self.settings
-        table = Seating(settings.composition, settings.society.default, settings.topology.name, self.casting.words)
+        table = Seating(self.settings, self.casting.words)
         return [first(logged[key]) if key in logged else self._start(key, table, people) for key in keys]
 
     def _start(self, key: str, table: Seating, people: People) -> Start:
-        settings = self.settings
+        settings, parts = self.settings, DebateKey.parse(key)
         adapters = [f"adapter {seat.adapter.name}" for seat in (self.casting.main,) if seat.adapter]
+        agents = table.agents(parts.topic, self.seats[key], people)
+        balanced = settings.first_speaker == "balanced"
+        drawn = seed_of(settings.seed, str(DebateKey(parts.topic, parts.composition, 0)) if balanced else key, "first")
+        speakers = sum(agent.speaks for agent in agents)
         return Start(
             debate=key,
-            agents=table.agents(self.seats[key], people),
-            first=seed_of(settings.seed, key, "first") % len(settings.composition.roles),
+            agents=agents,
+            first=protocol.first_speaker(drawn, parts.repetition, speakers, balanced=balanced),
+            reads=self._transcript(parts) if settings.control.read else None,
             topology=settings.topology.name,
-            control="silent" if settings.silent else "none",
+            control=settings.control.name,
             treatments=(*adapters, *settings.treatments),
         )
+
+    def _transcript(self, key: DebateKey) -> str:
+        """The debate that the agents of a reader's debate read: another repetition's, of other personas."""
+        mine = {*partisans(self.settings, self.seats[str(key)])}
+        for repetition in protocol.transcript(key.repetition, self.settings.repetitions):
+            other = str(key._replace(repetition=repetition))
+            if not mine & {*partisans(self.settings, self.seats[other])}:
+                return other
+        raise SettingsError(
+            f"control={self.settings.control.name}: in every other repetition one of the agents of repetition "
+            f"{key.repetition} debates itself; set more repetitions."
+        )
+
+    @property
+    def read(self) -> "Plan":
+        """The debates that are read: those of the same settings without a control."""
+        of = ControlSettings.model_validate({**NO_CONTROL, "advocates": ()})
+        return replace(self, settings=self.settings.model_copy(update={"control": of}))
 
     def say_what_changed(self, topics: Iterable[str]) -> None:
         """Say where debates exist that will be played again only because the personas' stories have changed."""
@@ -156,6 +179,12 @@ def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
         for repetition in range(settings.repetitions)
         for topic in settings.topics
     }
+
+
+def partisans(settings: SimulateSettings, seats: Sequence[int]) -> list[tuple[str, int]]:
+    """Party and number of every persona in a debate."""
+    pairs = zip(settings.composition.everybody, seats, strict=True)
+    return [(role, index) for role, index in pairs if role != DEFAULT]
 
 
 def by_debate(events: Iterable[Event]) -> dict[str, list[Event]]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from hustings.engine.base import Request
 from hustings.records import Agent
-from hustings.settings import TreatmentSettings
+from hustings.settings import SHADOW, TreatmentSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ class Treatment:
         self._scope = settings.scope
 
     def treats(self, moment: Moment) -> bool:
-        """Whether it is in force for this agent and purpose."""
+        """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""
+        if moment.agent.surveyed == "never" or moment.agent.role == SHADOW:
+            return False
         scope = {"reply": "replies", "survey": "survey"}[moment.purpose]
         return self._scope in (scope, "both") and (self._roles is None or moment.agent.role in self._roles)
 
