@@ -7,6 +7,7 @@ import functools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from hustings.debate import protocol
@@ -88,7 +89,9 @@ class Seating:
     runs_on: Mapping[str, str]
     """By role: model, adapter and engine, in words."""
 
-    def agents(self, topic: str, seats: Sequence[int], personas: Mapping[str, Mapping[int, Persona]]) -> tuple[Agent, ...]:
+    def agents(
+        self, topic: str, seats: Sequence[int], personas: Mapping[str, Mapping[int, Persona]]
+    ) -> tuple[Agent, ...]:
         """Agents for the seats: speakers in the order of their turns, advocates among them, observers, the shadow.
 
         Args:
@@ -101,6 +104,8 @@ class Seating:
         """
         composition = self.settings.composition
         names = iter(self.settings.society.default.names)
+        if self.settings.control.read:  # the Default of the debate that is read has the first of them
+            names = islice(names, composition.everybody.count(DEFAULT), None)
         seated = [
             self._seated(role, seat, names, personas) for role, seat in zip(composition.everybody, seats, strict=True)
         ]

@@ -226,7 +226,7 @@ class SimulateSettings(Settings):
                         f"society.parties.{role}.stances: the party has no stance on the topic {topic!r}; "
                         f"it has one on {', '.join(parties[role].stances)}; add it to the party's file in conf/party"
                     )
-        defaults = self.composition.everybody.count(DEFAULT) + self.partners + self.shadow
+        defaults = self.composition.everybody.count(DEFAULT) * (1 + self.control.read) + self.partners + self.shadow
         if defaults > len(self.society.default.names):
             raise ValueError(
                 f"society.default.names: a debate has {defaults} agents without a party (advocates and the shadow "

@@ -115,7 +115,7 @@ class ControlSettings(Settings):
     topic: TopicSettings | None
     """Debated instead of the topic that is surveyed; None is that topic."""
     read: bool
-    """Nobody speaks; agents are surveyed on the transcript of another repetition's debate, in which they do not speak."""
+    """Nobody speaks; agents are surveyed on the debate of another repetition, in which they do not speak."""
     advocates: tuple[Literal["low", "high"], ...] = Field(strict=False)
     """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
 

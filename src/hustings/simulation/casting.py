@@ -10,7 +10,7 @@ from hustings.engine.base import Engine, Order
 from hustings.engine.lazy import CastEngine, LazyEngine
 from hustings.identity import canonical
 from hustings.merging import ADAPTER_FILE
-from hustings.settings import EngineSettings, ModelSettings, SimulateSettings
+from hustings.settings import DEFAULT, EngineSettings, ModelSettings, SimulateSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +72,18 @@ class Casting:
         return Seat(model, engine, weights, found)
 
     def of(self, role: str) -> Seat:
-        """What the agents of a role run on."""
-        return self.own.get(role, self.main)
+        """What the agents of a role run on; advocates and the shadow run on what the Default runs on."""
+        seated = role in self._settings.composition.everybody
+        return self.own.get(role if seated else DEFAULT, self.main)
 
     @property
     def words(self) -> dict[str, str]:
         """The same in words, by role."""
-        return {role: self.of(role).words for role in self._settings.composition.everybody}
+        return {role: self.of(role).words for role in self._settings.roles}
 
     def debaters(self) -> Engine:
         """The engine that plays the debates."""
-        return self._engine({role: self.of(role) for role in self._settings.composition.everybody})
+        return self._engine({role: self.of(role) for role in self._settings.roles})
 
     def writers(self, parties: Iterable[str]) -> Engine:
         """The engine that writes the personas of these parties: each party's own model, without its adapter."""
