@@ -172,8 +172,10 @@ class SimulateSettings(Settings):
     rounds: int = Field(ge=1)
     control: ControlSettings = neutral(NO_CONTROL)
     shadow: bool = neutral(False)
-    """A Default listens to every debate, is surveyed like everybody else, and never speaks: what the model itself thinks
-    after hearing the same talk. Nobody hears of it."""
+    """A Default listens to every debate, is surveyed like everybody else, and never speaks; nobody hears of it.
+
+    It shows what the model itself thinks after hearing the same talk.
+    """
     first_speaker: Literal["random", "balanced"] = neutral("random")
     """`balanced`: over the repetitions, each seat begins equally often."""
     adapter: str | None

@@ -158,7 +158,7 @@ class Plan:
             for manifest in artifacts(self.store, "debates"):
                 if canonical({**manifest["of"], "personas": None}) == wanted:
                     say(
-                        f"{topic}: debates with these settings are in {manifest['folder']}, but with other life stories "
+                        f"{topic}: debates with these settings are in {manifest['folder']}, with other life stories "
                         "(the persona prompt, a party's positions or names, or personas.file changed), so they are "
                         "played again."
                     )
