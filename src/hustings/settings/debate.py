@@ -30,7 +30,7 @@ class PromptSettings(Settings):
     scale: Literal["normal", "reversed"]
     """`reversed`: surveys swap the ends of the scale; recorded values are always in the normal direction."""
     system: Literal["template", "empty", "story"] = neutral("template")
-    """The system slot of the chat template: its own text, nothing, or the agent's story (then not in the user's turn)."""
+    """The system slot: the chat template's own text, nothing, or the agent's story (then not in the user turn)."""
     persona: Text
     """Meta-prompt that asks for a life story that holds the party's positions."""
     persona_start: str
