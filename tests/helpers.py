@@ -122,13 +122,13 @@ def starts_of(of: SimulateSettings) -> list[Start]:
         for party, it in of.society.parties.items()
     }
     sizes = {party: len(these) for party, these in personas.items()}
-    table = Seating(of.composition, of.society.default, of.topology.name, dict.fromkeys(of.composition.everybody, ""))
+    table = Seating(of, dict.fromkeys(of.roles, ""))
     starts: list[Start] = []
     for repetition in range(of.repetitions):
         for topic in of.topics:
             key = str(DebateKey(topic, of.composition.name, repetition))
-            agents = table.agents(seating(of.composition, repetition, of.seed, sizes), personas)
-            first = seed_of(of.seed, key, "first") % len(of.composition.roles)
+            agents = table.agents(topic, seating(of.composition, repetition, of.seed, sizes), personas)
+            first = seed_of(of.seed, key, "first") % sum(agent.speaks for agent in agents)
             starts.append(Start(debate=key, agents=agents, first=first))
     return starts
 

@@ -35,6 +35,7 @@ agents = st.builds(
     name=text,
     story=text,
     speaks=st.booleans(),
+    surveyed=st.sampled_from(["always", "first", "never"]),
     hears=st.just("all") | places,
     runs_on=text,
 )
@@ -142,7 +143,7 @@ def test_a_half_line_longer_than_a_block_is_dropped_whole(tmp_path: Path) -> Non
 
 GOLDEN = [
     '{"v":2,"kind":"start","debate":"racism/rep_dem_default/0007","agents":[{"role":"republican","persona":'
-    '"republican/07","name":"Ann","story":"You.","speaks":true,"hears":[1],"runs_on":"tiny on openvino"}],"first":1,'
+    '"republican/07","name":"Ann","story":"You.","speaks":true,"surveyed":"always","hears":[1],"runs_on":"tiny on openvino"}],"first":1,'
     '"topology":"ring","control":"none","treatments":["reminder"]}',
     '{"v":2,"kind":"survey","debate":"racism/rep_dem_default/0007","iteration":0,"agent":0,"item":"severity",'
     '"wording":0,"value":3.0,"expected":3.41,"logprobs":[-0.5,null],"mass":0.98,"valid":true,"raw":"3"}',
@@ -215,7 +216,7 @@ def test_replies_and_agents_are_tables_too() -> None:
     ]
     assert agents.to_csv(index=False).splitlines() == [
         ",".join(AGENTS),
-        "racism,x,2,0,default,default,A,s,True,0,all,,round_robin,none,",
+        "racism,x,2,0,default,default,A,s,True,always,0,all,,round_robin,none,,",
     ]
 
 

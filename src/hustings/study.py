@@ -3,7 +3,7 @@
 It does not know how a run came about, and never loads a model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hustings.errors import RecordError
 from hustings.runfolder import AGENTS, ATTITUDES, REPLIES, STATISTICS, RunManifest, read_manifest
-from hustings.settings.debate import DEFAULT
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 Outcome = Literal["score", "expected"]
 """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities."""
@@ -27,6 +29,20 @@ _TEXT: Any = dict.fromkeys(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The attitudes on one topic as an array: debates × agents × surveys."""
+
+    repetitions: "NDArray[np.int64]"
+    """Of the debates, ascending, (debates,)."""
+    seats: tuple[tuple[int, str], ...]
+    """Position and role of each agent."""
+    times: "NDArray[np.int64]"
+    """Iterations with a survey on any topic, ascending, (surveys,)."""
+    values: "NDArray[np.float64]"
+    """Attitudes, (debates, agents, surveys); NaN where there is no valid answer."""
+
+
 @dataclass(frozen=True)
 class Study:
     """The tables of one run.
@@ -35,7 +51,7 @@ class Study:
         >>> import hustings
         >>> study = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
         >>> sorted(study.attitudes["role"].unique())
-        ['default', 'democrat', 'republican']
+        ['default', 'democrat', 'republican', 'shadow']
     """
 
     folder: Path
@@ -54,10 +70,23 @@ class Study:
         """The resolved settings, as plain values."""
         return self.manifest.settings
 
-    @property
+    @cached_property
     def outcome(self) -> Outcome:
-        """What is analysed."""
-        return self.design["analysis"]["outcome"]
+        """What is analysed: `score` where a role's engine gave no probabilities, whatever the settings say."""
+        wanted: Outcome = self.design["analysis"]["outcome"]
+        return wanted if wanted in self.outcomes else "score"
+
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What can be analysed: `expected` only if every role that gave valid answers has expected values."""
+        answered = self.attitudes[self.attitudes["score"].notna()]
+        without = {*answered["role"]} - {*answered.loc[answered["expected"].notna(), "role"]}
+        return ("score",) if without else ("score", "expected")
+
+    @property
+    def control(self) -> str:
+        """The control that was in force; `none` is a debate."""
+        return self.design["control"]["name"]
 
     @property
     def seed(self) -> int:
@@ -87,7 +116,8 @@ class Study:
         society = self.design["society"]
         roles = {role: party["label"] for role, party in society["parties"].items()}
         topics = {key: topic["label"] for key, topic in self.design["topics"].items()}
-        return {**roles, DEFAULT: society["default"]["label"], **topics}
+        default = society["default"]["label"]
+        return {**roles, DEFAULT: default, SHADOW: f"shadow {default}", **topics}
 
     @cached_property
     def answers(self) -> "pd.DataFrame":
@@ -97,18 +127,37 @@ class Study:
             One row for each agent and survey: topic, repetition, iteration, agent, role, `value` (the outcome
             that is analysed; missing unless every item has a valid answer) and `valid`.
         """
+        return self._mean_of([*self.design["instrument"]["items"]])
+
+    def _mean_of(self, items: Collection[str]) -> "pd.DataFrame":
+        """As `answers`, from these items only."""
         import numpy as np
 
         keys = ["topic", "repetition", "iteration", "agent", "role"]
-        table = self.attitudes[[*keys, "valid"]].copy()
-        table["value"] = self.attitudes[self.outcome].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
+        asked = self.attitudes
+        if len(items) < len(self.design["instrument"]["items"]):
+            asked = asked[asked["item"].isin([*items])]
+        table = asked[[*keys, "valid"]].copy()
+        table["value"] = asked[self.outcome].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
         table["valid"] = table["valid"].astype(bool)
-        if len(self.design["instrument"]["items"]) > 1:
+        if len(items) > 1:
             groups: Any = table.groupby(keys, sort=False)
             means = groups.agg(value=("value", "mean"), answered=("value", "count"), size=("value", "size"))
             whole = means.assign(valid=groups["valid"].all())
             table = whole.assign(value=whole["value"].where(whole["answered"] == whole["size"])).reset_index()
         return table.sort_values(["topic", "repetition", "iteration", "agent"], kind="stable", ignore_index=True)
+
+    @cached_property
+    def panels(self) -> dict[str, Panel]:
+        """The answers as arrays, by topic."""
+        return _panels(self.answers)
+
+    @cached_property
+    def parcels(self) -> tuple[dict[str, Panel], ...]:
+        """The answers to each of the instrument's two parcels as arrays, by topic; empty where it has only one."""
+        items: Mapping[str, Any] = self.design["instrument"]["items"]
+        halves = [[name for name, item in items.items() if item["parcel"] == number] for number in (1, 2)]
+        return tuple(_panels(self._mean_of(half)) for half in halves) if all(halves) else ()
 
     @cached_property
     def statistics(self) -> "pd.DataFrame | None":
@@ -128,8 +177,7 @@ class Study:
             analysis = {**self.design["analysis"], "outcome": outcome}
             manifest = self.manifest.model_copy(update={"settings": {**self.design, "analysis": analysis}})
             study = replace(self, manifest=manifest)
-        answered = study.attitudes["score"].notna().any()
-        if study.outcome == "expected" and answered and study.attitudes["expected"].isna().all():
+        if outcome is not None and outcome not in study.outcomes:
             raise RecordError(
                 f"{self.folder}: its engine gave no probabilities, so there are no expected values; set outcome to "
                 "score."
@@ -137,7 +185,26 @@ class Study:
         return study
 
 
-NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm")
+def _panels(answers: "pd.DataFrame") -> dict[str, Panel]:
+    """Answers as arrays, by topic."""
+    import numpy as np
+
+    times = np.unique(answers["iteration"].to_numpy(np.int64))
+    panels: dict[str, Panel] = {}
+    for topic in dict.fromkeys(answers["topic"]):
+        mine = answers[answers["topic"] == topic]
+        repetitions, row = np.unique(mine["repetition"].to_numpy(np.int64), return_inverse=True)
+        seated = [*zip(mine["agent"].tolist(), mine["role"].tolist(), strict=True)]
+        seats = sorted({*seated})
+        place = {seat: at for at, seat in enumerate(seats)}
+        values = np.full((len(repetitions), len(seats), len(times)), np.nan)
+        column = np.array([place[seat] for seat in seated], dtype=np.int64)
+        values[row, column, np.searchsorted(times, mine["iteration"].to_numpy(np.int64))] = mine["value"].to_numpy(float)
+        panels[topic] = Panel(repetitions, tuple(seats), times, values)
+    return panels
+
+
+NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm")
 """Columns of statistics.csv that hold numbers, or nothing."""
 
 

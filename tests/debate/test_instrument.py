@@ -173,14 +173,18 @@ AGREE = ("Strongly disagree", "Disagree", "Neither", "Agree", "Strongly agree")
 
 def two_items() -> InstrumentSettings:
     item = {
-        "wordings": {"any": ["{{ topic | capitalize }} is a problem. {{ options | join(', ') }}?"]},
+        "wordings": {"any": ["{{ topic | capitalize }} is a problem."]},
         "options": list(AGREE),
         "values": [1, 2, 3, 4, 5],
+        "low": None,
+        "high": "it is",
         "direction": "normal",
         "parcel": 1,
     }
     turned = {**item, "direction": "reversed", "wordings": {"any": ["First.", "Second."], "racism": ["Third."]}}
-    return InstrumentSettings.model_validate({"name": "two", "items": {"plain": item, "turned": turned}})
+    answer = "{{ options | join(', ') }} ({{ first }} to {{ last }})?"
+    plain = {"name": "two", "answer": answer, "items": {"plain": item, "turned": turned}}
+    return InstrumentSettings.model_validate(plain)
 
 
 WORDS = {
@@ -220,10 +224,13 @@ def test_an_item_has_one_wording_on_an_occasion_and_the_topics_own_before_any() 
     assert chosen == {0, 1}
     assert instrument.wording("turned", "guns", 1, "d", 3, 0) == instrument.wording("turned", "guns", 1, "d", 3, 0)
     assert instrument.wording("turned", "racism", 1, "d", 3, 0) == 0
-    assert instrument.question("turned", 0, "racism", topic) == "Third."
-    assert instrument.question("turned", 1, "guns", topic) == "Second."
+    assert instrument.question("turned", 0, "racism", topic).startswith("Third. ")
+    assert instrument.question("turned", 1, "guns", topic).startswith("Second. ")
     asked = instrument.question("plain", 0, "racism", topic)
-    assert asked == "Racism is a problem. Strongly disagree, Disagree, Neither, Agree, Strongly agree?"
+    options = "Strongly disagree, Disagree, Neither, Agree, Strongly agree"
+    assert asked == f"Racism is a problem. {options} (not a problem at all to it is)?"
+    swapped = Instrument(two_items(), "reversed").question("plain", 0, "racism", topic)
+    assert swapped.endswith("(it is to not a problem at all)?")
 
 
 BROKEN: dict[str, tuple[dict[str, Any], str]] = {

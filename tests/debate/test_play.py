@@ -15,9 +15,10 @@ from hustings.settings import SimulateSettings
 
 SMALL = ("repetitions=2", "engine.concurrency=3")
 US = [path.stem for path in sorted((CONF / "composition").glob("*.yaml")) if not path.stem.startswith("uk")]
+ADVOCATES = ("advocates_low", "advocates_high", "advocates_both")
 ITEM = (
-    "{wordings: {any: ['How big a problem is it? Answer with one number from {{ options | first }} up.']}, "
-    "options: ['1','2','3','4','5'], values: [0,2.5,5,7.5,10], direction: DIRECTION, parcel: 1}"
+    "{wordings: {any: ['How big a problem is it?']}, options: ['1','2','3','4','5'], values: [0,2.5,5,7.5,10], "
+    "low: null, high: null, direction: DIRECTION, parcel: 1}"
 )
 TWO_ITEMS = (
     "~instrument.items.severity",
@@ -36,8 +37,14 @@ CASES: dict[str, tuple[str, ...]] = {
         "composition.roles=[republican,democrat,republican,democrat,republican,democrat,democrat,default]",
         "topic=racism",
     ),
-    "silent": ("silent=true", "topic=racism"),
-    "silent with an observer": ("silent=true", "topic=racism", "composition=rep_dem"),
+    "retest": ("control=retest", "topic=racism"),
+    "retest with an observer": ("control=retest", "topic=racism", "composition=rep_dem"),
+    **{name: (f"control={name}", "topic=racism") for name in ("off_topic", *ADVOCATES)},
+    "advocates without the Default": ("control=advocates_both", "topic=racism", "composition=rep_dem"),
+    "without a shadow": ("shadow=false", "topic=racism"),
+    "balanced": ("first_speaker=balanced", "topic=racism"),
+    "story in the system slot": ("prompt.system=story", "topic=racism"),
+    "me": ("prompt=sauce_like", "topic=racism"),
     "reversed scale": ("prompt=reversed_scale", "topic=racism"),
     "conversation": ("prompt=conversation", "topic=racism"),
     "ring of five": (
@@ -92,8 +99,29 @@ def test_a_prompt_has_the_story_of_its_own_agent_and_nobody_elses(played: Played
         agents = played.starts[request.turn.debate].agents
         own = agents[request.turn.agent]
         others = {agent.story for agent in agents} - {own.story}
-        assert request.prompt.count(own.story) == 1
-        assert [story for story in others if story in request.prompt] == []
+        whole = f"{request.system or ''}\n{request.prompt}"
+        assert whole.count(own.story) == 1
+        assert [story for story in others if story in whole] == []
+
+
+def test_nobody_is_told_of_the_shadow_and_nobody_but_advocates_what_they_are_to_argue(played: Played) -> None:
+    for request in played.engine.asked:
+        for agent in played.starts[request.turn.debate].agents:
+            if agent.role == "shadow" and agent.role != request.turn.role:
+                assert agent.name not in request.prompt
+            if agent.role.startswith("advocate") and agent.role != request.turn.role:
+                assert agent.story not in request.prompt
+                assert request.turn.role.startswith("advocate") or "Whatever anybody says" not in request.prompt
+
+
+def test_the_shadow_only_listens_and_is_surveyed_like_everybody_else(played: Played) -> None:
+    for start in played.starts.values():
+        places = [place for place, agent in enumerate(start.agents) if agent.role == "shadow"]
+        assert len(places) == played.of.shadow
+        for place in places:
+            mine = [it for it in played.events if it.debate == start.debate and getattr(it, "agent", None) == place]
+            assert {type(it) for it in mine} == {Survey}
+            assert len(mine) == (played.of.rounds + 1) * len(played.of.instrument.items)
 
 
 def test_a_prompt_has_what_its_agent_heard_before_it_in_order_and_nothing_else(played: Played) -> None:
@@ -101,14 +129,18 @@ def test_a_prompt_has_what_its_agent_heard_before_it_in_order_and_nothing_else(p
     for event in played.events:
         if isinstance(event, Reply):
             name = played.starts[event.debate].agents[event.agent].name
-            said[event.debate].append((event.agent, f"{name}: {event.text}"))
+            said[event.debate].append((event.agent, name, event.text))
     for request in played.engine.asked:
         agent = played.starts[request.turn.debate].agents[request.turn.agent]
-        before = said[request.turn.debate][: request.turn.iteration]
+        me = "Me" if played.of.prompt.name == "sauce_like" else agent.name
+        whole = [
+            (place, f"{me if place == request.turn.agent else name}: {text}")
+            for place, name, text in said[request.turn.debate]
+        ]
+        before = whole[: request.turn.iteration]
         lines = [line for place, line in before if agent.hears == "all" or place in {*agent.hears, request.turn.agent}]
-        spoken = played.of.silent or not lines
         assert ("\n".join(lines) or "(Nobody has spoken yet.)") in request.prompt
-        assert spoken or sum(line in request.prompt for _, line in said[request.turn.debate]) == len(set(lines))
+        assert sum(line in request.prompt for line in {line for _, line in whole}) == len(set(lines))
 
 
 def context(prompt: str) -> str:
@@ -124,7 +156,8 @@ def test_a_survey_and_the_next_reply_of_an_agent_differ_in_the_instruction_only(
         if (key := (it.turn.debate, it.turn.agent, it.turn.iteration)) in replies
     ]
     items = len(played.of.instrument.items)
-    assert len(pairs) == (0 if played.of.silent else len(played.starts) * played.of.rounds * items)
+    begun = sum(start.agents[start.first].surveyed == "always" for start in played.starts.values())
+    assert len(pairs) == (begun * played.of.rounds * items if played.of.control.speak else 0)
     for one, other in pairs:
         assert context(one) == context(other)
         assert one.startswith(f"{context(one)}\n\n")
@@ -141,20 +174,23 @@ def test_the_context_of_an_agent_only_grows_at_its_end(played: Played) -> None:
 
 
 def test_each_debate_has_its_replies_in_turn_and_its_surveys_at_each_round_end(played: Played) -> None:
-    speakers = len(played.of.composition.roles)
-    observers = range(speakers, speakers + len(played.of.composition.observers))
-    last = played.of.rounds * speakers
     for key, start in played.starts.items():
+        speakers = sum(agent.speaks for agent in start.agents)
+        last = played.of.rounds * speakers
         events = [event for event in played.events if event.debate == key]
         assert isinstance(events[0], Start)
         assert isinstance(events[-1], End)
         replies = [(event.iteration, event.agent) for event in events if isinstance(event, Reply)]
         turns = [(i, (start.first + i - 1) % speakers) for i in range(1, last + 1)]
-        assert replies == ([] if played.of.silent else turns)
+        assert replies == (turns if played.of.control.speak else [])
         surveys = sorted((event.iteration, event.agent, event.item) for event in events if isinstance(event, Survey))
-        due = [(i, place) for i in range(0, last + 1, speakers) for place in range(speakers)]
-        everybody = [*due, *((0, place) for place in observers)]
-        assert surveys == sorted((*point, item) for point in everybody for item in played.of.instrument.items)
+        due = [
+            (i, place)
+            for i in range(0, last + 1, speakers)
+            for place, agent in enumerate(start.agents)
+            if agent.surveyed == "always" or (agent.surveyed == "first" and i == 0)
+        ]
+        assert surveys == sorted((*point, item) for point in due for item in played.of.instrument.items)
         assert len(events) == len(replies) + len(surveys) + 2
 
 
@@ -226,11 +262,50 @@ def test_a_reply_in_which_only_others_speak_is_empty() -> None:
     assert [event.finish for event in events if isinstance(event, Reply)] == ["empty", "empty"]
 
 
+@pytest.mark.parametrize(
+    ("text", "heard", "full"),
+    [
+        ("I agree. We must ac", "I agree.", "I agree. We must ac"),
+        ("We must ac", "We must ac", None),
+        ("I agree.", "I agree.", None),
+        ("Yes! “No.” And th", "Yes! “No.”", "Yes! “No.” And th"),
+    ],
+)
+def test_a_reply_that_was_cut_is_shortened_to_its_whole_sentences_and_kept_in_full(
+    text: str, heard: str, full: str | None
+) -> None:
+    engine, events = reply_with(text, "length")
+    replies = [event for event in events if isinstance(event, Reply)]
+    assert {(it.text, it.full, it.finish) for it in replies} == {(heard, full, "length")}
+    assert all((full or "\0") not in request.prompt for request in engine.asked)
+    _, whole = reply_with(text)
+    assert {it.text for it in whole if isinstance(it, Reply)} == {text}
+
+
+def test_the_system_slot_is_left_alone_emptied_or_given_the_story() -> None:
+    for system in ("template", "empty", "story"):
+        played = Played("topic=racism", f"prompt.system={system}")
+        for request in played.engine.asked:
+            story = played.starts[request.turn.debate].agents[request.turn.agent].story
+            assert request.system == {"template": None, "empty": "", "story": story}[system]
+            assert request.prompt.startswith("Your name is" if system == "story" else story)
+
+
+def test_each_seat_begins_equally_often_where_that_is_balanced() -> None:
+    from collections import Counter
+
+    from hustings.debate.protocol import first_speaker
+
+    balanced = Counter(first_speaker(7, repetition, 3, balanced=True) for repetition in range(9))
+    assert balanced == {0: 3, 1: 3, 2: 3}
+    assert {first_speaker(7, repetition, 3, balanced=False) for repetition in range(9)} == {1}
+
+
 def test_a_refused_survey_is_missing_with_its_words_and_asked_once() -> None:
     engine, events = reply_with("Well.")
     surveys = [event for event in events if isinstance(event, Survey)]
     assert {(it.value, it.expected, it.valid, it.raw) for it in surveys} == {(None, None, False, "I will not say.")}
-    assert sum(bool(it.options) for it in engine.asked) == len(surveys) == 5
+    assert sum(bool(it.options) for it in engine.asked) == len(surveys) == 7
 
 
 def test_both_items_of_an_instrument_measure_the_attitude_that_was_planted() -> None:
@@ -239,7 +314,7 @@ def test_both_items_of_an_instrument_measure_the_attitude_that_was_planted() -> 
     pairs: dict[tuple[str, int, int], dict[str, float | None]] = defaultdict(dict)
     for event in surveys:
         pairs[event.debate, event.iteration, event.agent][event.item] = event.expected
-    assert len(pairs) == 3 * 3 * 4
+    assert len(pairs) == 3 * 4 * 4
     for both in pairs.values():
         assert both["plain"] == pytest.approx(both["turned"], abs=1e-5)
 

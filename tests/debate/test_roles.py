@@ -19,6 +19,14 @@ def composition(*roles: str, observers: tuple[str, ...] = ()) -> CompositionSett
     return CompositionSettings(name="test", roles=roles, observers=observers, rounds=1)
 
 
+def seated(of: CompositionSettings, default: DefaultAgentSettings, *overrides: str) -> Seating:
+    """A seating of these agents on racism, without a shadow."""
+    plain = settings("topic=racism", "shadow=false", *overrides)
+    society = plain.society.model_copy(update={"default": default})
+    whole = plain.model_copy(update={"composition": of, "society": society})
+    return Seating(whole, {role: f"on {role}" for role in whole.roles})
+
+
 def table(of: CompositionSettings, repetitions: int, seed: int = 1, size: int = 40) -> list[list[int]]:
     sizes = {"republican": size, "democrat": size}
     return [seating(of, repetition, seed, sizes) for repetition in range(repetitions)]
@@ -69,7 +77,7 @@ def test_agents_have_their_own_stories_and_default_agents_neutral_names() -> Non
                (("republican", "Ann"), ("democrat", "Bob"))}  # fmt: skip
     default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim", "Sam"))
     of = composition("republican", "democrat", "default", observers=("default",))
-    agents = Seating(of, default, "round_robin", dict.fromkeys(of.everybody, "m")).agents([3, 3, -1, -1], stories)
+    agents = seated(of, default).agents("racism", [3, 3, -1, -1], stories)
     assert [(agent.name, agent.persona, agent.story, agent.speaks) for agent in agents] == [
         ("Ann", "republican/03", "Ann's story", True),
         ("Bob", "democrat/03", "Bob's story", True),
@@ -160,10 +168,10 @@ def test_agents_of_a_ring_know_whom_they_hear_and_everybody_what_it_runs_on() ->
     stories = {"democrat": {i: Persona("democrat", i, f"N{i}", "s") for i in range(4)}}
     default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim",))
     of = composition(*["democrat"] * 4, observers=("default",))
-    agents = Seating(of, default, "ring", {"democrat": "m", "default": "n"}).agents([0, 1, 2, 3, -1], stories)
+    agents = seated(of, default, "topology=ring").agents("racism", [0, 1, 2, 3, -1], stories)
     assert [agent.hears for agent in agents] == [(1, 3), (0, 2), (1, 3), (0, 2), "all"]
-    assert [agent.runs_on for agent in agents] == ["m"] * 4 + ["n"]
-    three = Seating(composition(*["democrat"] * 3), default, "ring", {"democrat": "m"}).agents([0, 1, 2], stories)
+    assert [agent.runs_on for agent in agents] == ["on democrat"] * 4 + ["on default"]
+    three = seated(composition(*["democrat"] * 3), default, "topology=ring").agents("racism", [0, 1, 2], stories)
     assert [agent.hears for agent in three] == ["all"] * 3
 
 

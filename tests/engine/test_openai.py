@@ -485,7 +485,7 @@ def test_a_real_server_counts_as_many_tokens_as_were_estimated(server: str, tmp_
     lives = [("republican", "Keith"), ("democrat", "Maya")]
     rows = [{"party": party, "name": name, "story": f"You are {name}. {_LIFE}"} for party, name in lives]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    words = (f"personas.file={file}", "silent=true", "topic=racism", "repetitions=1", "rounds=1")
+    words = (f"personas.file={file}", "control=retest", "topic=racism", "repetitions=1", "rounds=1")
     words = (*words, "engine.concurrency=2", "engine.logprobs=1000", f"artifacts={tmp_path / 'artifacts'}")
     words = (*words, "engine.start=ask")  # where answers are begun, none to all of so few surveys take a second call
     said = estimate(of(server, *words))

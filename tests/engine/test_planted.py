@@ -98,8 +98,8 @@ def test_a_run_is_the_same_twice_and_another_with_another_seed() -> None:
     assert one != other
 
 
-def test_silent_agents_keep_the_attitude_that_they_came_with() -> None:
-    of, events = run("silent=true")
+def test_agents_among_whom_nobody_speaks_keep_the_attitude_that_they_came_with() -> None:
+    of, events = run("control=retest")
     for start in starts_of(of):
         for place in range(len(start.agents)):
             assert len(set(attitudes_of(events, start.debate, place).values())) == 1

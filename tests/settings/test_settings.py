@@ -42,7 +42,7 @@ REFUSED = {
     ("rounds=-1",): "rounds=-1: must be greater than or equal to 1.",
     ("seed=null",): "seed=null: must be a valid integer.",
     ("seed=-1",): "seed=-1: must be greater than or equal to 0.",
-    ("silent=maybe",): "silent='maybe': must be a valid boolean.",
+    ("shadow=maybe",): "shadow='maybe': must be a valid boolean.",
     ("sampling.temperature=hot",): "sampling.temperature='hot': must be a valid number.",
     ("engine.kind=gpu",): "engine.kind='gpu': must be one of 'openai', 'openvino', 'planted', 'transformers', 'vllm'.",
     ("prompt.scale=odd",): "prompt.scale='odd': must be 'normal' or 'reversed'.",

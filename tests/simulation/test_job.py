@@ -71,7 +71,7 @@ def test_a_copied_folder_is_read_where_the_store_is_not(tmp_path: Path) -> None:
     copied = study.load(tmp_path / "there")
     for name in ("attitudes", "replies", "agents", "answers"):
         assert getattr(copied, name).equals(getattr(first, name))
-    assert len(list(records.read(tmp_path / "there" / "events.jsonl"))) == 2 * (2 + 9 + 12)
+    assert len(list(records.read(tmp_path / "there" / "events.jsonl"))) == 2 * (2 + 9 + 16)
 
 
 def test_other_life_stories_are_announced_before_debates_are_played_again(
@@ -108,7 +108,7 @@ def test_a_role_with_an_engine_of_its_own_is_played_by_it(tmp_path: Path, built:
     mixed = of.model_copy(update={"cast": {"republican": CastSettings(model=of.model, engine=other, adapter=None)}})
     job.run(mixed, tmp_path / "run", [])
     asked = [Counter(it.turn.role for it in one.asked if it.turn.purpose != "persona") for one in built]
-    assert sorted(map(sorted, asked)) == [["default", "democrat"], ["republican"]]
+    assert sorted(map(sorted, asked)) == [["default", "democrat", "shadow"], ["republican"]]
     table = study.load(tmp_path / "run").attitudes
     first = table[(table["role"] == "republican") & (table["iteration"] == 0)]
     assert first["expected"].tolist() == pytest.approx([4.0, 4.0], abs=1e-4)
@@ -122,7 +122,7 @@ def test_who_hears_whom_is_in_the_log_and_in_the_table_of_agents(tmp_path: Path)
     five = "composition.roles=[republican,democrat,republican,democrat,default]"
     simulate(tmp_path, "topic=racism", "repetitions=1", "topology=ring", five)
     table = study.load(tmp_path / "run").agents
-    assert table["hears"].tolist() == ["1 4", "0 2", "1 3", "2 4", "0 3"]
+    assert table["hears"].tolist() == ["1 4", "0 2", "1 3", "2 4", "0 3", "all"]
     assert {*table["topology"]} == {"ring"}
 
 
@@ -136,12 +136,12 @@ def test_agents_that_hear_nobody_are_named_and_play_all_the_same(
     assert (outcome.played, outcome.replies) == (1, 9)
     said = capsys.readouterr().err
     assert "topology=silence: these agents hear nobody but themselves: 0 (republican), 1 (democrat)." in said
-    assert study.load(tmp_path / "run").agents["hears"].tolist() == ["", "", "all"]
+    assert study.load(tmp_path / "run").agents["hears"].tolist() == ["", "", "all", "all"]
 
 
 def test_treatments_and_control_are_in_the_log(tmp_path: Path) -> None:
-    simulate(tmp_path, "topic=racism", "repetitions=1", "mitigation=reminder", "silent=true")
+    simulate(tmp_path, "topic=racism", "repetitions=1", "mitigation=reminder", "control=retest")
     start = next(records.read(tmp_path / "run" / "events.jsonl"))
     assert isinstance(start, records.Start)
-    assert (start.treatments, start.control, start.topology) == (("reminder",), "silent", "round_robin")
+    assert (start.treatments, start.control, start.topology) == (("reminder",), "retest", "round_robin")
     assert {agent.runs_on for agent in start.agents} == {"planted on planted"}

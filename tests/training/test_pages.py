@@ -39,7 +39,7 @@ def test_a_training_is_seen_in_its_report_and_in_that_of_debates_on_its_adapter(
     assert f'alt="Figure: loss of {dpo} over its steps"' in html
     assert html.count("<tr><td>") == len(pd.read_csv(dpo.folder / "loss.csv"))
     assert "must not be put before users undisclosed" in " ".join(html.split())
-    simulate(bench, "engine.device=cpu", f"adapter={nwp}", "silent=true")
+    simulate(bench, "engine.device=cpu", f"adapter={nwp}", "control=retest")
     tuned = page.write([bench / "run"], bench / "run" / REPORT).read_text(encoding="utf-8")
     assert "tiny was fine-tuned towards Republican views by next-word prediction at rank 4" in tuned
     assert 'href="#training"' in tuned

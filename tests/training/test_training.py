@@ -207,7 +207,7 @@ def test_openvino_plays_the_merged_model_and_chooses_as_transformers_does(
     (rival,) = (bench / "artifacts" / "personas").glob("tiny-democrat-*/personas.jsonl")
     everybody = bench / "everybody.jsonl"
     everybody.write_text(file.read_text() + rival.read_text())
-    words = [f"personas.file={everybody}", f"adapter={one}", "engine.precision=exact", "silent=true"]
+    words = [f"personas.file={everybody}", f"adapter={one}", "engine.precision=exact", "control=retest"]
     by_peft = simulate(bench, "engine.device=cpu", *words)
     by_openvino = simulate(bench, "engine=openvino", "engine.cache_gb=1", *words)
     assert (by_peft["score"] == by_openvino["score"]).mean() >= 0.95

@@ -1,10 +1,11 @@
-"""Bootstrap intervals and sign-flip tests over debates, which every statistic shares.
+"""Bootstrap intervals and sign-flip tests, which every statistic shares.
 
 The debate is the unit. It knows numbers only: no tables, roles or sentences.
 """
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 SMALL = 10
 """Debates below which a percentile interval is clearly too narrow."""
-BUNDLES = 2_000
-"""Units beyond which a bootstrap draws random bundles of units: equally wide intervals at a bounded cost."""
+BUNDLES = 1_000
+"""Units beyond which random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,} resamples)"
 SPREAD = 0.005
 """Points within which values count as equal: engines round, so the same question asked twice differs by less."""
 SAME = 1e-9
 """What sums of equal numbers may differ by."""
+LEVEL = 0.95
+"""Of the intervals."""
 
 Floats = NDArray[np.float64]
 Alternative = Literal["greater", "two-sided"]
@@ -62,8 +65,40 @@ def bootstrap(rng: np.random.Generator, units: int, of: Callable[[Floats], Float
     return np.concatenate([of(weights) for weights in resample(rng, units)])
 
 
-def interval(samples: Floats, units: int) -> tuple[float, float]:
-    """95 % expanded percentile interval of one statistic; samples without a value are left out.
+@lru_cache(maxsize=2)
+def _drawn(seed: int, units: int) -> NDArray[np.uint8]:
+    """How often each unit is drawn, (RESAMPLES, units): the same for every mean of a study."""
+    rng = generator(seed, "means")
+    drawn = rng.integers(0, units, size=(RESAMPLES, units)) + np.arange(RESAMPLES)[:, None] * units
+    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * units).reshape(RESAMPLES, units)
+    return np.minimum(counts, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _flipped(seed: int, units: int) -> NDArray[np.int8]:
+    """1 where a sign is flipped, (ways, units): all 2ⁿ ways if they are few, else RESAMPLES random ones."""
+    if 2**units <= RESAMPLES:
+        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(np.int8)
+    return generator(seed, "signs").integers(0, 2, size=(RESAMPLES, units), dtype=np.int8)
+
+
+def _bundled(values: Floats, seed: int) -> tuple[Floats, Floats]:
+    """Sums and sizes of at most BUNDLES random bundles of the values."""
+    if len(values) <= BUNDLES:
+        return values, np.ones(len(values))
+    bundle = generator(seed, "bundles").permutation(np.arange(len(values)) % BUNDLES)
+    return np.bincount(bundle, weights=values), np.bincount(bundle).astype(float)
+
+
+def resampled_means(values: Floats, seed: int) -> Floats:
+    """Means in RESAMPLES bootstrap samples of the values, one for each debate, (n,)."""
+    sums, sizes = _bundled(values, seed)
+    drawn = _drawn(seed, len(sums))
+    return (drawn @ sums) / (drawn @ sizes)
+
+
+def interval(samples: Floats, units: int, level: float = LEVEL) -> tuple[float, float]:
+    """Expanded percentile interval of one statistic; samples without a value are left out.
 
     Plain percentiles are too narrow when there are few units: they use the normal distribution's tails and divide by
     n. The percentiles are moved out to where Student's t and n − 1 would put them.
@@ -75,7 +110,10 @@ def interval(samples: Floats, units: int) -> tuple[float, float]:
     """
     from scipy.stats import norm, t
 
-    tail = 100 * float(norm.cdf(-((units / (units - 1)) ** 0.5) * t.ppf(0.975, units - 1)))
+    if units < 2:
+        return np.nan, np.nan
+    beyond = t.ppf((1 + level) / 2, units - 1)
+    tail = 100 * float(norm.cdf(-((units / (units - 1)) ** 0.5) * beyond))
     low, high = np.percentile(samples[np.isfinite(samples)], [tail, 100 - tail])
     return float(low), float(high)
 
@@ -85,47 +123,90 @@ def ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def sign_flip(values: Floats, rng: np.random.Generator, alternative: Alternative) -> float:
+def sign_flip(values: Floats, seed: int, alternative: Alternative) -> float:
     """Permutation p of a mean against 0, by flipping signs: all 2ⁿ ways if there are few, else 10,000 random ones.
 
     Args:
         values: one for each debate, (n,).
     """
-    n = len(values)
-    total = float(values.sum())
-    slack = SAME * max(float(np.abs(values).sum()), 1e-300)
-
-    def extreme(flipped: Floats) -> int:
-        sums = total - 2 * (flipped @ values)
-        if alternative == "greater":
-            return int((sums >= total - slack).sum())
-        return int((np.abs(sums) >= abs(total) - slack).sum())
-
-    if 2**n <= RESAMPLES:
-        ways = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        return extreme(ways.astype(float)) / 2**n
-    left, count = RESAMPLES, 0
-    while left > 0:
-        samples = min(left, max(1, _CHUNK // n))
-        count += extreme(rng.integers(0, 2, size=(samples, n), dtype=np.int8).astype(float))
-        left -= samples
-    return (count + 1) / (RESAMPLES + 1)
+    sums, _ = _bundled(values, seed)
+    flipped = _flipped(seed, len(sums))
+    total = float(sums.sum())
+    slack = SAME * max(float(np.abs(sums).sum()), 1e-300)
+    flips = total - 2 * (flipped @ sums)
+    if alternative == "greater":
+        extreme = int((flips >= total - slack).sum())
+    else:
+        extreme = int((np.abs(flips) >= abs(total) - slack).sum())
+    if 2 ** len(sums) <= RESAMPLES:
+        return extreme / len(flipped)
+    return (extreme + 1) / (RESAMPLES + 1)
 
 
-def mean_test(values: Floats, samples: Floats, rng: np.random.Generator, alternative: Alternative) -> dict[str, float]:
+def smallest_p(n: int, alternative: Alternative) -> float:
+    """The smallest p that `sign_flip` can give for n debates."""
+    sides = 1 if alternative == "greater" else 2
+    return min(1.0, sides / 2**n) if 2 ** min(n, 60) <= RESAMPLES else 1 / (RESAMPLES + 1)
+
+
+def effect_size(values: Floats) -> float:
+    """Cohen's d_z; NaN where the values do not differ by more than engines round."""
+    return float(values.mean() / values.std(ddof=1)) if len(values) > 1 and np.ptp(values) > SPREAD else np.nan
+
+
+def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floats | None = None) -> dict[str, float]:
     """The mean of one value for each debate: interval, Cohen's d_z and sign-flip p, as fields of a Row.
 
     Args:
-        values: one for each debate, (n,).
-        samples: resampled means.
+        values: one for each debate, (n,), at least one.
+        samples: resampled means, where they are more than the means of resampled values.
     """
-    low, high = interval(samples, len(values))
-    mean = float(values.mean())
-    effect = mean / float(values.std(ddof=1))
-    p = sign_flip(values, rng, alternative)
-    return {"estimate": mean, "ci_low": low, "ci_high": high, "effect_size": effect, "p": p}
+    low, high = interval(resampled_means(values, seed) if samples is None else samples, len(values))
+    return {
+        "estimate": float(values.mean()),
+        "ci_low": low,
+        "ci_high": high,
+        "effect_size": effect_size(values),
+        "p": sign_flip(values, seed, alternative),
+        "p_smallest": smallest_p(len(values), alternative),
+    }
+
+
+def equivalence(values: Floats, seed: int, margin: float) -> dict[str, float]:
+    """Is a mean within ± margin? Two one-sided sign-flip tests and their 90 % interval, as fields of a Row.
+
+    Args:
+        values: one for each debate, (n,), at least one.
+        margin: points.
+    """
+    low, high = interval(resampled_means(values, seed), len(values), 0.9)
+    p = max(sign_flip(values + margin, seed, "greater"), sign_flip(margin - values, seed, "greater"))
+    smallest = smallest_p(len(values), "greater")
+    return {"estimate": float(values.mean()), "ci_low": low, "ci_high": high, "p": p, "p_smallest": smallest}
+
+
+def wilson(hits: int, n: int) -> dict[str, float]:
+    """A share with its 95 % Wilson interval, as fields of a Row.
+
+    Args:
+        n: at least 1.
+    """
+    from scipy.stats import norm
+
+    z = float(norm.ppf((1 + LEVEL) / 2))
+    share = hits / n
+    centre, half = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    low, high = (max(0.0, (centre - half) / (1 + z**2 / n)), min(1.0, (centre + half) / (1 + z**2 / n)))
+    return {"estimate": share, "ci_low": 0.0 if hits == 0 else low, "ci_high": 1.0 if hits == n else high}
 
 
 def few(n: int) -> str:
-    """The remark on a percentile interval from few debates."""
+    """The remark on an interval from few debates."""
+    if n == 1:
+        return "there is only one debate, so there is no interval"
     return f"with fewer than {SMALL} debates the bootstrap interval is too narrow" if n < SMALL else ""
+
+
+def remarks(*each: str) -> str:
+    """Several remarks as one, without the empty ones."""
+    return "; ".join(filter(None, each))

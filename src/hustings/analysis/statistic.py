@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from hustings.study import Study
 
+PRIMARY = "primary"
+"""The family of the statistic that a study is about: `closing` by topic and role."""
+SECONDARY = "secondary"
+"""The family of all other tests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -24,22 +29,30 @@ class Row:
     topic: str
     """Key of the topic; empty for all topics together."""
     role: str
-    """Party or `default`; empty for all agents."""
+    """Party, `default` or `shadow`; empty for all agents."""
     n: int
     """Debates that the estimate is made from."""
     method: str
     """How the numbers were computed, for a methods section."""
     remark: str = ""
     """Why there is no estimate, or what the reader must bear in mind."""
+    at: str = ""
+    """`start` or `end` where a statistic describes a moment of the debate; otherwise empty."""
+    outcome: str = ""
+    """`expected` or `score`: what was analysed; filled in for the table."""
     estimate: float = np.nan
     ci_low: float = np.nan
     ci_high: float = np.nan
-    """Ends of the 95 % interval."""
+    """Ends of the 95 % interval; infinite where it has no end."""
     effect_size: float = np.nan
-    """Cohen's d; the method says which."""
+    """Cohen's d; the method says which. Missing where debates do not differ."""
     p: float = np.nan
+    p_smallest: float = np.nan
+    """The smallest p that n debates can give; missing for tests without such a limit."""
     p_holm: float = np.nan
-    """p after Holm's adjustment within the statistic's family; filled in for the table."""
+    """p after Holm's adjustment within the family; filled in for the table."""
+    family: str = ""
+    """Tests that are adjusted together: PRIMARY, SECONDARY, or a statistic's own; filled in for the table."""
 
     def negated(self) -> "Row":
         """The same difference, seen from the other side."""
@@ -78,29 +91,33 @@ class Statistic:
     """The p-values of one family are adjusted together (Holm); None leaves them as they are."""
     order: int = 1000
     """Where its rows are in the table, smaller first."""
+    both: bool = False
+    """Its rows are also given for the other outcome, outside of every family."""
 
 
-COLUMNS = [*(field.name for field in fields(Row) if field.name not in ("method", "remark")), "method", "sentence"]
+_NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm")
+COLUMNS = [
+    *("statistic", "topic", "role", "at", "outcome", "n", *_NUMBERS, "family"),
+    *("method", "sentence"),
+]
 """Columns of statistics.csv and comparison.csv: one row for each test."""
+assert {*COLUMNS} == {field.name for field in fields(Row)} - {"remark"} | {"sentence"}
 
 
 def holm(p: "pd.Series") -> "pd.Series":
     """Holm's adjustment over the p-values that exist; the others stay missing."""
     import pandas as pd
-    from statsmodels.stats.multitest import multipletests
 
-    adjusted = pd.Series(np.nan, index=p.index)
-    there = p.notna()
-    if there.any():
-        adjusted[there] = multipletests(p[there].to_numpy(float), method="holm")[1]
-    return adjusted
+    there = p.dropna().sort_values(kind="stable")
+    left = np.arange(len(there), 0, -1)
+    adjusted = np.minimum(1.0, np.maximum.accumulate(there.to_numpy(float) * left))
+    return pd.Series(adjusted, index=there.index).reindex(p.index)
 
 
-def tabulate(rows: Iterable[Row], families: Mapping[str, str | None], say: Callable[[Row], str]) -> "pd.DataFrame":
-    """Rows as a table, with adjusted p-values and sentences.
+def tabulate(rows: Iterable[Row], say: Callable[[Row], str]) -> "pd.DataFrame":
+    """Rows as a table, with p-values adjusted within their families, and sentences.
 
     Args:
-        families: of the statistics, by name.
         say: from a row to its sentence.
 
     Returns:
@@ -110,11 +127,10 @@ def tabulate(rows: Iterable[Row], families: Mapping[str, str | None], say: Calla
 
     rows = list(rows)
     p = pd.Series([row.p for row in rows], dtype=float)
-    family = pd.Series([families[row.statistic] for row in rows], dtype=object)
+    family = pd.Series([row.family for row in rows], dtype=object)
     adjusted = pd.Series(np.nan, index=p.index)
-    for name in family.dropna().unique():
+    for name in {*family} - {""}:
         adjusted[family == name] = holm(p[family == name])
     complete = [replace(row, p_holm=float(it)) for row, it in zip(rows, adjusted, strict=True)]
-    numbers = dict.fromkeys(("estimate", "ci_low", "ci_high", "effect_size", "p", "p_holm"), float)
     table = pd.DataFrame([{**asdict(row), "sentence": say(row)} for row in complete], columns=COLUMNS)
-    return table.astype({"n": int, **numbers})
+    return table.astype({"n": int, **dict.fromkeys(_NUMBERS, float)})

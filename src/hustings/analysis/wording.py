@@ -34,7 +34,8 @@ def evidence(row: "Row", unit: str = "debates") -> str:
 
 def span(row: "Row", unit: str = " points") -> str:
     """'2.1 points [1.4, 2.8]', with more digits where one would hide the number."""
-    wide = max(abs(row.estimate), (row.ci_high - row.ci_low) / 2)
+    half = (row.ci_high - row.ci_low) / 2
+    wide = max(abs(row.estimate), half if np.isfinite(half) else 0.0)
     return interval(row, unit, 1 if wide >= 0.95 else 2 if abs(row.estimate) >= 0.095 else 3)
 
 
@@ -44,9 +45,11 @@ def size(row: "Row") -> str:
 
 
 def interval(row: "Row", unit: str, digits: int) -> str:
-    """'2.13 points [1.40, 2.81]'."""
-    between = f"[{_number(row.ci_low, digits)}, {_number(row.ci_high, digits)}]"
-    return f"{_number(row.estimate, digits)}{unit} {between}"
+    """'2.13 points [1.40, 2.81]'; without the interval where there is none, or where it has no end."""
+    said = f"{_number(row.estimate, digits)}{unit}"
+    if not np.isfinite([row.ci_low, row.ci_high]).all():
+        return said
+    return f"{said} [{_number(row.ci_low, digits)}, {_number(row.ci_high, digits)}]"
 
 
 def share(row: "Row") -> str:
