@@ -105,10 +105,13 @@ def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
+_MARK = "\u2042"
+
+
 class Chat:
     """Formats a single user turn with a model's chat template; a model without one gets the turn and a blank line.
 
-    Templates differ: some reject a system turn or a second user turn, so neither is used; some write the token that
+    Templates differ: some fill the system slot by themselves, others reject a system turn; some write the token that
     begins a text, others leave it to the tokenizer; some put a space before the answer, others do not.
 
     Args:
@@ -123,6 +126,8 @@ class Chat:
     def __init__(self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str) -> None:
         self._render, self._bos = render, bos
         self._gap = ""
+        self.preamble = ""
+        """What the template writes before a user turn by itself, with the text of its system slot."""
         if render is None:
             return
         user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
@@ -133,17 +138,31 @@ class Chat:
                 f"The model's chat template rejects a single user turn ({first_line(error)}); use another model, or "
                 "correct the template in its folder or file."
             ) from error
+        self.preamble = render([{"role": "user", "content": _MARK}], True).partition(_MARK)[0]
         try:
             if render([user, assistant], False).startswith(f"{opened} b"):
                 self._gap = " "
         except Exception:  # the template does not support conversations
             pass
 
-    def text(self, prompt: str, start: str = "") -> str:
-        """What the model reads: the user turn, and the prefilled start of the answer."""
+    def text(self, prompt: str, start: str = "", system: str | None = None) -> str:
+        """What the model reads: the user turn, and the prefilled start of the answer.
+
+        Args:
+            system: the system turn; None leaves the slot to the template.
+
+        Raises:
+            ModelError: the template takes no system turn.
+        """
         if self._render is None:
-            return f"{prompt}\n\n{start}"
-        opened = self._render([{"role": "user", "content": prompt}], True)
+            return "\n\n".join([*filter(None, [system]), prompt, start])
+        turns = [] if system is None else [{"role": "system", "content": system}]
+        try:
+            opened = self._render([*turns, {"role": "user", "content": prompt}], True)
+        except Exception as error:
+            raise ModelError(
+                f"The model's chat template takes no system turn ({first_line(error)}); set prompt.system=template."
+            ) from error
         return f"{opened}{self._gap}{start}" if start else opened
 
     def begins(self, text: str) -> bool:
@@ -162,9 +181,9 @@ def chat_of(tokenizer: Any) -> Chat:
     return Chat(rendered if tokenizer.chat_template else None, tokenizer.bos_token or "")
 
 
-def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str) -> list[int]:
+def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str, system: str | None = None) -> list[int]:
     """The tokens of a user turn, formatted with the chat template, and of the prefilled start of the answer."""
-    text = chat.text(prompt, start)
+    text = chat.text(prompt, start, system)
     return tokenizer(text, add_special_tokens=not chat.begins(text)).input_ids
 
 

@@ -80,6 +80,8 @@ class RunManifest(_Manifest):
     """Identity of the debates in the artifact store, by topic."""
     promise: str | None
     """What the engine promises about repeating the run."""
+    preamble: str | None
+    """What the chat template wrote before every user turn by itself, with the text of the system slot."""
     model: ModelName
     adapter: AdapterName | None
     played: dict[str, Any]

@@ -199,7 +199,9 @@ def _panels(answers: "pd.DataFrame") -> dict[str, Panel]:
         place = {seat: at for at, seat in enumerate(seats)}
         values = np.full((len(repetitions), len(seats), len(times)), np.nan)
         column = np.array([place[seat] for seat in seated], dtype=np.int64)
-        values[row, column, np.searchsorted(times, mine["iteration"].to_numpy(np.int64))] = mine["value"].to_numpy(float)
+        values[row, column, np.searchsorted(times, mine["iteration"].to_numpy(np.int64))] = mine["value"].to_numpy(
+            float
+        )
         panels[topic] = Panel(repetitions, tuple(seats), times, values)
     return panels
 

@@ -1,6 +1,11 @@
 """Mean attitude by role and iteration, the debate being the unit; and the gap between parties and that among people."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hustings.analysis.measures import at, parties, topics
+from hustings.analysis.statistics.edges import very_big
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,26 +44,28 @@ def curve(study: "Study") -> "pd.DataFrame":
 def gaps(study: "Study") -> "pd.DataFrame":
     """The gap between the party at the high pole and the one at the low pole, among people and among agents.
 
+    Like with like: the difference in the share that calls the topic a very big problem. Among agents these are
+    attitudes in the highest quarter of the scale (Source: protocol.md, humans).
+
     Returns:
-        Columns topic, high, low (the parties), n (debates), humans (percentage points), start and end (percent of the
-        scale). Only topics for which all of these are known; none where the society has no poll.
+        Columns topic, high, low (the parties), n (debates), humans, start and end (percentage points). Only topics for
+        which all of these are known; none where the society has no poll.
     """
     import pandas as pd
 
     humans = study.design["society"]["humans"]
     share = humans["share"] if humans else {}
-    high, low = ({topic: role for (role, topic), at in study.poles.items() if at == pole} for pole in ("high", "low"))
-    points = curve(study)
-    cells: Any = points.set_index(["topic", "role", "iteration"])[["n", "mean"]].to_dict("index")
-    last = int(points["iteration"].max()) if len(points) else 0
-    bottom, top = study.scale
     rows: list[tuple[object, ...]] = []
-    for topic in sorted({*high} & {*low}):
-        up, down = high[topic], low[topic]
-        surveyed = all((topic, party, when) in cells for party in (up, down) for when in (0, last))
-        if not surveyed or not all(topic in share.get(party, {}) for party in (up, down)):
+    for topic in topics(study):
+        seated = parties(study, topic)
+        pole = {study.poles.get((role, topic)): role for role in seated if topic in share.get(role, {})}
+        if "high" not in pole or "low" not in pole:
             continue
-        apart = [cells[topic, up, when]["mean"] - cells[topic, down, when]["mean"] for when in (0, last)]
-        percent = [100 * gap / (top - bottom) for gap in apart]
-        rows.append((topic, up, down, cells[topic, up, last]["n"], share[up][topic] - share[down][topic], *percent))
+        up, down = pole["high"], pole["low"]
+        values = {(party, when): at(study, topic, party, when) for party in (up, down) for when in (0, -1)}
+        if not all(len(it) for it in values.values()):
+            continue
+        percent = {key: 100 * float(np.mean(very_big(study, it))) for key, it in values.items()}
+        apart = [percent[up, when] - percent[down, when] for when in (0, -1)]
+        rows.append((topic, up, down, len(values[up, -1]), share[up][topic] - share[down][topic], *apart))
     return pd.DataFrame(rows, columns=["topic", "high", "low", "n", "humans", "start", "end"])

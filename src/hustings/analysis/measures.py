@@ -1,19 +1,41 @@
-"""What each debate contributes to a statistic: an agent's first and last attitude, the Default's own, the last survey.
+"""What each debate contributes to a statistic: attitudes of roles at the first and the last survey, and the Default's.
 
-It works on `Study.answers` and says in words why a measure does not exist. It does not test anything.
+It works on `Study.panels` and says in words why a measure does not exist. It does not test anything.
 """
 
+import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.resampling import SPREAD, Floats
-from hustings.settings.debate import DEFAULT
+from hustings.analysis.resampling import Floats
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from hustings.study import Panel, Study
 
-    from hustings.study import Poles, Study
+CROWDED = 0.2
+"""Share of first attitudes at an end of the scale from which sign flips are not to be trusted."""
+_EDGE = 0.05
+"""How near to an end of the scale counts as at the end: 0.5 of 10 points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """A role's attitude at iteration 0 and at T in each debate that has both."""
+
+    repetitions: Floats
+    """Ascending, (debates,)."""
+    first: Floats
+    """A(d,r,0), points: the mean over the role's agents that gave valid answers at both."""
+    last: Floats
+    """A(d,r,T)."""
+
+    @property
+    def change(self) -> Floats:
+        """A(T) − A(0)."""
+        return self.last - self.first
 
 
 def check_one_run(study: "Study") -> None:
@@ -27,66 +49,147 @@ def check_one_run(study: "Study") -> None:
             raise ValueError(f"attitudes: several values of {key!r} in one study; make one study for each run.")
 
 
-def cells(answers: "pd.DataFrame", poles: "Poles") -> dict[str, list[str]]:
-    """Partisan roles by topic: those in the table and those that `poles` says should be there, in order."""
-    topics = sorted({*answers["topic"], *(topic for _, topic in poles)})
-    present = {*answers["role"]}
-    return {
-        topic: sorted({*present, *(role for role, about in poles if about == topic)} - {DEFAULT}) for topic in topics
-    }
+def topics(study: "Study") -> list[str]:
+    """Topics in the study's tables, and those on which its parties have a pole."""
+    return sorted({*study.panels, *(topic for _, topic in study.poles)})
 
 
-def last_iteration(answers: "pd.DataFrame") -> int:
+def parties(study: "Study", topic: str) -> list[str]:
+    """Partisan roles: those in the study's tables, and those with a pole on the topic."""
+    present = {role for panel in study.panels.values() for _, role in panel.seats}
+    return sorted({*present, *(role for role, about in study.poles if about == topic)} - {DEFAULT, SHADOW})
+
+
+def speakers(study: "Study", topic: str) -> list[str]:
+    """Roles that take part in the debates and are surveyed after iteration 0, the shadow excluded."""
+    agents = study.agents
+    speak = {*agents.loc[agents["speaks"].astype(bool) & (agents["topic"] == topic), "role"]}
+    panel = study.panels.get(topic)
+    asked = set[str]() if panel is None else {role for _, role in panel.seats}
+    return sorted((speak & asked) - {SHADOW})
+
+
+def has(study: "Study", role: str) -> bool:
+    """Whether agents of this role were surveyed."""
+    return any(role == other for panel in study.panels.values() for _, other in panel.seats)
+
+
+def last_iteration(study: "Study") -> int:
     """T: the last iteration with a survey; debates that were cut short before it have no final answer."""
-    return int(answers["iteration"].max()) if len(answers) else 0
+    return max((int(panel.times[-1]) for panel in study.panels.values()), default=0)
 
 
-def at_zero(answers: "pd.DataFrame", topic: str) -> "pd.Series":
-    """The Default's own attitude at iteration 0 by repetition; only repetitions with a valid answer."""
-    asked = answers[(answers["topic"] == topic) & (answers["role"] == DEFAULT) & (answers["iteration"] == 0)]
-    return asked.dropna(subset=["value"]).groupby("repetition")["value"].mean()
+def of_role(panel: "Panel", role: str) -> Floats:
+    """Attitudes of the role's agents, (debates, agents, surveys)."""
+    return panel.values[:, [place for place, (_, other) in enumerate(panel.seats) if other == role]]
 
 
-def no_bias(answers: "pd.DataFrame", topic: str) -> str:
+def ends(study: "Study", topic: str, role: str) -> Ends:
+    """A role's first and last attitude in each debate (Source: protocol.md, statistics)."""
+    panel = study.panels.get(topic)
+    if panel is None:
+        return Ends(*(np.empty(0) for _ in range(3)))
+    mine = of_role(panel, role)
+    first, last = mine[:, :, 0], mine[:, :, -1]
+    both = np.isfinite(first) & np.isfinite(last)
+    count = both.sum(axis=1)
+    there = count > 0
+    means = ((np.where(both, it, 0.0).sum(axis=1))[there] / count[there] for it in (first, last))
+    return Ends(panel.repetitions[there].astype(float), *means)
+
+
+def paired(one: Ends, two: Ends) -> tuple[Ends, Ends]:
+    """The debates that both have."""
+    both = np.intersect1d(one.repetitions, two.repetitions)
+
+    def only(it: Ends) -> Ends:
+        kept = np.isin(it.repetitions, both)
+        return Ends(it.repetitions[kept], it.first[kept], it.last[kept])
+
+    return only(one), only(two)
+
+
+def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
+    """A role's attitude in each debate at one survey, (debates,): agents averaged; debates without one are left out.
+
+    Args:
+        survey: 0 for the first, −1 for the last.
+    """
+    panel = study.panels.get(topic)
+    if panel is None:
+        return np.empty(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
+        means = np.nanmean(of_role(panel, role)[:, :, survey], axis=1)
+    return means[np.isfinite(means)]
+
+
+def bias_role(study: "Study") -> str:
+    """Whose attitude at iteration 0 is b: the Default's; the shadow's where no other Default was surveyed."""
+    return DEFAULT if has(study, DEFAULT) or not has(study, SHADOW) else SHADOW
+
+
+def first_default(study: "Study", topic: str) -> tuple[Floats, Floats]:
+    """The Default's own attitude at iteration 0, (debates,), and in which repetitions it gave one, (debates,)."""
+    panel = study.panels.get(topic)
+    if panel is None:
+        return np.empty(0), np.empty(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        means = np.nanmean(of_role(panel, bias_role(study))[:, :, 0], axis=1)
+    there = np.isfinite(means) & (panel.times[0] == 0)
+    return means[there], panel.repetitions[there].astype(float)
+
+
+def no_bias(study: "Study") -> str:
     """Why there is no b on a topic."""
-    asked = ((answers["topic"] == topic) & (answers["role"] == DEFAULT)).any()
+    asked = has(study, bias_role(study))
     return "the Default gave no valid answer at iteration 0" if asked else "no Default agent was surveyed"
 
 
-def ends(answers: "pd.DataFrame", topic: str, role: str, last: int) -> "pd.DataFrame":
-    """A(d,r,0) and A(d,r,T): means over the role's agents that gave valid answers at both.
-
-    Returns:
-        Columns first and last, by repetition.
-    """
-    import pandas as pd
-
-    mine = answers[(answers["topic"] == topic) & (answers["role"] == role)].dropna(subset=["value"])
-    keys = ["repetition", "agent"]
-    first = mine[mine["iteration"] == 0].set_index(keys)["value"]
-    final = mine[mine["iteration"] == last].set_index(keys)["value"]
-    both = pd.concat([first, final], axis=1, join="inner", keys=["first", "last"])
-    return both.groupby(level="repetition").mean()
-
-
-def no_change(answers: "pd.DataFrame", topic: str, role: str, last: int, changes: Floats) -> str:
-    """Why the mean of one change for each debate cannot be tested; empty when it can.
+def no_change(study: "Study", topic: str, role: str, changes: int) -> str:
+    """Why there is no mean of one change for each debate; empty when there is one.
 
     Args:
-        last: T.
-        changes: in points, (debates,).
+        changes: debates that have one.
     """
-    there = (answers["topic"] == topic) & (answers["role"] == role)
-    if not there.any():
+    panel = study.panels.get(topic)
+    if panel is None or all(role != other for _, other in panel.seats):
         return "no agent of this role took part"
+    last = last_iteration(study)
     if last == 0:
         return "nobody was surveyed after iteration 0"
-    if len(changes) == 0:
-        if answers.loc[there, "value"].isna().all():
+    if changes == 0:
+        if np.isnan(of_role(panel, role)).all():
             return "every answer was invalid"
         return f"no debate has valid answers at both iteration 0 and iteration {last}"
-    if len(changes) == 1:
-        return "there is only one debate"
-    if np.ptp(changes) <= SPREAD:
-        return f"every debate gave the same value, {abs(float(changes.mean())):.2f} points (zero variance)"
     return ""
+
+
+def margin(study: "Study", of_ten: float) -> float:
+    """So many of ten points, on the study's own scale."""
+    low, high = study.scale
+    return of_ten * (high - low) / 10
+
+
+def at_edges(study: "Study", values: Floats) -> tuple[Floats, Floats]:
+    """Whether each attitude is at the low end of the scale, and at the high end: within 0.5 of 10 points."""
+    low, high = study.scale
+    near = _EDGE * (high - low) + 1e-9
+    return (values <= low + near).astype(float), (values >= high - near).astype(float)
+
+
+def crowded(study: "Study", *first: Floats) -> str:
+    """The remark on sign flips where many attitudes begin at an end of the scale and can only move away from it.
+
+    Args:
+        first: attitudes at iteration 0, (debates,) for each role.
+    """
+    shares = [max(float(edge.mean()) for edge in at_edges(study, it)) for it in first if len(it)]
+    most = max(shares, default=0.0)
+    if most < CROWDED:
+        return ""
+    return (
+        f"{100 * most:.0f} % of first attitudes are at an end of the scale, from where they can only move inwards, so "
+        "p is not valid; compare with control=retest on the same personas"
+    )

@@ -123,6 +123,8 @@ class Engine(ABC):
 
     promise: str
     """What the engine promises about repeating a run, in one sentence for the manifest."""
+    preamble: str = ""
+    """What the model's chat template writes before a user turn by itself; empty where that is unknown."""
 
     @abstractmethod
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:

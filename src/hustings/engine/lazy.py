@@ -46,6 +46,11 @@ class LazyEngine(Engine):
         """What the engine promises about repeating a run; reading this loads the engine."""
         return self.load().promise
 
+    @property
+    def preamble(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the model's chat template writes before a user turn; reading this loads the engine."""
+        return self.load().preamble
+
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer the requests in `queue` with the engine; an empty queue loads nothing."""
         if queue:
@@ -71,10 +76,19 @@ class CastEngine(Engine):
     @property
     def promise(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """What every engine promises about repeating a run."""
-        each = {
-            f"{' and '.join(r for r in self._engines if self._engines[r] is it)}: {it.promise}" for it in self.members
-        }
-        return "; ".join(sorted(each))
+        return "; ".join(f"{roles}: {it.promise}" for roles, it in self._named())
+
+    @property
+    def preamble(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What every model's chat template writes before a user turn by itself."""
+        return "\n".join(f"{roles}: {it.preamble}" for roles, it in self._named())
+
+    def _named(self) -> list[tuple[str, Engine]]:
+        """The engines, each once, with the roles that run on them."""
+        return sorted(
+            ((" and ".join(role for role, it in self._engines.items() if it is one), one) for one in self.members),
+            key=lambda pair: pair[0],
+        )
 
     @property
     def members(self) -> list[Engine]:

@@ -296,6 +296,7 @@ class OpenaiEngine(Engine):
         body: dict[str, Any] = {
             "model": self._model.id,
             "temperature": sampling.temperature,
+            **({"top_p": sampling.top_p} if sampling.top_p < 1 else {}),
             "seed": request.seed & 0x7FFFFFFF,
             **settings.extra,
         }
@@ -308,13 +309,15 @@ class OpenaiEngine(Engine):
         if settings.api == "completions":
             if request.options and settings.logprobs:
                 body["logprobs"] = settings.logprobs
-            return "/completions", {**body, "prompt": f"{request.prompt}\n\n{start}"}
+            turns = [*filter(None, [request.system]), request.prompt, start]
+            return "/completions", {**body, "prompt": "\n\n".join(turns)}
         if request.options and settings.logprobs:
             body |= {"logprobs": True, "top_logprobs": settings.logprobs}
         prompt = request.prompt
         if start and not self._prefills(start):
             prompt += f"\n\nBegin your answer with these words: {start}"
-        messages = [{"role": "user", "content": prompt}]
+        messages = [] if request.system is None else [{"role": "system", "content": request.system}]
+        messages.append({"role": "user", "content": prompt})
         if self._prefills(start):
             messages.append({"role": "assistant", "content": start})
             body |= {"add_generation_prompt": False, "continue_final_message": True}

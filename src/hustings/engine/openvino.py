@@ -189,6 +189,7 @@ class OpenvinoEngine(Engine):
             ) from error
         self._tokenizer = self._pipeline.get_tokenizer()
         self._chat = Chat(self._rendered if self._tokenizer.chat_template else None, self._tokenizer.get_bos_token())
+        self.preamble = self._chat.preamble
         header = gguf_header(gguf)
         llama = "llama" in (header.get("tokenizer.ggml.model"), str(header.get("tokenizer.ggml.pre"))[:5])
         self._adds_bos = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
@@ -244,7 +245,7 @@ class OpenvinoEngine(Engine):
         return self._tokenizer.encode(text, add_special_tokens=False).input_ids
 
     def _start(self, request: Request) -> _Job:
-        text = self._chat.text(request.prompt, request.start)
+        text = self._chat.text(request.prompt, request.start, request.system)
         if self._adds_bos and not self._chat.begins(text):
             text = self._tokenizer.get_bos_token() + text
         job = _Job(request, self._tokens(text), self._sequences(request.options))
@@ -265,7 +266,12 @@ class OpenvinoEngine(Engine):
 
     def _sampled(self, request: Request) -> Any:
         sampling = request.sampling
-        drawn = {"do_sample": True, "temperature": sampling.temperature, "rng_seed": request.seed}
+        drawn = {
+            "do_sample": True,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "rng_seed": request.seed,
+        }
         return self._config(
             max_new_tokens=sampling.max_tokens,
             ignore_eos=sampling.ignore_end,

@@ -106,6 +106,7 @@ class TransformersEngine(Engine):
         if adapter is not None:
             self._model = with_adapter(self._model, adapter).eval()
         self._chat = chat_of(self._tokenizer)
+        self.preamble = self._chat.preamble
         self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -128,7 +129,7 @@ class TransformersEngine(Engine):
                 yield batch
 
     def _row(self, request: Request) -> _Row:
-        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start, request.system)
         longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         return _Row(request, prompt)
@@ -142,6 +143,7 @@ class TransformersEngine(Engine):
         samplings = [row.request.sampling for row in batch]
         generators = [torch.Generator(self._device).manual_seed(row.request.seed) for row in batch]
         temperatures = torch.tensor([sampling.temperature for sampling in samplings], device=self._device)
+        nuclei = torch.tensor([sampling.top_p for sampling in samplings], device=self._device)
         written: list[list[int]] = [[] for _ in batch]
         stopped = [False] * len(batch)
         alive = list(range(len(batch)))
@@ -149,7 +151,8 @@ class TransformersEngine(Engine):
             state = _State(self._model, [row.prompt for row in batch], self._device)
             while True:
                 noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
-                tokens = _draw(state.logits, temperatures[alive], noise)
+                logits = _nucleus(state.logits, temperatures[alive], nuclei[alive])
+                tokens = _draw(logits, temperatures[alive], noise)
                 for row, token in zip(alive, tokens.tolist(), strict=True):
                     stopped[row] = token in self._end and not samplings[row].ignore_end
                     written[row].extend([] if stopped[row] else [token])
@@ -256,6 +259,22 @@ class _State:
         if len(places) < len(self._mask):
             self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
             self._mask = self._mask[places]
+
+
+def _nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
+    """Logits without the tokens that are drawn from never: those outside the most probable that make up the share.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (rows,).
+        shares: (rows,); 1 keeps every token.
+    """
+    if bool((shares == 1).all()):
+        return logits
+    scaled = logits / temperatures.masked_fill(temperatures == 0, 1.0)[:, None]
+    ordered, places = scaled.softmax(-1).sort(dim=-1, descending=True)
+    outside = (ordered.cumsum(-1) - ordered >= shares[:, None]) & (shares[:, None] < 1)
+    return logits.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
 
 
 def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:

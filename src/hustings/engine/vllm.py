@@ -144,6 +144,7 @@ class VllmEngine(Engine):
         self._tokenizer, self._engine = _loaded(as_folder(weights, say), settings, context, extra)
         generation: dict[str, Any] = self._engine.model_config.try_get_generation_config()
         self._chat = chat_of(self._tokenizer)
+        self.preamble = self._chat.preamble
         self._end = ends_of(generation.get("eos_token_id"), self._tokenizer)
         promise = settings.precision if alone or settings.precision == "exact" else "workers"
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -170,7 +171,7 @@ class VllmEngine(Engine):
                     yield job.request, answer
 
     def _start(self, request: Request) -> _Job:
-        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start)
+        prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start, request.system)
         sequences = sequences_of(self._tokenizer, request.options)
         longest = max(map(len, sequences), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
@@ -181,6 +182,7 @@ class VllmEngine(Engine):
                 job,
                 (),
                 temperature=sampling.temperature,
+                top_p=sampling.top_p,
                 seed=request.seed,
                 max_tokens=sampling.max_tokens,
                 ignore_eos=sampling.ignore_end,

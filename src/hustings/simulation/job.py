@@ -141,7 +141,7 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
         plan.casting.close(keep=engine)
         starts = plan.starts(missing, logged, cast)
         for topic in topics:
-            rows[topic].artifact.grow(promise=engine.promise)
+            rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)
         _play(plan, rules, _Table(rows, starts, logged, tally), engine)
     finally:
         for topic in topics:
@@ -265,15 +265,13 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
         write_table(folder / file, table)
     if adapter is not None:
         copy_adapter(adapter.folder, folder)
-    promises = sorted(
-        {str(it.artifact.manifest["promise"]) for it in rows.values() if "promise" in it.artifact.manifest}
-    )
     manifest = RunManifest(
         command=command,
         versions=versions(_VERSIONS),
         settings=settings.model_dump(mode="json"),
         debates={topic: rows[topic].artifact.id for topic in settings.topics},
-        promise="; ".join(sorted(map(str, promises))) or None,
+        promise=_said(rows, "promise"),
+        preamble=_said(rows, "preamble"),
         model=ModelName(name=main.weights.name, sha256=main.weights.fingerprint),
         adapter=AdapterName(name=adapter.name, id=adapter.id) if adapter else None,
         played=tally.total.plain(),
@@ -284,6 +282,12 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
     counts = tally.total
     invalid = int((~tables[0]["valid"].astype(bool)).sum())
     return Outcome(folder, len(plan.seats), counts.played, counts.seconds, counts.replies, counts.tokens, invalid)
+
+
+def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
+    """What the engines that played the debates said of themselves."""
+    facts = {str(it.artifact.manifest[fact]) for it in rows.values() if it.artifact.manifest.get(fact)}
+    return "; ".join(sorted(facts)) or None
 
 
 def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:

@@ -5,16 +5,18 @@ from elsewhere.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from hustings.analysis.measures import check_one_run
+from hustings.analysis.resampling import remarks
 from hustings.analysis.statistic import COLUMNS, Row, Statistic, tabulate
 from hustings.analysis.wording import where, who
 from hustings.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "all_statistics", "get", "register", "statistics"]
 
+_BESIDE = {
+    "score": "this is for the scores, as in the paper, beside the expected values",
+    "expected": "this is for the expected values, beside the scores",
+}
+"""Remarks on rows for the other outcome."""
 _registered: dict[str, Statistic] = {}
 
 
@@ -76,7 +83,8 @@ def statistics(study: "Study", names: Sequence[str] | None = None) -> "pd.DataFr
 
     Returns:
         Columns COLUMNS, one row for each test. Where a test is impossible its numbers other than n are missing and
-        the sentence says why. p_holm is missing for statistics without a family.
+        the sentence says why. p_holm is missing for statistics without a family. Statistics that are `both` have rows
+        for the other outcome too, after all others and without a family.
 
     Raises:
         SettingsError: there is no statistic of such a name.
@@ -86,16 +94,30 @@ def statistics(study: "Study", names: Sequence[str] | None = None) -> "pd.DataFr
         >>> import hustings
         >>> from hustings.analysis.statistics import statistics
         >>> study = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
-        >>> statistics(study, ["convergence"])["role"].tolist()
+        >>> statistics(study, ["echo"])["role"].tolist()
         ['democrat', 'republican']
     """
     check_one_run(study)
     chosen = {it.name: it for it in (all_statistics() if names is None else map(get, names))}
-    functions = dict.fromkeys(it.function for it in sorted(chosen.values(), key=lambda it: it.order))
-    rows = [row for function in functions for row in function(study) if row.statistic in chosen]
-    families = {name: it.family for name, it in chosen.items()}
     labels = study.labels
-    return tabulate(rows, families, lambda row: _sentence(chosen[row.statistic], row, labels))
+    rows = [
+        replace(row, outcome=study.outcome, family=chosen[row.statistic].family or "")
+        for row in _computed(study, chosen.values())
+    ]
+    for outcome in study.outcomes:
+        if outcome != study.outcome:
+            other = study.analysed_as(outcome)
+            again = _computed(other, [it for it in chosen.values() if it.both])
+            rows += [replace(row, outcome=outcome, remark=remarks(row.remark, _BESIDE[outcome])) for row in again]
+    return tabulate(rows, lambda row: _sentence(chosen[row.statistic], row, labels))
+
+
+def _computed(study: "Study", chosen: "Iterable[Statistic]") -> "Iterator[Row]":
+    """Rows of these statistics, in the order of the table."""
+    by_name = {it.name: it for it in sorted(chosen, key=lambda it: it.order)}
+    found = [row for function in dict.fromkeys(it.function for it in by_name.values()) for row in function(study)]
+    place = {name: at for at, name in enumerate(by_name)}
+    yield from sorted((row for row in found if row.statistic in by_name), key=lambda row: place[row.statistic])
 
 
 def _sentence(statistic: Statistic, row: Row, labels: "Mapping[str, str]") -> str:

@@ -1,19 +1,17 @@
-"""Crossing: how often does an agent end on the other side of the Default's line?"""
+"""Crossing: how often does a partisan end on the other side of the Default's line?"""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.measures import at_zero, cells, ends, last_iteration, no_bias, no_change
-from hustings.analysis.resampling import SAME
+from hustings.analysis.measures import Ends, ends, first_default, has, no_bias, no_change, paired, parties, topics
+from hustings.analysis.resampling import SAME, wilson
 from hustings.analysis.statistic import Row, Statistic
 from hustings.analysis.wording import share, where, who
-from hustings.settings.debate import DEFAULT
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hustings.study import Study
 
 METHOD = "share of debates; 95 % Wilson interval; debates that start on the Default's line are left out"
@@ -22,54 +20,47 @@ METHOD = "share of debates; 95 % Wilson interval; debates that start on the Defa
 def crossing(study: "Study") -> Iterator[Row]:
     """Rows by topic and role (Source: protocol.md, crossing).
 
-    The line is the Default's own attitude in that debate, at iteration 0 and at T; where the Default does not speak,
-    it is b at both. Debates in which the role starts on the line have no side to cross from and are left out.
+    The line is the speaking Default's attitude in that debate, at iteration 0 and at T; the shadow's, where none
+    speaks; b at both, where there is no shadow either. Debates in which the role starts on the line are left out.
     """
-    from scipy.stats import binomtest
-
-    answers = study.answers
-    last = last_iteration(answers)
-    speaks = bool(((answers["role"] == DEFAULT) & (answers["iteration"] > 0)).any())
-    for topic, roles in cells(answers, study.poles).items():
-        default = at_zero(answers, topic)
-        line = ends(answers, topic, DEFAULT, last)
-        for role in roles:
-            pairs = ends(answers, topic, role, last)
-            if not speaks and len(default):
-                line = pairs.assign(first=default.mean(), last=default.mean())
-            crossed, n = _count(pairs, line)
-            why = "" if len(default) else no_bias(answers, topic)
-            why = why or _uncrossable(answers, topic, role, len(pairs), n)
+    for topic in topics(study):
+        line = ends(study, topic, DEFAULT)
+        if len(line.first) == 0:
+            line = ends(study, topic, SHADOW)
+        for role in parties(study, topic):
+            mine = ends(study, topic, role)
+            both, beside = paired(mine, line)
+            if len(line.first) == 0:
+                b = np.full(
+                    len(mine.first), float(np.mean(it)) if len(it := first_default(study, topic)[0]) else np.nan
+                )
+                both, beside = mine, Ends(mine.repetitions, b, b)
+            crossed, n = _count(both, beside)
+            why = _uncrossable(study, topic, role, len(mine.first), n)
             if why:
                 yield Row("crossing", topic, role, n, METHOD, why)
                 continue
-            wilson = binomtest(crossed, n).proportion_ci(method="wilson")
-            low, high = float(wilson.low), float(wilson.high)
-            yield Row("crossing", topic, role, n, METHOD, estimate=crossed / n, ci_low=low, ci_high=high)
+            yield Row("crossing", topic, role, n, METHOD, **wilson(crossed, n))
 
 
-def _count(pairs: "pd.DataFrame", line: "pd.DataFrame") -> tuple[int, int]:
+def _count(mine: Ends, line: Ends) -> tuple[int, int]:
     """Debates in which the role crossed, and debates in which it could have."""
-    both = pairs.join(line.add_suffix("_default"), how="inner")
-    start = (both["first"] - both["first_default"]).to_numpy(float)
-    end = (both["last"] - both["last_default"]).to_numpy(float)
+    start, end = mine.first - line.first, mine.last - line.last
     off = np.abs(start) > SAME
     return int(((np.abs(end) > SAME) & (start * end < 0) & off).sum()), int(off.sum())
 
 
-def _uncrossable(answers: "pd.DataFrame", topic: str, role: str, pairs: int, n: int) -> str:
+def _uncrossable(study: "Study", topic: str, role: str, pairs: int, n: int) -> str:
     """Why there is no share of debates with a crossing; empty when there is one.
 
     Args:
         pairs: debates with a first and a last attitude of the role.
         n: those in which it could have crossed.
     """
-    if n >= 2:
-        return ""
-    if n == 1:
-        return "there is only one debate" if pairs == 1 else "only one debate has a line to cross"
-    why = no_change(answers, topic, role, last_iteration(answers), np.arange(pairs, dtype=float))
-    return why or "in no debate did they start off the Default's line with valid answers from both"
+    if not has(study, DEFAULT) and not has(study, SHADOW):
+        return no_bias(study)
+    why = no_change(study, topic, role, pairs)
+    return why or ("" if n else "in no debate did they start off the Default's line with valid answers from both")
 
 
 def _sentence(row: Row, labels: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The mixed model: how fast each role's attitude changes, with debates that differ in level and slope."""
+"""The mixed model: how fast each role's attitude changes, with repetitions that differ in level and slope."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hustings.analysis.resampling import generator
-from hustings.analysis.statistic import Row, Statistic
-from hustings.analysis.wording import evidence, span, where, who
+from hustings.analysis.measures import last_iteration, of_role, speakers
+from hustings.analysis.resampling import Floats, generator
+from hustings.analysis.statistic import SECONDARY, Row, Statistic
+from hustings.analysis.wording import evidence, size, where, who
 from hustings.settings.debate import DEFAULT
 
 if TYPE_CHECKING:
@@ -17,85 +18,106 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 LARGEST = 400
-"""Debates that a mixed model is fitted to; out of more, this many are drawn."""
+"""Repetitions that a mixed model is fitted to; out of more, this many are drawn."""
 OPTIMIZERS = ["bfgs", "lbfgs", "cg", "powell"]
 """How the likelihood is maximised, one after the other until one converges: statsmodels' own, then one without a
-gradient. Where slopes hardly differ between debates the best fit lies on an edge, and gradients stop short of it on
-some processors."""
+gradient. Where slopes hardly differ between repetitions the best fit lies on an edge, and gradients stop short of it
+on some processors."""
+METHOD = (
+    "statsmodels MixedLM (REML), {} aligned to the party's pole ~ iteration × role × topic, random intercept and slope "
+    "by repetition; Wald test"
+)
 
 _FLAT = 1e-9
+_RETRIES = ("Maximum Likelihood optimization failed to converge", "Retrying MixedLM")
+"""Warnings on the way to a fit that converges in the end."""
 
 
 def mixed_model(study: "Study") -> Iterator[Row]:
-    """Attitude ~ iteration × role + topic, random intercept and slope by debate (Source: protocol.md, mixed model).
+    """Slopes by topic and role, points per iteration (Source: protocol.md, mixed model).
 
-    `mixed_slope` is the reference role's (the Default's if it speaks), `mixed_slope_difference` every other speaking
-    role's, in points per iteration. Agents of one role in one debate are averaged first. The Wald tests treat what a
-    role's answers share from one round to the next as independent noise, so they are overconfident; read the
-    sign-flip tests first. Warnings of statsmodels become the remark.
+    Attitude, aligned so that up is towards the party's own pole, ~ iteration × role × topic, random intercept and slope
+    by repetition: the debates of one repetition share personas. Roles without a pole stay as they are. Agents of one
+    role in one debate are averaged first. The Wald tests treat what a role's answers share from one round to the next
+    as independent noise, so they are overconfident; read the sign-flip tests first. Warnings of statsmodels become the
+    remark.
     """
-    answers = study.answers
-    asked = sorted({*answers.loc[answers["iteration"] > 0, "role"]}, key=lambda role: (role != DEFAULT, role))
-    spoken = answers[answers["role"].isin(asked)].dropna(subset=["value"])
-    means = spoken.groupby(["topic", "repetition", "role", "iteration"], sort=True)["value"].mean().reset_index()
-    roles = [role for role in asked if role in {*means["role"]}]
-    groups = means.groupby(["topic", "repetition"], sort=True).ngroup().to_numpy()
-    debates = int(groups.max()) + 1 if len(groups) else 0
-    reference = roles[0] if roles else DEFAULT
-    method = f"statsmodels MixedLM (REML), {study.outcome} ~ iteration × role + topic, random intercept and slope by "
-    method += f"debate; Wald test; reference {reference}; outside the Holm family"
-    why = _unfittable(means, debates, answers)
-    if debates > LARGEST:
-        kept = generator(study.seed, "mixed").choice(debates, LARGEST, replace=False)
-        means, groups = means[np.isin(groups, kept)], groups[np.isin(groups, kept)]
-        method += f"; {LARGEST:,} of {debates:,} debates, drawn at random"
-        debates = LARGEST
-    fit, remark = (None, why) if why else _fitted(means, groups, roles)
-    for place, role in enumerate(roles or [reference]):
-        name = "mixed_slope_difference" if place else "mixed_slope"
+    table = _aligned(study)
+    cells = list(dict.fromkeys(zip(table["topic"], table["role"], strict=True)))
+    repetitions = np.unique(table["repetition"].to_numpy())
+    method = METHOD.format(study.outcome)
+    why = _unfittable(study, table, len(repetitions))
+    if len(repetitions) > LARGEST:
+        kept = generator(study.seed, "mixed").choice(repetitions, LARGEST, replace=False)
+        table = table[table["repetition"].isin(kept)]
+        method += f"; {LARGEST:,} of {len(repetitions):,} repetitions, drawn at random"
+    fit, remark = (None, why) if why else _fitted(table, cells)
+    for place, (topic, role) in enumerate(cells or [("", "")]):
+        mine = table[(table["topic"] == topic) & (table["role"] == role)]
         numbers = {} if fit is None else dict(zip(("estimate", "ci_low", "ci_high", "p"), fit[place], strict=True))
-        yield Row(name, "", role, debates, method, remark, **numbers)
+        yield Row("mixed_slope", topic, role, mine["repetition"].nunique(), method, remark, **numbers)
 
 
-def _unfittable(means: "pd.DataFrame", debates: int, answers: "pd.DataFrame") -> str:
+def _aligned(study: "Study") -> "pd.DataFrame":
+    """Mean attitudes of speaking roles, towards their own pole: topic, role, repetition, iteration, value."""
+    import pandas as pd
+
+    low, high = study.scale
+    parts: list[pd.DataFrame] = []
+    for topic, panel in sorted(study.panels.items()):
+        for role in speakers(study, topic):
+            values: Floats = of_role(panel, role)
+            known = np.isfinite(values)
+            if not known[:, :, 1:].any():
+                continue
+            means = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+            if study.poles.get((role, topic)) == "low":
+                means = low + high - means
+            debate, survey = np.nonzero(known.any(axis=1))
+            columns = {"repetition": panel.repetitions[debate], "iteration": panel.times[survey]}
+            parts.append(pd.DataFrame({"topic": topic, "role": role, **columns, "value": means[debate, survey]}))
+    empty = pd.DataFrame(columns=["topic", "role", "repetition", "iteration", "value"])
+    return pd.concat(parts, ignore_index=True) if parts else empty
+
+
+def _unfittable(study: "Study", means: "pd.DataFrame", repetitions: int) -> str:
     """Why no mixed model can be fitted; empty when one can."""
-    if not (answers["iteration"] > 0).any():
+    if last_iteration(study) == 0:
         return "nobody was surveyed after iteration 0"
-    if debates == 0:
+    if repetitions == 0:
         return "every answer was invalid"
-    if debates == 1:
-        return "there is only one debate"
-    if means.groupby("role")["iteration"].nunique().min() < 2:
+    if repetitions == 1:
+        return "there is only one repetition"
+    cells: Any = means.groupby(["topic", "role"])
+    if cells["iteration"].nunique().min() < 2:
         return "a role has valid answers at one iteration only"
-    if float(means.groupby(["topic", "role"])["value"].agg(np.ptp).max()) <= _FLAT:
-        return "the scores of each role are constant (zero variance)"
+    if float(cells["value"].agg(np.ptp).max()) <= _FLAT:
+        return "the attitudes of each role are constant, so there is nothing to fit"
     return ""
 
 
-def _fitted(means: "pd.DataFrame", groups: Any, roles: list[str]) -> tuple[list[list[float]] | None, str]:
-    """Estimate, interval and p of each role's term, or None; and the remark."""
+def _fitted(means: "pd.DataFrame", cells: list[tuple[str, str]]) -> tuple[list[list[float]] | None, str]:
+    """Estimate, interval and p of each cell's slope, or None; and the remark."""
     from statsmodels.regression.mixed_linear_model import MixedLM
 
-    time = means["iteration"].to_numpy(float)
-    is_role = [(means["role"] == role).to_numpy(float) for role in roles]
-    slopes = [time, *(time * one for one in is_role[1:])]
-    topics = [(means["topic"] == topic).to_numpy(float) for topic in sorted({*means["topic"]})]
-    exog = np.column_stack([*slopes, np.ones_like(time), *is_role[1:], *topics[1:]])
-    if np.linalg.matrix_rank(exog) < exog.shape[1]:
-        return None, "its terms cannot be separated in these debates (collinear)"
+    ordered = means.sort_values("repetition", kind="stable")
+    time = ordered["iteration"].to_numpy(float)
+    inside = [((ordered["topic"] == topic) & (ordered["role"] == role)).to_numpy(float) for topic, role in cells]
+    exog = np.column_stack([*(time * one for one in inside), *inside])
     random = np.column_stack([np.ones_like(time), time])
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         try:
-            model = MixedLM(means["value"].to_numpy(float), exog, groups, exog_re=random)
+            groups = ordered["repetition"].to_numpy()
+            model = MixedLM(ordered["value"].to_numpy(float), exog, groups, exog_re=random)
             fit: Any = model.fit(reml=True, method=OPTIMIZERS)
             terms = np.column_stack([fit.fe_params, fit.conf_int()[: exog.shape[1]], fit.pvalues[: exog.shape[1]]])
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, FloatingPointError) as error:
             return None, f"statsmodels could not fit the model ({_line(error)})"
     if not fit.converged:
         return None, "statsmodels' fit did not converge"
-    wanted = terms[: len(slopes)]
-    said = list(dict.fromkeys(_line(one.message) for one in caught))
+    wanted = terms[: len(cells)]
+    said = [it for it in dict.fromkeys(_line(one.message) for one in caught) if not it.startswith(_RETRIES)]
     if not np.isfinite(wanted).all():
         return None, f"statsmodels gave no standard errors ({'; '.join(said) or 'no reason given'})"
     return wanted.tolist(), f"statsmodels warned: {'; '.join(said)}" if said else ""
@@ -105,33 +127,21 @@ def _line(message: object) -> str:
     return " ".join(str(message).split()).rstrip(".")
 
 
-def _slope(row: Row, labels: Mapping[str, str]) -> str:
-    size = f"{span(row)} per iteration on {where(row, labels)}"
-    return f"In the mixed model, {who(row, labels)} changed by {size} ({evidence(row)})"
-
-
-def _difference(row: Row, labels: Mapping[str, str]) -> str:
-    size = f"{span(row)} per iteration on {where(row, labels)}"
-    return (
-        f"In the mixed model, the slope of {who(row, labels)} differed from the reference's by {size} ({evidence(row)})"
-    )
+def _sentence(row: Row, labels: Mapping[str, str]) -> str:
+    way = "towards" if row.estimate >= 0 else "away from"
+    pole = ("up" if row.estimate >= 0 else "down") if row.role == DEFAULT else f"{way} their own pole"
+    moved = f"{who(row, labels)} moved {size(row)} per iteration {pole} on {where(row, labels)}"
+    return f"In the mixed model, {moved} ({evidence(row)})"
 
 
 STATISTICS = (
     Statistic(
         name="mixed_slope",
         title="the slope in the mixed model",
-        about="How fast did the reference role's attitude change?",
+        about="How fast did each role's attitude change?",
         function=mixed_model,
-        sentence=_slope,
+        sentence=_sentence,
+        family=SECONDARY,
         order=50,
-    ),
-    Statistic(
-        name="mixed_slope_difference",
-        title="the difference of slopes in the mixed model",
-        about="How much faster or slower did another role's attitude change than the reference role's?",
-        function=mixed_model,
-        sentence=_difference,
-        order=51,
     ),
 )

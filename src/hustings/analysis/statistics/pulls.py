@@ -1,4 +1,4 @@
-"""What moves attitudes from round to round: social pull α, model pull β, persona anchor κ.
+"""What moves attitudes from round to round, and where to: model pull β, attractor b*, social pull α, persona anchor κ.
 
 Agents are not averaged, and debates are left out whole.
 """
@@ -8,286 +8,306 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hustings.analysis.measures import at_zero, no_bias
-from hustings.analysis.resampling import Floats, ratio
-from hustings.analysis.statistic import Row, Statistic
-from hustings.analysis.wording import evidence, interval, where
+from hustings.analysis import dynamics
+from hustings.analysis.dynamics import Fit, Moments
+from hustings.analysis.measures import first_default, no_bias, topics
+from hustings.analysis.resampling import Floats, ratio, remarks
+from hustings.analysis.statistic import SECONDARY, Row, Statistic
+from hustings.analysis.wording import evidence, interval, size, where
+from hustings.settings.debate import SHADOW
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from hustings.study import Study
+    from hustings.study import Panel, Study
 
 ALL = ""
 """The topic of a row that is about all topics together."""
-METHOD = "least squares; 95 % interval and two-sided p of Student's t with cluster-jackknife standard errors (CR3)"
+PULLS = {"model_pull": 0, "social_pull": 1, "anchor": 2}
+"""Place of each pull in dynamics.NAMES."""
+WEAK = 10.0
+"""First-stage F below which instruments are called weak (Staiger & Stock 1997)."""
 
-_NAMES = ("beta", "alpha", "kappa")
+_SQUARES = "least squares with a free intercept for each topic"
+_INSTRUMENTS = (
+    "instrumental variables: each half of the instrument's items is the instrument of the other, and both fits are "
+    "averaged; a free intercept for each topic"
+)
+_STUDENT = "95 % interval and two-sided p of Student's t with cluster-jackknife standard errors (CR3)"
+_FIELLER = "95 % interval of Fieller with cluster-jackknife covariances (CR3)"
+_NOISE = "survey noise inflates the pulls, and an instrument with one half cannot remove it"
 _STEPS = "scores in whole steps blur the pulls, so use analysis.outcome=expected where the engine gives probabilities"
 _DEAF = "agents that hear nobody are left out"
-_SINGULAR = 1e-9
+_SILENT = {
+    "retest": "nobody spoke (control=retest)",
+    "reader": "nobody spoke (control=reader)",
+    "off_topic": "the debates were about something else (control=off_topic)",
+}
+_CERTAIN = "it is the same whichever debate is left out, so its uncertainty is unknown"
+_UNBOUNDED = "its 95 % interval is unbounded, because the model pull is not clearly different from 0"
+_NONE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
-    """All that least squares needs to know about one topic, by repetition, before b is known."""
+class _Topic:
+    """One topic, ready to fit."""
 
-    zz: Floats
-    """Σ zz', (repetitions, 4, 4), of z = (1, A, mean of the others − A, A(0) − A) over agents and rounds."""
-    zy: Floats
-    """Σ zy, (repetitions, 4), of y = A(t+1) − A(t)."""
-    yy: Floats
-    """Σ y², (repetitions,)."""
-    asked: Floats
-    """1 where the Default gave a valid answer at iteration 0, (repetitions,)."""
-    own: Floats
-    """That answer, or 0, (repetitions,)."""
+    key: str
+    repetitions: Any
+    """Of its debates, ascending."""
+    directions: tuple[Moments, ...]
+    """One; or two, with each half of the survey as the instrument of the other."""
     deaf: bool
     """Some speaker hears nobody."""
 
-    @property
-    def bias(self) -> float:
-        """b, over all debates."""
-        return float(self.own.sum() / self.asked.sum())
-
-    @property
-    def debates(self) -> NDArray[np.bool_]:
-        """True for repetitions with anything to fit, (repetitions,)."""
-        return self.zz[:, 0, 0] > 0
-
-    @property
-    def whole(self) -> tuple[Floats, Floats]:
-        """X'X (3, 3) and X'y (3,) of all debates."""
-        return _normal(self.zz.sum(axis=0), self.zy.sum(axis=0), np.asarray(self.bias))
-
 
 def pulls(study: "Study") -> Iterator[Row]:
-    """α, β and κ for each round, by topic and over all topics (Source: protocol.md, dynamics).
+    """β, α and κ for each round, b* = c/β, and b* − b, by topic; β, α and κ over all topics.
 
-    A(t+1) − A(t) = β(b − A(t)) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε by least squares over agents
-    that speak and rounds. The others are those whose replies the agent hears; an agent that hears nobody has no
-    social pull and is left out.
+    A(t+1) − A(t) = c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε over agents that speak, and rounds
+    (Source: protocol.md, statistics). c is free for each topic. The others are those whose replies the agent hears; an
+    agent that hears nobody has no social pull and is left out.
 
-    Intervals and two-sided p: Student's t with the cluster-jackknife standard error (CR3; MacKinnon, Nielsen & Webb
-    2023): each debate is left out in turn and b is estimated again. Over all topics the debates of one repetition,
-    which share personas, are left out together. For comparison, a percentile bootstrap of 40 debates covered 93.3 %
-    and its sign-flip test rejected 6.7 % of true nulls; docs/validity.md has the numbers of this method.
+    Where the instrument has two parcels, θ = (Z′X)⁻¹Z′y with X and y from one and Z from the other, and the other way
+    round, averaged. Each debate is left out in turn, over all topics the debates of one repetition, which share
+    personas, together; b is estimated again each time.
     """
-    topics = sorted({*study.answers["topic"]})
-    repetitions = np.unique(study.answers["repetition"].to_numpy())
-    parts: list[_Moments] = []
-    for topic in topics:
-        moments = _moments(study, topic, repetitions)
-        if isinstance(moments, str):
-            yield from _fit([], topic, study.outcome, moments)
+    found: list[_Topic] = []
+    for topic in topics(study):
+        made = _topic(study, topic)
+        if isinstance(made, str):
+            yield from _unknown(topic, made, len(study.parcels) > 0)
             continue
-        parts.append(moments)
-        yield from _fit([moments], topic, study.outcome)
-    if len(topics) > 1:
-        yield from _fit(parts, ALL, study.outcome, "" if parts else "no topic can be used")
+        found.append(made)
+        yield from _rows(study, [made], topic)
+    if len(topics(study)) > 1:
+        if found:
+            yield from _rows(study, found, ALL)
+        else:
+            yield from _unknown(ALL, "no topic can be used", len(study.parcels) > 0)
 
 
-def _moments(study: "Study", topic: str, repetitions: Any) -> _Moments | str:
-    """Moments of one topic, or why there are none."""
-    answers = study.answers
-    default = at_zero(answers, topic)
-    if default.empty:
-        return no_bias(answers, topic)
-    mine = answers[answers["topic"] == topic]
-    agents = study.agents[study.agents["topic"] == topic]
-    asked = {*mine.loc[mine["iteration"] > 0, "agent"]}
-    speakers = np.array(sorted({*agents.loc[agents["speaks"].astype(bool), "agent"]} & asked), dtype=int)
-    if len(speakers) == 0:
+def _unknown(topic: str, why: str, instruments: bool, n: int = 0) -> Iterator[Row]:
+    """Rows without an estimate."""
+    for name in [*PULLS, *(() if topic == ALL else ("attractor", "attractor_bias"))]:
+        yield Row(name, topic, "", n, _method(name, topic, instruments), why)
+
+
+def _method(name: str, topic: str, instruments: bool) -> str:
+    cluster = "a repetition on all topics" if topic == ALL else "a debate"
+    how = _FIELLER if name == "attractor" else _STUDENT
+    if name == "attractor_bias":
+        how = f"{_FIELLER}; two-sided p of Student's t for c = βb"
+    return f"{_INSTRUMENTS if instruments else _SQUARES}; {how}; a cluster is {cluster}"
+
+
+def _topic(study: "Study", topic: str) -> _Topic | str:
+    """What can be fitted of one topic, or why nothing can."""
+    panel = study.panels.get(topic)
+    if study.control in _SILENT:
+        return _SILENT[study.control]
+    if panel is None or len(panel.times) < 2:
         return "nobody was surveyed after iteration 0"
+    agents = study.agents[study.agents["topic"] == topic]
+    speak = {*agents.loc[agents["speaks"].astype(bool), "agent"]}
+    asked = [place for place, (agent, role) in enumerate(panel.seats)
+             if agent in speak and role != SHADOW and panel.values.shape[2] > 1]  # fmt: skip
+    asked = [place for place in asked if np.isfinite(panel.values[:, place, 1:]).any()]
+    speakers = [panel.seats[place][0] for place in asked]
+    if len(speakers) == 0:
+        return "every answer was invalid" if speak else "nobody was surveyed after iteration 0"
     if len(speakers) == 1:
         return "there is only one speaker, and so nobody else to pull"
-    hears = _hears(agents, speakers, repetitions)
+    hears, unknown = _hears(agents, speakers, panel)
     deaf = hears.sum(axis=2) == 0
     if deaf.all():
-        return "no agent hears another"
-    a = _attitudes(mine, speakers, repetitions, np.unique(answers["iteration"].to_numpy()))
-    now, start = a[:, :, :-1], a[:, :, :1]
-    z = np.stack([np.ones_like(now), now, _others(now, hears) - now, start - now], axis=-1)
-    z, y = z.reshape(len(repetitions), -1, 4), np.diff(a, axis=2).reshape(len(repetitions), -1)
-    known = np.isfinite(z).all(axis=-1) & np.isfinite(y)
-    z, y = np.where(known[..., None], z, 0.0), np.where(known, y, 0.0)
-    own = default.reindex(repetitions)
-    return _Moments(
-        zz=np.einsum("dmi,dmj->dij", z, z),
-        zy=np.einsum("dmi,dm->di", z, y),
-        yy=(y**2).sum(axis=1),
-        asked=np.asarray(own.notna(), dtype=np.float64),
-        own=own.fillna(0.0).to_numpy(float),
-        deaf=bool((deaf & np.isfinite(a[:, :, 0])).any()),
-    )
+        return "agents hear only advocates, who are not surveyed" if unknown else "no agent hears another"
+    halves = [each[topic].values[:, asked] for each in study.parcels]
+    whole = panel.values[:, asked]
+    pairs = ((halves[0], halves[1]), (halves[1], halves[0])) if halves else ((whole, None),)
+    moments = tuple(Moments.of(values, hears, instrument) for values, instrument in pairs)
+    return _Topic(topic, panel.repetitions, moments, bool((deaf & np.isfinite(whole[:, :, 0])).any()))
 
 
-def _attitudes(mine: "pd.DataFrame", speakers: Any, repetitions: Any, times: Any) -> Floats:
-    """Attitudes of one topic's speakers, (repetitions, speakers, times); NaN where there is no valid answer."""
-    a = np.full((len(repetitions), len(speakers), len(times)), np.nan)
-    mine = mine[mine["agent"].isin(speakers)]
-    places = (
-        np.searchsorted(repetitions, mine["repetition"].to_numpy()),
-        np.searchsorted(speakers, mine["agent"].to_numpy()),
-        np.searchsorted(times, mine["iteration"].to_numpy()),
-    )
-    a[places] = mine["value"].to_numpy(float)
-    return a
-
-
-def _hears(agents: "pd.DataFrame", speakers: Any, repetitions: Any) -> Floats:
-    """1 where one speaker hears another in a debate, (repetitions, listeners, speakers)."""
-    place = {int(speaker): at for at, speaker in enumerate(speakers)}
+def _hears(agents: Any, speakers: Sequence[int], panel: "Panel") -> tuple[Floats, bool]:
+    """1 where one speaker hears another in a debate, (debates, listeners, speakers); and if it hears the unsurveyed."""
+    place = {speaker: at for at, speaker in enumerate(speakers)}
+    debates = {int(repetition): at for at, repetition in enumerate(panel.repetitions)}
     everybody = 1.0 - np.eye(len(speakers))
     rows: dict[tuple[int, str], Floats] = {}
-    hears = np.zeros((len(repetitions), len(speakers), len(speakers)))
+    hears = np.zeros((len(debates), len(speakers), len(speakers)))
+    unknown = False
     columns = (agents[name].tolist() for name in ("repetition", "agent", "hears"))
-    debates = {int(repetition): at for at, repetition in enumerate(repetitions)}
     for repetition, agent, heard in zip(*columns, strict=True):
         if agent not in place or repetition not in debates:
             continue
         if (agent, heard) not in rows:
             row = everybody[place[agent]].copy()
             if heard != "all":
-                row *= np.isin(speakers, [int(other) for other in str(heard).split()])
+                others = [int(other) for other in str(heard).split()]
+                unknown |= not {*others} <= {*speakers}
+                row *= np.isin(speakers, others)
             rows[agent, heard] = row
         hears[debates[repetition], place[agent]] = rows[agent, heard]
-    return hears
+    return hears, unknown
 
 
-def _others(now: Floats, hears: Floats) -> Floats:
-    """Mean attitude of those whom each speaker hears; NaN where it hears nobody or one of them has no attitude.
-
-    Args:
-        now: attitudes, (repetitions, speakers, times).
-        hears: (repetitions, listeners, speakers).
-
-    Returns:
-        (repetitions, listeners, times).
-    """
-    total = hears @ np.nan_to_num(now)
-    count = np.broadcast_to(hears.sum(axis=2, keepdims=True), total.shape)
-    return np.where(hears @ np.isnan(now) > 0, np.nan, ratio(total, count))
-
-
-def _normal(zz: Floats, zy: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """X'X (…, 3, 3) and X'y (…, 3) for X = (b − A, mean of the others − A, A(0) − A)."""
-    change = np.zeros((*b.shape, 4, 3))
-    change[..., 0, 0] = b
-    change[..., 1, 0] = -1
-    change[..., 2, 1] = 1
-    change[..., 3, 2] = 1
-    turned = np.swapaxes(change, -1, -2)
-    return turned @ zz @ change, (turned @ zy[..., None])[..., 0]
+def _aligned(found: Sequence[_Topic]) -> tuple[list[list[Moments]], Any]:
+    """Moments by direction and topic, with the same clusters everywhere; and the repetitions that these are."""
+    used = [it.repetitions[it.directions[0].count > 0] for it in found]
+    repetitions = np.unique(np.concatenate(used)) if used else np.empty(0)
+    directions: list[list[Moments]] = []
+    for direction in range(len(found[0].directions)):
+        parts: list[Moments] = []
+        for it in found:
+            made, row = it.directions[direction], np.searchsorted(repetitions, it.repetitions)
+            kept = np.isin(it.repetitions, repetitions)
+            whole = [np.zeros((len(repetitions), *x.shape[1:])) for x in (made.count, made.sums, made.products)]
+            for to, x in zip(whole, (made.count, made.sums, made.products), strict=True):
+                to[row[kept]] = x[kept]
+            parts.append(Moments(*whole))
+        directions.append(parts)
+    return directions, repetitions
 
 
-def _fit(parts: Sequence[_Moments], topic: str, outcome: str, why: str = "") -> Iterator[Row]:
-    """Rows of α, β and κ over the given topics.
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """A fit and what its rows have in common."""
 
-    Args:
-        why: there is nothing to fit.
-    """
-    method = f"{METHOD}; a cluster is {'a repetition on all topics' if topic == ALL else 'a debate'}"
-    deaf = any(part.deaf for part in parts)
-    parts = [part for part in parts if part.debates.any()]
-    n = sum(int(part.debates.sum()) for part in parts)
-    clusters = int(np.any([part.debates for part in parts], axis=0).sum()) if parts else 0
-    why = why or _undetermined(parts, clusters)
-    without = np.empty((0, 3)) if why else _left_out(parts)
-    if not why and not np.isfinite(without).all():
-        why = f"there are too few debates ({n})"
-    if why:
-        yield from (Row(pull, topic, "", n, method, why) for pull in sorted(_NAMES))
+    fit: Fit
+    topic: str
+    n: int
+    instruments: bool
+    remark: str
+
+    def row(self, name: str, remark: str = "", **numbers: float) -> Row:
+        method = _method(name, self.topic, self.instruments)
+        return Row(name, self.topic, "", self.n, method, remarks(remark, self.remark), **numbers)
+
+
+def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
+    """Rows over the given topics."""
+    directions, repetitions = _aligned(found)
+    n = sum(int(part.used.sum()) for part in directions[0])
+    instruments = len(directions) > 1
+    why = dynamics.why_not(directions, len(repetitions))
+    fit = None if why else dynamics.fit(directions)
+    if fit is None or not np.isfinite(fit.pulls_without).all():
+        yield from _unknown(topic, why or f"there are too few debates ({n})", instruments, n)
         return
-    estimate = _solved(parts)
-    error = ((clusters - 1) / clusters * ((without - estimate) ** 2).sum(axis=0)) ** 0.5
-    remark = "; ".join(([_DEAF] if deaf else []) + ([_STEPS] if outcome == "score" else []))
-    for place, pull in sorted(enumerate(_NAMES), key=lambda it: it[1]):
-        if error[place] <= _SINGULAR:
-            same = f"it is {estimate[place] + 0.0:.2f} whichever debate is left out, so its uncertainty is unknown"
-            yield Row(pull, topic, "", n, method, same)
-            continue
-        yield Row(pull, topic, "", n, method, remark, **_student(float(estimate[place]), float(error[place]), clusters))
+    remark = remarks(
+        _DEAF if any(it.deaf for it in found) else "",
+        _STEPS if study.outcome == "score" else "",
+        _strength(fit) if instruments else _NOISE,
+    )
+    fitted = _Fitted(fit, topic, n, instruments, remark)
+    covariance = dynamics.jackknife(fit.pulls, fit.pulls_without)
+    for name, place in PULLS.items():
+        estimate, error = float(fit.pulls[place]), float(covariance[place, place]) ** 0.5
+        if error <= _NONE:
+            yield fitted.row(name, _CERTAIN, estimate=estimate)
+        else:
+            yield fitted.row(name, **dynamics.student(estimate, error, len(repetitions)))
+    if topic != ALL:
+        yield from _attractor(study, fitted, repetitions)
 
 
-def _student(estimate: float, error: float, clusters: int) -> dict[str, float]:
-    from scipy.stats import t
-
-    half = float(t.ppf(0.975, clusters - 1)) * error
-    p = 2 * float(t.sf(abs(estimate) / error, clusters - 1))
-    return {"estimate": estimate, "ci_low": estimate - half, "ci_high": estimate + half, "p": p}
-
-
-def _undetermined(parts: Sequence[_Moments], clusters: int) -> str:
-    """Why α, β and κ cannot be estimated; empty when they can."""
-    if not parts:
-        return "no round has valid answers from an agent and everybody it hears"
-    if clusters < 2:
-        return "there is only one debate"
-    if sum(float(part.yy.sum()) for part in parts) <= _SINGULAR:
-        return "nobody's attitude moved"
-    xx = np.sum([part.whole[0] for part in parts], axis=0)
-    if not bool(_regular(xx[None], xx)[0]):
-        return "the three pulls cannot be separated in these debates (collinear)"
-    return ""
-
-
-def _regular(xx: Floats, whole: Floats) -> Any:
-    """True where X'X, scaled by the diagonal of the whole sample's, can be inverted, (…,)."""
-    cells = sum(float(whole[i, i]) for i in range(3))
-    if min(float(whole[i, i]) for i in range(3)) <= _SINGULAR * max(cells, 1e-300):
-        return np.zeros(xx.shape[:-2], dtype=bool)
-    scale = np.sqrt(np.diag(whole))
-    return np.linalg.eigvalsh(xx / scale[:, None] / scale)[..., 0] > _SINGULAR
+def _attractor(study: "Study", fitted: _Fitted, repetitions: Any) -> Iterator[Row]:
+    """Rows of b* = c/β and of b* − b, for one topic."""
+    fit, clusters = fitted.fit, len(repetitions)
+    beta, without = float(fit.pulls[0]), fit.pulls_without[:, 0]
+    level, level_without = float(fit.level[0]), fit.level_without[:, 0]
+    yield fitted.row("attractor", **_ratio(level, level_without, beta, without))
+    default, asked = first_default(study, fitted.topic)
+    if len(default) == 0:
+        yield fitted.row("attractor_bias", no_bias(study))
+        return
+    own = np.zeros(clusters)
+    places = np.searchsorted(repetitions, asked)
+    there = np.isin(asked, repetitions)
+    own[places[there]] = default[there]
+    has = np.isin(repetitions, asked).astype(float)
+    bias = float(default.mean())
+    rest = ratio(default.sum() - own, len(default) - has)
+    off, off_without = level - bias * beta, level_without - np.where(np.isfinite(rest), rest, bias) * without
+    numbers = _ratio(off, off_without, beta, without)
+    error = float(dynamics.jackknife(np.array([off]), off_without[:, None])[0, 0]) ** 0.5
+    if error > _NONE:
+        numbers["p"] = dynamics.student(off, error, clusters)["p"]
+    yield fitted.row("attractor_bias", **numbers)
 
 
-def _solved(parts: Sequence[_Moments]) -> Floats:
-    """β, α and κ of all debates, (3,)."""
-    each = [part.whole for part in parts]
-    xx, xy = np.sum([one for one, _ in each], axis=0), np.sum([two for _, two in each], axis=0)
-    return np.asarray(np.linalg.solve(xx, xy), dtype=np.float64)
+def _ratio(above: float, above_without: Floats, below: float, below_without: Floats) -> dict[str, Any]:
+    """above/below with Fieller's interval, and what the reader must bear in mind, as arguments of `_Fitted.row`."""
+    if abs(below) <= _NONE:
+        return {"remark": "nothing pulls to any point"}
+    covariance = dynamics.jackknife(np.array([above, below]), np.column_stack([above_without, below_without]))
+    low, high = dynamics.fieller(above, below, covariance, len(above_without))
+    said = "the model pull is negative, so attitudes move away from this point" if below < 0 else ""
+    if covariance.max() <= _NONE**2:
+        return {"estimate": above / below, "remark": remarks(said, _CERTAIN)}
+    unbounded = _UNBOUNDED if np.isinf(low) else ""
+    return {"estimate": above / below, "ci_low": low, "ci_high": high, "remark": remarks(said, unbounded)}
 
 
-def _left_out(parts: Sequence[_Moments]) -> Floats:
-    """β, α and κ without each cluster in turn, b estimated again, (clusters, 3); NaN where they are undetermined."""
-    used = np.any([part.debates | (part.asked > 0) for part in parts], axis=0)
-    xx, xy = np.zeros((int(used.sum()), 3, 3)), np.zeros((int(used.sum()), 3))
-    whole = np.sum([part.whole[0] for part in parts], axis=0)
-    for part in parts:
-        b = ratio(part.own.sum() - part.own[used], part.asked.sum() - part.asked[used])
-        zz, zy = part.zz.sum(axis=0) - part.zz[used], part.zy.sum(axis=0) - part.zy[used]
-        one, two = _normal(zz, zy, np.where(np.isnan(b), part.bias, b))
-        xx, xy = xx + one, xy + two
-    fine = _regular(xx, whole)
-    solved = np.full_like(xy, np.nan)
-    solved[fine] = np.linalg.solve(xx[fine], xy[fine][..., None])[..., 0]
-    return solved
+def _strength(fit: Fit) -> str:
+    """How well the halves of the instrument predict each other."""
+    if np.isinf(fit.first_stage):
+        return "the halves of the instrument agree exactly"
+    said = f"first-stage F = {fit.first_stage:,.0f}" if fit.first_stage >= 1 else "first-stage F < 1"
+    weak = "the halves of the instrument hardly predict each other, so do not rely on the pulls"
+    return f"{said}: {weak}" if fit.first_stage < WEAK else said
 
 
-def _statistic(name: str, title: str, goal: str, about: str, order: int) -> Statistic:
+def _pull(name: str, title: str, goal: str, about: str, order: int) -> Statistic:
     def sentence(row: Row, labels: Mapping[str, str]) -> str:
         closed = f"{interval(row, '', 2)} of agents' distance to {goal} on {where(row, labels)}"
         return f"Each round, {title} closed {closed} ({evidence(row)})"
 
-    return Statistic(name, title, about, pulls, sentence, family="tests", order=order)
+    return Statistic(name, title, about, pulls, sentence, family=SECONDARY, order=order)
+
+
+def _attractor_said(row: Row, labels: Mapping[str, str]) -> str:
+    point = interval(row, "", 1)
+    return f"On {where(row, labels)}, the model pull is towards an attitude of {point} ({evidence(row)})"
+
+
+def _bias_said(row: Row, labels: Mapping[str, str]) -> str:
+    above = "above" if row.estimate >= 0 else "below"
+    point = f"{size(row)} {above} the Default's first attitude"
+    return f"On {where(row, labels)}, the model pull is towards a point {point} ({evidence(row)})"
 
 
 STATISTICS = (
-    _statistic("alpha", "the social pull α", "the others", "How strongly do agents move towards those they hear?", 40),
-    _statistic(
-        "beta",
+    _pull(
+        "model_pull",
         "the model pull β",
-        "the Default's attitude",
-        "How strongly do agents move towards the Default's first attitude?",
-        41,
+        "the model's own attitude b*",
+        "How strongly do agents move towards an attitude of the model's own?",
+        40,
     ),
-    _statistic(
-        "kappa",
+    Statistic(
+        name="attractor",
+        title="the attitude b* that the model pulls to",
+        about="Which attitude does the model pull to?",
+        function=pulls,
+        sentence=_attractor_said,
+        order=41,
+    ),
+    Statistic(
+        name="attractor_bias",
+        title="the distance of b* from the Default's first attitude",
+        about="Does the model pull to where its Default stood at the start?",
+        function=pulls,
+        sentence=_bias_said,
+        family=SECONDARY,
+        order=42,
+    ),
+    _pull("social_pull", "the social pull α", "the others", "How strongly do agents move towards those they hear?", 43),
+    _pull(
+        "anchor",
         "the persona anchor κ",
         "their first attitude",
         "How strongly do agents return to their first attitude?",
-        42,
+        44,
     ),
 )

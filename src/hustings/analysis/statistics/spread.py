@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.measures import last_iteration
+from hustings.analysis.measures import last_iteration, speakers, topics
 from hustings.analysis.resampling import INTERVAL, Floats, bootstrap, few, generator, interval, ratio
 from hustings.analysis.statistic import Row, Statistic
 from hustings.analysis.wording import evidence, span, where
@@ -25,15 +25,15 @@ def spread(study: "Study") -> Iterator[Row]:
     Source: protocol.md, bias and diversity.
     """
     answers = study.answers
-    last = last_iteration(answers)
-    for topic in sorted({*answers["topic"]}):
-        mine = answers[answers["topic"] == topic]
+    last = last_iteration(study)
+    for topic in topics(study):
+        mine = answers[(answers["topic"] == topic) & answers["role"].isin(speakers(study, topic))]
         final = mine[mine["iteration"] == last].dropna(subset=["value"])
         groups = final.groupby("repetition")["value"]
         n = groups.ngroups
         why = _unspread(mine, final, n, last)
         if why:
-            yield from (Row(name, topic, "", n, METHOD, why) for name in ("bias", "diversity"))
+            yield from (Row(name, topic, "", n, METHOD, why, at="end") for name in ("bias", "diversity"))
             continue
         centre = float(final["value"].mean())
         away = final["value"] - centre
@@ -44,8 +44,8 @@ def spread(study: "Study") -> Iterator[Row]:
         mean, sd = (float(it) for it in of(np.ones((1, n)))[0])
         (low, high), (least, most) = interval(samples[:, 0], n), interval(samples[:, 1], n)
         shifted = {"estimate": mean + centre, "ci_low": low + centre, "ci_high": high + centre}
-        yield Row("bias", topic, "", n, METHOD, few(n), **shifted)
-        yield Row("diversity", topic, "", n, METHOD, few(n), estimate=sd, ci_low=least, ci_high=most)
+        yield Row("bias", topic, "", n, METHOD, few(n), at="end", **shifted)
+        yield Row("diversity", topic, "", n, METHOD, few(n), at="end", estimate=sd, ci_low=least, ci_high=most)
 
 
 def _mean_and_sd(moments: Floats, weights: Floats) -> Floats:
@@ -67,26 +67,22 @@ def _unspread(mine: "pd.DataFrame", final: "pd.DataFrame", n: int, last: int) ->
     if n == 0:
         invalid = bool(mine["value"].isna().all())
         return "every answer was invalid" if invalid else f"there is no valid answer at iteration {last}"
-    if n == 1:
-        return "there is only one debate"
-    if float(np.ptp(final["value"].to_numpy(float))) == 0:
-        return f"every final score is {float(final['value'].iloc[0]):.1f} (zero variance)"
     return ""
 
 
 def _bias(row: Row, labels: Mapping[str, str]) -> str:
-    return f"Agents ended at a mean score of {span(row, '')} on {where(row, labels)} ({evidence(row)})"
+    return f"Agents ended at a mean attitude of {span(row, '')} on {where(row, labels)} ({evidence(row)})"
 
 
 def _diversity(row: Row, labels: Mapping[str, str]) -> str:
     size = f"{span(row)} on {where(row, labels)} ({evidence(row)})"
-    return f"Agents' final scores had a standard deviation of {size}"
+    return f"Agents' final attitudes had a standard deviation of {size}"
 
 
 STATISTICS = (
     Statistic(
         name="bias",
-        title="the mean final score",
+        title="the mean final attitude",
         about="Where did all agents end on average?",
         function=spread,
         sentence=_bias,
@@ -94,7 +90,7 @@ STATISTICS = (
     ),
     Statistic(
         name="diversity",
-        title="the standard deviation of final scores",
+        title="the standard deviation of final attitudes",
         about="How far apart did all agents end?",
         function=spread,
         sentence=_diversity,

@@ -1,0 +1,217 @@
+"""How well the survey measures: do its items agree, and do the same agents answer alike when asked in other words?"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hustings.analysis.dynamics import jackknife
+from hustings.analysis.measures import of_role, parties, speakers, topics
+from hustings.analysis.resampling import LEVEL, Floats
+from hustings.analysis.statistic import Row, Statistic
+from hustings.analysis.wording import interval, span, where, who
+
+if TYPE_CHECKING:
+    from hustings.study import Study
+
+_JACKKNIFE = "95 % interval of Student's t with jackknife standard errors over debates"
+OMEGA = f"McDonald's ω of one factor (principal axes) at iteration 0, within the party; {_JACKKNIFE}"
+ALPHA = f"Cronbach's α at iteration 0, within the party; {_JACKKNIFE}"
+ICC = (
+    "one-way random intraclass correlation of an agent's surveys within the party; 95 % interval of the F distribution"
+)
+NOISE = "SD between the surveys of one agent; 95 % interval of the χ² distribution"
+_STEPS = 50
+_NONE = 1e-9
+
+
+def consistency(study: "Study") -> Iterator[Row]:
+    """Rows of omega and cronbach_alpha by topic and party: do the items measure one thing?
+
+    Source: McDonald (1999), Test Theory; Cronbach (1951), Psychometrika 16(3).
+    """
+    number = len(study.design["instrument"]["items"])
+    measures: tuple[tuple[str, str, int, Callable[[Floats], float]], ...] = (
+        ("omega", OMEGA, 3, omega),
+        ("cronbach_alpha", ALPHA, 2, cronbach),
+    )
+    for name, method, least, measure in measures:
+        if number < least:
+            said = "one item" if number == 1 else f"{number} items"
+            yield Row(name, "", "", 0, method, f"the instrument has {said}, and this needs {least}", at="start")
+            continue
+        for topic in topics(study):
+            for role in parties(study, topic):
+                yield _consistent(Row(name, topic, role, 0, method, at="start"), _items(study, topic, role), measure)
+
+
+def _consistent(row: Row, answers: Floats, measure: Callable[[Floats], float]) -> Row:
+    """The row with its numbers.
+
+    Args:
+        answers: one row for each agent, (agents, items).
+    """
+    from dataclasses import replace
+
+    n = len(answers)
+    if n < 3:
+        return replace(row, n=n, remark="there are fewer than three agents whose every answer is valid")
+    if float(answers.std(axis=0).min()) <= _NONE:
+        return replace(row, n=n, remark="an item got the same answer from every agent of the party")
+    estimate = measure(answers)
+    if np.isnan(estimate):
+        return replace(row, n=n, remark="the items of the party's agents do not correlate")
+    without = np.array([measure(np.delete(answers, place, axis=0)) for place in range(n)])
+    error = float(jackknife(np.array([estimate]), without[:, None])[0, 0]) ** 0.5
+    if np.isnan(error):
+        return replace(row, n=n, remark="too few agents for an interval", estimate=estimate)
+    half = _student(n) * error
+    return replace(row, n=n, estimate=estimate, ci_low=estimate - half, ci_high=min(1.0, estimate + half))
+
+
+def _student(n: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + LEVEL) / 2, n - 1))
+
+
+def _items(study: "Study", topic: str, role: str) -> Floats:
+    """Valid answers of a party's agents at iteration 0, (agents, items)."""
+    table = study.attitudes
+    mine = table[(table["topic"] == topic) & (table["role"] == role) & (table["iteration"] == 0)]
+    values: Any = mine.assign(value=mine[study.outcome].astype("Float64"))
+    wide = values.pivot_table(index=["repetition", "agent"], columns="item", values="value", aggfunc="first")
+    return wide.dropna().to_numpy(float)
+
+
+def cronbach(answers: Floats) -> float:
+    """Cronbach's α of answers (agents, items); NaN where their sum does not vary."""
+    k = answers.shape[1]
+    total = float(answers.sum(axis=1).var(ddof=1))
+    return k / (k - 1) * (1 - float(answers.var(axis=0, ddof=1).sum()) / total) if total > _NONE else np.nan
+
+
+def omega(answers: Floats) -> float:
+    """McDonald's ω of answers (agents, items): the share of their sum's variance that one common factor explains."""
+    covariance = np.cov(answers, rowvar=False)
+    common = np.diag(covariance) / 2
+    loadings = np.zeros(len(covariance))
+    for _ in range(_STEPS):
+        reduced = covariance - np.diag(np.diag(covariance) - common)
+        values, vectors = np.linalg.eigh(reduced)
+        loadings = vectors[:, -1] * max(values[-1], 0.0) ** 0.5
+        common = np.clip(loadings**2, 0.0, np.diag(covariance))
+    factor = float(loadings.sum()) ** 2
+    total = factor + float((np.diag(covariance) - common).sum())
+    return factor / total if total > _NONE else np.nan
+
+
+def retest(study: "Study") -> Iterator[Row]:
+    """Rows of retest_icc by topic and party and retest_noise by topic and role: the same agents in other words.
+
+    Only where nobody speaks (control=retest), so that nothing but the wording differs between surveys.
+    Source: McGraw & Wong (1996), Psychological Methods 1(1), ICC(1).
+    """
+    if study.control != "retest":
+        yield Row("retest_icc", "", "", 0, ICC, "only control=retest asks the same agents again without a debate")
+        yield Row("retest_noise", "", "", 0, NOISE, "only control=retest asks the same agents again without a debate")
+        return
+    varied = study.attitudes.groupby("item")["wording"].nunique().min() > 1 if len(study.attitudes) else False
+    remark = "" if varied else "every survey used the same words, so this says nothing about wording"
+    for topic in topics(study):
+        for role in parties(study, topic):
+            yield _icc(study, topic, role, remark)
+    for topic in topics(study):
+        for role in speakers(study, topic):
+            yield _noise(study, topic, role, remark)
+
+
+def _surveys(study: "Study", topic: str, role: str) -> Floats:
+    """Agents with a valid answer at every survey, (agents, surveys)."""
+    panel = study.panels.get(topic)
+    if panel is None:
+        return np.empty((0, 0))
+    values = of_role(panel, role).reshape(-1, len(panel.times))
+    return values[np.isfinite(values).all(axis=1)]
+
+
+def _icc(study: "Study", topic: str, role: str, remark: str) -> Row:
+    from scipy.stats import f
+
+    values = _surveys(study, topic, role)
+    n, k = values.shape
+    if n < 2 or k < 2:
+        return Row("retest_icc", topic, role, n, ICC, "there are fewer than two agents, or they were surveyed once")
+    between = k * float(values.mean(axis=1).var(ddof=1))
+    within = float(values.var(axis=1, ddof=1).mean())
+    if between + within <= _NONE:
+        return Row("retest_icc", topic, role, n, ICC, "every agent of the party gave the same answer every time")
+    if within <= _NONE:
+        return Row("retest_icc", topic, role, n, ICC, remark, estimate=1.0, ci_low=1.0, ci_high=1.0)
+    ratio = between / within
+    low, high = (ratio / float(f.ppf(1 - (1 - LEVEL) / 2, n - 1, n * (k - 1))),
+                 ratio * float(f.ppf(1 - (1 - LEVEL) / 2, n * (k - 1), n - 1)))  # fmt: skip
+    estimate, low, high = ((it - 1) / (it + k - 1) for it in (ratio, low, high))
+    return Row("retest_icc", topic, role, n, ICC, remark, estimate=estimate, ci_low=low, ci_high=high)
+
+
+def _noise(study: "Study", topic: str, role: str, remark: str) -> Row:
+    from scipy.stats import chi2
+
+    values = _surveys(study, topic, role)
+    n, k = values.shape
+    if n < 1 or k < 2:
+        return Row("retest_noise", topic, role, n, NOISE, "no agent was surveyed twice")
+    free = n * (k - 1)
+    variance = float(values.var(axis=1, ddof=1).mean())
+    low, high = ((variance * free / float(chi2.ppf(tail, free))) ** 0.5 for tail in ((1 + LEVEL) / 2, (1 - LEVEL) / 2))
+    return Row("retest_noise", topic, role, n, NOISE, remark, estimate=variance**0.5, ci_low=low, ci_high=high)
+
+
+def _agree(what: str) -> Any:
+    def sentence(row: Row, labels: Mapping[str, str]) -> str:
+        agents = f"{who(row, labels)} (n = {row.n:,})"
+        return f"{what} of {agents} on {where(row, labels)} is {interval(row, '', 2)}"
+
+    return sentence
+
+
+def _noise_said(row: Row, labels: Mapping[str, str]) -> str:
+    agents = f"{who(row, labels)}' answers on {where(row, labels)} differ by an SD of {span(row)}"
+    return f"Asked again without a debate, {agents} (n = {row.n:,})"
+
+
+STATISTICS = (
+    Statistic(
+        name="omega",
+        title="the reliability ω of the items",
+        about="Do the items measure one thing (McDonald's ω)?",
+        function=consistency,
+        sentence=_agree("The reliability ω of the items"),
+        order=100,
+    ),
+    Statistic(
+        name="cronbach_alpha",
+        title="the reliability α of the items",
+        about="Do the items measure one thing (Cronbach's α)?",
+        function=consistency,
+        sentence=_agree("The reliability α of the items"),
+        order=101,
+    ),
+    Statistic(
+        name="retest_icc",
+        title="the agreement of repeated surveys",
+        about="Do the same agents answer alike when they are asked in other words?",
+        function=retest,
+        sentence=_agree("The agreement of repeated surveys (ICC)"),
+        order=102,
+    ),
+    Statistic(
+        name="retest_noise",
+        title="the noise of repeated surveys",
+        about="How much do answers vary when nobody speaks?",
+        function=retest,
+        sentence=_noise_said,
+        order=103,
+    ),
+)
