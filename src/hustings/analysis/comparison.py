@@ -9,29 +9,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.measures import at_zero, cells, check_one_run, ends, last_iteration
+from hustings.analysis.measures import (
+    bias_role,
+    check_one_run,
+    ends,
+    first_default,
+    has,
+    last_iteration,
+    of_role,
+    parties,
+    topics,
+)
 from hustings.analysis.resampling import (
     INTERVAL,
     SPREAD,
     Floats,
-    bootstrap,
     few,
     generator,
     interval,
     mean_test,
-    ratio,
+    remarks,
+    resampled_means,
 )
-from hustings.analysis.statistic import Row, tabulate
-from hustings.analysis.wording import evidence, size, where, who
-from hustings.settings.debate import DEFAULT
+from hustings.analysis.statistic import PRIMARY, SECONDARY, Row, tabulate
+from hustings.analysis.statistics.movement import closed
+from hustings.analysis.wording import evidence, sentence, size, where, who
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hustings.study import Study
+    from hustings.study import Outcome, Study
 
-MEASURES = ("start", "end", "convergence")
-"""A(d,r,0), A(d,r,T), and the convergence between them, each run with its own b and its own T."""
+MEASURES = ("closing", "start", "end", "echo", "convergence")
+"""Of each debate, in each run with its own shadow, b and T: the closing of the distance to the shadow; A(d,r,0);
+A(d,r,T); the change towards the own pole; and the convergence to b."""
 PAIRED = (
     f"pairs of debates with the same repetition and personas; {INTERVAL}; two-sided sign-flip permutation test; "
     "effect size: Cohen's d_z"
@@ -39,11 +51,20 @@ PAIRED = (
 INDEPENDENT = f"independent debates; {INTERVAL}, within each run; two-sided permutation test; effect size: Cohen's d"
 
 _SAID = {
+    "closing": "closed {} {} of their distance to the shadow Default on {}",
     "start": "started {} {} on {}",
     "end": "ended {} {} on {}",
-    "convergence": "moved {} {} towards the Default on {}",
+    "echo": "moved {} {} towards their own pole on {}",
+    "convergence": "moved {} {} towards the Default's first attitude on {}",
 }
-_TITLES = {"start": "first attitude", "end": "last attitude", "convergence": "convergence to the Default"}
+_WAYS = {"start": ("higher", "lower"), "end": ("higher", "lower")}
+_TITLES = {
+    "closing": "closing of the distance to the shadow Default",
+    "start": "first attitude",
+    "end": "last attitude",
+    "echo": "movement towards their own pole",
+    "convergence": "convergence to the Default's first attitude",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,83 +81,90 @@ class _Cell:
     seed: int
 
     def row(self, n: int, method: str, remark: str, **numbers: float) -> Row:
-        return Row(self.measure, self.topic, self.role, n, method, remark, **numbers)
+        family = PRIMARY if self.measure == "closing" else SECONDARY
+        return Row(self.measure, self.topic, self.role, n, method, remark, family=family, **numbers)
 
 
 def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.DataFrame":
-    """How `other` differs from `baseline`: differences of start, end and convergence by topic and role.
+    """How `other` differs from `baseline`: differences of MEASURES by topic and role.
 
     Where both runs have a role's debates on a topic with the same repetition and persona, the difference is taken
     within these pairs: expanded percentile bootstrap and sign flips over pairs. Where they share none, the runs are
     independent samples: bootstrap within each, permutation of debates between them. Both are analysed with the
-    baseline's outcome and seed. Holm's adjustment covers all rows.
+    baseline's outcome, or as scores where the other run has no expected values, and with the baseline's seed.
 
     Args:
         names: of the baseline and the other run, as they appear in a sentence.
 
     Returns:
         Columns of statistics.COLUMNS; `statistic` is one of MEASURES; estimates are other minus baseline, in points.
-        Only roles and topics that both runs have.
+        Only roles and topics that both runs have. The primary family is `closing`.
 
     Raises:
-        RecordError: the other run does not have the baseline's outcome.
         ValueError: a study's tables mix runs.
     """
-    studies = [baseline, other.analysed_as(baseline.outcome)]
+    from dataclasses import replace
+
+    outcome: Outcome = baseline.outcome if baseline.outcome in other.outcomes else "score"
+    studies = (baseline.analysed_as(outcome), other.analysed_as(outcome))
     for study in studies:
         check_one_run(study)
     labels = {**baseline.labels, **other.labels}
-    rows = [_difference(cell, shared) for cell, shared in _cells(studies)]
-    return tabulate(rows, dict.fromkeys(MEASURES, "comparison"), lambda row: _sentence(row, labels, names))
+    rows = [replace(_difference(cell, shared), outcome=outcome) for cell, shared in _cells(*studies)]
+    return tabulate(rows, lambda row: _sentence(row, labels, names))
 
 
-def _cells(studies: "list[Study]") -> "Iterator[tuple[_Cell, pd.Index]]":
+def _cells(one: "Study", two: "Study") -> "Iterator[tuple[_Cell, pd.Index]]":
     """Everything that both runs have, each with the repetitions in which both had the same personas."""
-    import pandas as pd
-
-    answers = [study.answers for study in studies]
-    present = [{*zip(table["topic"], table["role"], strict=True)} for table in answers]
-    personas = [_personas(study) for study in studies]
-    poles = studies[0].poles | studies[1].poles
-    for topic, roles in cells(pd.concat(answers), poles).items():
-        for role in (role for role in [*roles, DEFAULT] if all((topic, role) in each for each in present)):
-            values = [_measures(table, topic, role) for table in answers]
-            shared = _shared(personas, topic, role)
-            for measure in MEASURES if role != DEFAULT else ("start", "end"):
+    for topic in sorted({*topics(one)} & {*topics(two)}):
+        roles = [*(role for role in parties(one, topic) if role in parties(two, topic)), DEFAULT, SHADOW]
+        for role in (role for role in roles if _asked(one, topic, role) and _asked(two, topic, role)):
+            values = [measured(study, topic, role) for study in (one, two)]
+            shared = shared_personas(one, two, topic, role)
+            for measure in MEASURES if role not in (DEFAULT, SHADOW) else ("start", "end"):
                 first, second = (value[measure].dropna() for value in values)
-                yield _Cell(measure, topic, role, first, second, studies[0].seed), shared
+                if measure == "closing" and not (has(one, SHADOW) and has(two, SHADOW)):
+                    continue
+                yield _Cell(measure, topic, role, first, second, one.seed), shared
 
 
-def _personas(study: "Study") -> "pd.Series":
-    """Whose turn it was to play a role in a debate, by topic, role and repetition."""
-    agents = study.agents.sort_values("agent", kind="stable")
-    return agents.groupby(["topic", "role", "repetition"])["persona"].agg(" ".join)
+def _asked(study: "Study", topic: str, role: str) -> bool:
+    panel = study.panels.get(topic)
+    return panel is not None and any(role == other for _, other in panel.seats)
 
 
-def _shared(personas: "list[pd.Series]", topic: str, role: str) -> "pd.Index":
+def shared_personas(one: "Study", two: "Study", topic: str, role: str) -> "pd.Index":
     """Repetitions in which both runs had the same personas for a role."""
     import pandas as pd
 
-    try:
-        mine = [each.loc[(topic, role)] for each in personas]
-    except KeyError:
-        return pd.Index([], dtype=int)
+    mine: list[pd.Series] = []
+    for study in (one, two):
+        agents = study.agents[(study.agents["topic"] == topic) & (study.agents["role"] == role)]
+        seated = agents.sort_values("agent", kind="stable").groupby("repetition")["persona"]
+        mine.append(seated.agg(" ".join) if len(agents) else pd.Series([], dtype=object))
     both = pd.concat(mine, axis=1, join="inner", keys=["one", "two"])
     return both.index[(both["one"] == both["two"]).to_numpy()]
 
 
-def _measures(answers: "pd.DataFrame", topic: str, role: str) -> "pd.DataFrame":
-    """Start, end and convergence of a role in each debate, by repetition."""
+def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
+    """MEASURES and `change`, A(T) − A(0), of a role in each debate, by repetition; missing where there are none."""
     import pandas as pd
 
-    last = last_iteration(answers)
-    pairs = ends(answers, topic, role, last)
-    asked = answers[(answers["topic"] == topic) & (answers["role"] == role) & (answers["iteration"] == 0)]
-    start = asked.dropna(subset=["value"]).groupby("repetition")["value"].mean()
-    bias = at_zero(answers, topic).mean()
-    moved = (pairs["first"] - bias).abs() - (pairs["last"] - bias).abs()
-    end = pairs["last"] if last else pairs["last"].iloc[:0]
-    return pd.DataFrame({"start": start, "end": end, "convergence": moved if last else moved.iloc[:0]})
+    panel, later = study.panels[topic], last_iteration(study) > 0
+    mine = ends(study, topic, role)
+    first: Floats = of_role(panel, role)[:, :, 0]
+    known = np.isfinite(first)
+    start = np.where(known, first, 0.0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+    table = pd.DataFrame({"start": start}, index=panel.repetitions.astype(float))
+    pairs = pd.DataFrame({"end": mine.last, "change": mine.change}, index=mine.repetitions)
+    pole = study.poles.get((role, topic))
+    pairs["echo"] = pairs["change"] * (1.0 if pole == "high" else -1.0) if pole else np.nan
+    default, _ = first_default(study, topic)
+    bias = float(default.mean()) if len(default) and has(study, bias_role(study)) else np.nan
+    pairs["convergence"] = np.abs(mine.first - bias) - np.abs(mine.last - bias)
+    both, moved, _ = closed(study, topic, role)
+    pairs["closing"] = pd.Series(moved, index=both.repetitions)
+    return table.join(pairs if later else pairs.iloc[:0])
 
 
 def _difference(cell: _Cell, shared: "pd.Index") -> Row:
@@ -146,22 +174,16 @@ def _difference(cell: _Cell, shared: "pd.Index") -> Row:
         shared: repetitions in which both runs had the same personas.
     """
     pairs = cell.first.index.intersection(cell.second.index).intersection(shared)
-    rng = generator(cell.seed, "compare", cell.measure, cell.topic, cell.role)
     n = len(pairs)
     if n == 0:
-        return _independent(cell, cell.first.to_numpy(float), cell.second.to_numpy(float), rng)
+        return _independent(cell, cell.first.to_numpy(float), cell.second.to_numpy(float))
     changes = (cell.second[pairs] - cell.first[pairs]).to_numpy(float)
-    if n == 1:
-        return cell.row(n, PAIRED, "there is only one pair of debates")
-    if np.ptp(changes) <= SPREAD:
-        mean = float(changes.mean())
-        said = f"differs by {mean:+.2f} points" if abs(mean) > SPREAD else "gave the same value"
-        return cell.row(n, PAIRED, f"every pair of debates {said} (zero variance)")
-    samples = bootstrap(rng, n, lambda weights: weights @ changes / n)
-    return cell.row(n, PAIRED, few(n), **mean_test(changes, samples, rng, "two-sided"))
+    same = n > 1 and float(np.ptp(changes)) <= SPREAD
+    remark = remarks(few(n), "every pair differs by the same, so there is no effect size" if same else "")
+    return cell.row(n, PAIRED, remark, **mean_test(changes, cell.seed, "two-sided"))
 
 
-def _independent(cell: _Cell, one: Floats, two: Floats, rng: np.random.Generator) -> Row:
+def _independent(cell: _Cell, one: Floats, two: Floats) -> Row:
     """The row of runs that share no debate: a difference of two independent means.
 
     Args:
@@ -175,18 +197,21 @@ def _independent(cell: _Cell, one: Floats, two: Floats, rng: np.random.Generator
         why = "one of the runs has no valid answers" if smallest == 0 else "one of the runs has only one debate"
         return cell.row(n, INDEPENDENT, why)
     pooled = ((one.var(ddof=1) * (len(one) - 1) + two.var(ddof=1) * (len(two) - 1)) / (n - 2)) ** 0.5
-    if max(np.ptp(one), np.ptp(two)) <= SPREAD:
-        return cell.row(n, INDEPENDENT, "every debate of a run gave the same value (zero variance)")
-    means = [bootstrap(rng, len(x), lambda weights, x=x: ratio(weights @ x, weights.sum(axis=1))) for x in (one, two)]
+    means = [resampled_means(x, cell.seed + place) for place, x in enumerate((one, two))]
     low, high = interval(means[1] - means[0], smallest)
     difference = float(two.mean() - one.mean())
+    flat = max(float(np.ptp(one)), float(np.ptp(two))) <= SPREAD
 
     def statistic(x: Floats, y: Floats, axis: int) -> Floats:
         return np.mean(y, axis=axis) - np.mean(x, axis=axis)
 
+    rng = generator(cell.seed, "compare", cell.measure, cell.topic, cell.role)
     test = permutation_test((one, two), statistic, vectorized=True, n_resamples=9_999, rng=rng)
-    numbers = {"estimate": difference, "ci_low": low, "ci_high": high, "effect_size": difference / float(pooled)}
-    return cell.row(n, INDEPENDENT, few(smallest), p=float(test.pvalue), **numbers)
+    numbers = {"estimate": difference, "ci_low": low, "ci_high": high, "p": float(test.pvalue)}
+    if not flat:
+        numbers["effect_size"] = difference / float(pooled)
+    remark = remarks(few(smallest), "the debates of each run gave the same, so there is no effect size" if flat else "")
+    return cell.row(n, INDEPENDENT, remark, **numbers)
 
 
 def _sentence(row: Row, labels: Mapping[str, str], names: tuple[str, str]) -> str:
@@ -195,9 +220,8 @@ def _sentence(row: Row, labels: Mapping[str, str], names: tuple[str, str]) -> st
     topic, agents = where(row, labels), who(row, labels)
     if np.isnan(row.estimate):
         difference = f"The difference in {_TITLES[row.statistic]} of {agents} on {topic} between {baseline} and {other}"
-        return f"{difference} is not estimable: {row.remark}."
-    more, less = ("more", "less") if row.statistic == "convergence" else ("higher", "lower")
+        return sentence(f"{difference} is not estimable: {row.remark}", "")
+    more, less = _WAYS.get(row.statistic, ("more", "less"))
     said = _SAID[row.statistic].format(size(row), less if row.estimate < 0 else more, topic)
     unit = "pairs of debates" if row.method == PAIRED else "debates"
-    remark = f"; {row.remark}" if row.remark else ""
-    return f"{agents} {said} in {other} than in {baseline} ({evidence(row, unit)}){remark}."
+    return sentence(f"{agents} {said} in {other} than in {baseline} ({evidence(row, unit)})", row.remark)

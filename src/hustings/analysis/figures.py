@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from hustings.settings.debate import DEFAULT
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     from hustings.study import Study
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_TOPICS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f", "#b2a400")
+SHADOW_COLOUR = "#80868b"
+"""Of the shadow Default, whose line is dashed."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+TOPICS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f", "#b2a400")
 """Okabe and Ito's colours, which colour-blind readers can distinguish; parties have their own."""
 _STYLE: dict[Any, Any] = {
     "font.size": 11,
@@ -53,16 +55,19 @@ class Look:
         society, topics = design["society"], design["topics"]
         shown = {**society["parties"], DEFAULT: society["default"]}
         adapter = f" with {manifest.adapter.name}" if manifest.adapter else ""
-        silent = ", silent control;" if design["silent"] else ";"
-        expected = " expected scores," if study.outcome == "expected" else ""
+        control = f", control {study.control};" if study.control != "none" else ";"
+        outcome = "expected values" if study.outcome == "expected" else "scores"
         return cls(
-            labels={role: one["label"] for role, one in shown.items()},
-            colours={role: one["colour"] for role, one in shown.items()},
+            labels={**{role: one["label"] for role, one in shown.items()}, SHADOW: study.labels[SHADOW]},
+            colours={**{role: one["colour"] for role, one in shown.items()}, SHADOW: SHADOW_COLOUR},
             topics={key: topic["label"] for key, topic in topics.items()},
             ends={key: (topic["low"], topic["high"]) for key, topic in topics.items()},
             scale=study.scale,
-            caption=f"{manifest.model.name}{adapter}, {design['composition']['name']}{silent}{expected}",
+            caption=f"{manifest.model.name}{adapter}, {design['composition']['name']}{control} {outcome},",
         )
+
+
+_DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
 
 
 def ticks(scale: tuple[float, float]) -> list[float]:
@@ -110,8 +115,9 @@ class _Layout:
 def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "pd.DataFrame | None" = None) -> Path:
     """Attitude curves: one panel for each topic, one line for each role, standard errors as bars.
 
-    A role that was surveyed only before the debate, while others continued, becomes a dashed line. Two runs share the
-    panels, the first one dashed (before and after); more than two have a row of panels each.
+    The shadow Default is a dashed grey line. A role that was surveyed only before the debate, while others continued,
+    becomes a horizontal dashed line. Two runs share the panels, the first one dashed (before and after) and the shadow
+    dotted; more than two have a row of panels each.
 
     Args:
         curve: the table of analysis.curves.curve, of one composition; for several runs with a column `run`.
@@ -122,7 +128,7 @@ def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "p
         The PNG; an SVG and the CSV are next to it.
     """
     layout = _Layout(list(dict.fromkeys(curve["topic"])), _runs(curve))
-    figure = _figure()
+    figure = new_figure()
     figure.set_size_inches(*layout.inches)
     axes = figure.subplots(layout.rows, layout.columns, squeeze=False, sharey=True, sharex=not layout.grid)
     for panel in axes.flat[len(layout.panels) :]:
@@ -140,9 +146,9 @@ def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "p
             panel.set_xlabel("Iteration (replies made)")
             panel.tick_params(labelbottom=True)
     lines = _legend(figure, axes.flat, layout)
-    _note(figure, f"{look.caption} {_counted(curve)} per point; bars: ± 1 standard error.")
+    note(figure, f"{look.caption} {counted(curve)} per point; bars: ± 1 standard error.")
     figure.tight_layout(rect=(0, 0.05, 1, 1 - (0.28 * lines + 0.1) / figure.get_figheight()))
-    return _save(figure, curve, folder, name)
+    return save(figure, curve, folder, name)
 
 
 def _runs(curve: "pd.DataFrame") -> list[Any]:
@@ -163,12 +169,13 @@ def _legend(figure: "Figure", axes: Any, layout: _Layout) -> int:
     return -(-len(known) // across)
 
 
-def _counted(table: "pd.DataFrame") -> str:
+def counted(table: "pd.DataFrame") -> str:
+    """'n = 38 – 40 debates'."""
     counts = sorted({int(n) for n in table["n"]})
     return f"n = {counts[0]:,} debates" if len(counts) == 1 else f"n = {counts[0]:,} – {counts[-1]:,} debates"
 
 
-def _note(figure: "Figure", text: str) -> None:
+def note(figure: "Figure", text: str) -> None:
     """The line under a figure, wrapped at the width of the figure."""
     import textwrap
 
@@ -191,12 +198,13 @@ def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: 
             line: Any = curve[(curve["role"] == role) & ((curve["run"] == run) if run is not None else True)]
             if line.empty:
                 continue
-            marker = _MARKERS[list(look.labels).index(role) % len(_MARKERS)]
+            marker = MARKERS[list(look.labels).index(role) % len(MARKERS)]
             name = f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role]
             before = len(runs) == 2 and run == runs[0]
-            _line(panel, line, shift, _Stroke(look.colours[role], marker, name, before), last)
+            dashes = _DOTTED if role == SHADOW and len(runs) == 2 else _DASHED if role == SHADOW or before else "-"
+            _line(panel, line, shift, _Stroke(look.colours[role], marker, name, dashes, before), last)
     low, high = look.scale
-    panel.set_title(_title(look.topics[topic]))
+    panel.set_title(capitalised(look.topics[topic]))
     panel.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     panel.set_yticks(ticks(look.scale))
     panel.set_xticks(sorted({int(i) for i in curve["iteration"]}) or [0])
@@ -211,7 +219,10 @@ class _Stroke:
     marker: str
     name: str
     """In the legend."""
-    dashed: bool
+    dashes: Any
+    """Style of the line."""
+    hollow: bool
+    """Markers are filled with white: before the change that is compared."""
 
 
 def _line(panel: "Axes", line: "pd.DataFrame", shift: float, stroke: _Stroke, last: int) -> None:
@@ -232,88 +243,99 @@ def _line(panel: "Axes", line: "pd.DataFrame", shift: float, stroke: _Stroke, la
         color=stroke.colour,
         marker=stroke.marker,
         markersize=6,
-        markerfacecolor="white" if stroke.dashed else stroke.colour,
-        linestyle=(0, (4, 2)) if stroke.dashed else "-",
+        markerfacecolor="white" if stroke.hollow else stroke.colour,
+        linestyle=stroke.dashes,
         linewidth=2,
         capsize=3,
         label=stroke.name,
     )
 
 
-def _title(label: str) -> str:
+def capitalised(label: str) -> str:
+    """'Gun violence'."""
     return label[0].upper() + label[1:]
 
 
 def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
-    """Convergence to the Default with its intervals, one row for each topic, role and run.
+    """How far agents ended nearer to the shadow Default, with intervals: one row for each topic, role and run.
 
     Args:
-        tests: rows `convergence` of analysis.statistics.statistics; for several runs with a column `run`.
+        tests: rows `closing` of analysis.statistics.statistics, of one outcome; for several runs with a column `run`.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
     """
-    figure = _figure()
+    figure = new_figure()
     several = "run" in tests and tests["run"].nunique() > 1
     figure.set_size_inches(8.5, 0.36 * len(tests) + 1.9)
     panel = figure.subplots()
     labels: list[str] = []
     for place, test in enumerate(tests.to_dict("records")):
         run = f", {test['run']}" if several else ""
-        labels.append(f"{_title(look.topics.get(test['topic'], test['topic']))}, {look.labels[test['role']]}{run}")
+        labels.append(f"{capitalised(look.topics.get(test['topic'], test['topic']))}, {look.labels[test['role']]}{run}")
         if math.isnan(test["estimate"]):
             panel.text(0, place, " not estimable", va="center", fontsize=9, color="#777777")
             continue
-        panel.plot([test["ci_low"], test["ci_high"]], [place, place], color=look.colours[test["role"]], linewidth=2.4)
+        if not math.isnan(test["ci_low"]):
+            ends = [test["ci_low"], test["ci_high"]]
+            panel.plot(ends, [place, place], color=look.colours[test["role"]], linewidth=2.4)
         panel.plot([test["estimate"]], [place], "o", color=look.colours[test["role"]], markersize=7)
     panel.axvline(0, color="#444444", linewidth=1)
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)
-    panel.set_xlabel("← away from the Default     points     towards the Default →")
+    panel.set_xlabel("← ended further from the shadow Default     points     ended nearer →")
     panel.grid(axis="x", color="#dddddd", linewidth=0.7)
-    _note(figure, f"Convergence to the Default with 95 % intervals. {look.caption} {_counted(tests)}.")
+    note(figure, f"Closing of the distance to the shadow Default with 95 % intervals. {look.caption} {counted(tests)}.")
     figure.tight_layout(rect=(0, 0.55 / figure.get_figheight(), 1, 1))
-    return _save(figure, tests, folder, name)
+    return save(figure, tests, folder, name)
 
 
 def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """Model pull β against social pull α, one point for each topic, with intervals.
 
     Args:
-        tests: rows `alpha` and `beta` of analysis.statistics.statistics, of one run.
+        tests: rows `social_pull` and `model_pull` of analysis.statistics.statistics, of one run.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
     """
-    figure = _figure()
+    figure = new_figure()
     figure.set_size_inches(7.2, 6.0)
     panel = figure.subplots()
     for place, topic in enumerate(dict.fromkeys(tests["topic"])):
         mine = tests[tests["topic"] == topic].set_index("statistic")
-        alpha, beta = mine.loc["alpha"], mine.loc["beta"]
-        if math.isnan(alpha["estimate"]) or math.isnan(beta["estimate"]):
+        if not {"social_pull", "model_pull"} <= {*mine.index}:
+            continue
+        alpha, beta = mine.loc["social_pull"], mine.loc["model_pull"]
+        if math.isnan(alpha["ci_low"]) or math.isnan(beta["ci_low"]):
             continue
         panel.errorbar(
             [beta["estimate"]],
             [alpha["estimate"]],
             xerr=[[beta["estimate"] - beta["ci_low"]], [beta["ci_high"] - beta["estimate"]]],
             yerr=[[alpha["estimate"] - alpha["ci_low"]], [alpha["ci_high"] - alpha["estimate"]]],
-            color=_TOPICS[place % len(_TOPICS)] if topic else "#000000",
-            marker=_MARKERS[place % len(_MARKERS)],
+            color=TOPICS[place % len(TOPICS)] if topic else "#000000",
+            marker=MARKERS[place % len(MARKERS)],
             markersize=8,
             linewidth=1.6,
             capsize=3,
-            label=_title(look.topics.get(topic, topic)) if topic else "All topics",
+            label=capitalised(look.topics.get(topic, topic)) if topic else "All topics",
         )
     panel.axhline(0, color="#999999", linewidth=0.8)
     panel.axvline(0, color="#999999", linewidth=0.8)
     panel.axline((0, 0), slope=1, color="#bbbbbb", linestyle=(0, (4, 3)), linewidth=1, label="equal pulls")
-    panel.set_xlabel("Model pull β: share of the distance to the Default's attitude closed each round")
+    panel.set_xlabel("Model pull β: share of the distance to the model's own attitude closed each round")
     panel.set_ylabel("Social pull α: share of the distance to the others closed each round")
     panel.legend(loc="best")
-    _note(figure, f"Least squares with 95 % intervals. {look.caption} {_counted(tests)}.")
+    note(figure, f"{_fitted(tests)} with 95 % intervals. {look.caption} {counted(tests)}.")
     figure.tight_layout(rect=(0, 0.05, 1, 1))
-    return _save(figure, tests, folder, name)
+    return save(figure, tests, folder, name)
+
+
+def _fitted(tests: "pd.DataFrame") -> str:
+    """How the pulls were estimated, and what that means for the reader."""
+    instruments = tests["method"].str.startswith("instrumental").any()
+    return "Instrumental variables" if instruments else "Least squares, which survey noise inflates,"
 
 
 def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str) -> Path:
@@ -326,7 +348,7 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
     Returns:
         The PNG; an SVG and the CSV are next to it.
     """
-    figure = _figure()
+    figure = new_figure()
     figure.set_size_inches(8.5, 0.75 * len(table) + 2.0)
     panel = figure.subplots()
     shown = (("humans", "People", "#000000", "D"), ("start", "Agents at the start", "#7b3294", "o"))
@@ -336,19 +358,21 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
         panel.annotate(
             "", (row["end"], place), (row["start"], place), arrowprops={"arrowstyle": "->", "color": "#777777"}
         )
-    panel.set_yticks(range(len(table)), [_title(look.topics[topic]) for topic in table["topic"]])
+    panel.set_yticks(range(len(table)), [capitalised(look.topics[topic]) for topic in table["topic"]])
     panel.set_ylim(len(table) - 0.5, -0.5)
     panel.axvline(0, color="#444444", linewidth=1)
-    panel.set_xlabel("Gap between the parties: percentage points of people, percent of the scale for agents")
+    panel.set_xlabel("Gap between the parties, percentage points")
     panel.grid(axis="x", color="#dddddd", linewidth=0.7)
     panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    people = "People: difference in the share of each party that calls the topic a very big problem"
-    _note(figure, f"{people} ({source}). Agents: difference in mean attitude. {look.caption} {_counted(table)}.")
+    people = "Difference between the parties in the share that calls the topic a very big problem"
+    agents = "agents: attitudes in the highest quarter of the scale"
+    note(figure, f"{people} (people: {source}; {agents}). {look.caption} {counted(table)}.")
     figure.tight_layout(rect=(0, 0.75 / figure.get_figheight(), 1, 1))
-    return _save(figure, table, folder, name)
+    return save(figure, table, folder, name)
 
 
-def _figure() -> "Figure":
+def new_figure() -> "Figure":
+    """An empty figure in the house style."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -358,7 +382,8 @@ def _figure() -> "Figure":
     return Figure()
 
 
-def _save(figure: "Figure", table: "pd.DataFrame", folder: Path, name: str) -> Path:
+def save(figure: "Figure", table: "pd.DataFrame", folder: Path, name: str) -> Path:
+    """Write a figure as PNG and SVG beside the table that it was drawn from; the PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / f"{name}.csv", index=False)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -5,13 +5,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hustings.settings.debate import SHADOW
+
 if TYPE_CHECKING:
     from hustings.analysis.statistic import Row
 
 
 def who(row: "Row", labels: Mapping[str, str]) -> str:
-    """'Republican agents'; nothing where the row is about all agents."""
+    """'Republican agents', 'the shadow Default'; nothing where the row is about all agents."""
+    if row.role == SHADOW:
+        return f"the {labels.get(row.role, row.role)}"
     return f"{labels.get(row.role, row.role)} agents" if row.role else ""
+
+
+def whose(row: "Row", labels: Mapping[str, str]) -> str:
+    """`who` as a possessive."""
+    agents = who(row, labels)
+    return f"{agents}'" if agents.endswith("s") else f"{agents}'s"
+
+
+def sentence(words: str, remark: str) -> str:
+    """Words as a sentence, with the remark after a semicolon where there is one."""
+    return f"{words[0].upper()}{words[1:]}{'; ' if remark else ''}{remark}."
 
 
 def where(row: "Row", labels: Mapping[str, str]) -> str:

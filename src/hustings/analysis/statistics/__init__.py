@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hustings.analysis.measures import check_one_run
 from hustings.analysis.resampling import remarks
 from hustings.analysis.statistic import COLUMNS, Row, Statistic, tabulate
-from hustings.analysis.wording import where, who
+from hustings.analysis.wording import sentence, where, who
 from hustings.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -124,6 +124,5 @@ def _sentence(statistic: Statistic, row: Row, labels: "Mapping[str, str]") -> st
     """What one row says, in words that can be quoted."""
     if row.estimate != row.estimate:
         subject = f"for {who(row, labels)}, {statistic.title}" if row.role else statistic.title
-        return f"{subject[0].upper()}{subject[1:]} on {where(row, labels)} is not estimable: {row.remark}."
-    said = statistic.sentence(row, labels)
-    return f"{said}; {row.remark}." if row.remark else f"{said}."
+        return sentence(f"{subject} on {where(row, labels)} is not estimable: {row.remark}", "")
+    return sentence(statistic.sentence(row, labels), row.remark)

@@ -10,7 +10,7 @@ import numpy as np
 from hustings.analysis.measures import has, parties, topics
 from hustings.analysis.resampling import INTERVAL, Floats, bootstrap, few, generator, interval, ratio
 from hustings.analysis.statistic import Row, Statistic
-from hustings.analysis.wording import evidence, share, where, who
+from hustings.analysis.wording import evidence, share, where, whose
 from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _shares(hits: Floats, asked: Floats, weights: Floats) -> Floats:
 
 def _said(what: str, of: str) -> Any:
     def sentence(row: Row, labels: Mapping[str, str]) -> str:
-        return f"{share(row)} of {who(row, labels)}' {of} on {where(row, labels)} {what} ({evidence(row)})"
+        return f"{share(row)} of {whose(row, labels)} {of} on {where(row, labels)} {what} ({evidence(row)})"
 
     return sentence
 

@@ -9,7 +9,7 @@ from hustings.analysis.dynamics import jackknife
 from hustings.analysis.measures import of_role, parties, speakers, topics
 from hustings.analysis.resampling import LEVEL, Floats
 from hustings.analysis.statistic import Row, Statistic
-from hustings.analysis.wording import interval, span, where, who
+from hustings.analysis.wording import interval, span, where, who, whose
 
 if TYPE_CHECKING:
     from hustings.study import Study
@@ -177,7 +177,7 @@ def _agree(what: str) -> Any:
 
 
 def _noise_said(row: Row, labels: Mapping[str, str]) -> str:
-    agents = f"{who(row, labels)}' answers on {where(row, labels)} differ by an SD of {span(row)}"
+    agents = f"{whose(row, labels)} answers on {where(row, labels)} differ by an SD of {span(row)}"
     return f"Asked again without a debate, {agents} (n = {row.n:,})"
 
 
