@@ -1,4 +1,4 @@
-"""What a long run shows: a live line on a terminal, a plain line now and then elsewhere."""
+"""What a run shows: a live line on a terminal, a plain line now and then elsewhere, and tables at its end."""
 
 import sys
 import threading
@@ -15,6 +15,13 @@ _EARLY = 20
 def say(text: str) -> None:
     """One line for the person who waits, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def show(renderable: Any) -> None:
+    """Print a rich renderable on stdout, in full width where that is not a terminal."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 120).print(renderable)
 
 
 def duration(seconds: float) -> str:

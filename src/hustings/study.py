@@ -80,7 +80,7 @@ class Study:
     def outcomes(self) -> tuple[Outcome, ...]:
         """What can be analysed: `expected` only if every role that gave valid answers has expected values."""
         answered = self.attitudes[self.attitudes["score"].notna()]
-        without = {*answered["role"]} - {*answered.loc[answered["expected"].notna(), "role"]}
+        without = {*answered["role"].unique()} - {*answered.loc[answered["expected"].notna(), "role"].unique()}
         return ("score",) if without else ("score", "expected")
 
     @property
@@ -191,14 +191,14 @@ def _panels(answers: "pd.DataFrame") -> dict[str, Panel]:
 
     times = np.unique(answers["iteration"].to_numpy(np.int64))
     panels: dict[str, Panel] = {}
-    for topic in dict.fromkeys(answers["topic"]):
+    for topic in answers["topic"].unique().tolist():
         mine = answers[answers["topic"] == topic]
         repetitions, row = np.unique(mine["repetition"].to_numpy(np.int64), return_inverse=True)
-        seated = [*zip(mine["agent"].tolist(), mine["role"].tolist(), strict=True)]
-        seats = sorted({*seated})
-        place = {seat: at for at, seat in enumerate(seats)}
+        seats = sorted(mine[["agent", "role"]].drop_duplicates().itertuples(index=False, name=None))
         values = np.full((len(repetitions), len(seats), len(times)), np.nan)
-        column = np.array([place[seat] for seat in seated], dtype=np.int64)
+        column = np.zeros(len(mine), dtype=np.int64)
+        for place, (agent, role) in enumerate(seats):
+            column[(mine["agent"] == agent).to_numpy() & (mine["role"] == role).to_numpy()] = place
         values[row, column, np.searchsorted(times, mine["iteration"].to_numpy(np.int64))] = mine["value"].to_numpy(
             float
         )

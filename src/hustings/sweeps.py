@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from hustings import runfolder
 from hustings.configuration import as_typed, program
 from hustings.errors import HustingsError, SweepError, first_line
-from hustings.progress import say
+from hustings.progress import say, show
 
 ERROR = "error.txt"
 """In a job's folder: the traceback of an error that is our own bug."""
@@ -125,14 +125,19 @@ class SweepEnd(Callback):
             sys.exit(SweepError.exit_code)
 
     def together(self, folder: Path) -> bool:
-        """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare."""
+        """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare.
+
+        Where they differ in their control, U and S are printed too.
+        """
         from hustings import page
-        from hustings.report import together
+        from hustings.report import controls, screen, together
 
         runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
             together.compare(runs, folder)
             page.write(runs, folder / runfolder.REPORT)
+            for found in controls.read(folder):
+                show(screen.controls(found))
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1

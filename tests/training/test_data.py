@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Scripted, config
+from helpers import Recorder, Scripted, config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hustings.debate.personas import Writer
+from hustings.debate.prompts import Prompts
+from hustings.debate.stories import place_of
 from hustings.engine.base import Answer, Completion, Engine, Request
 from hustings.errors import DataError
 from hustings.identity import identity
 from hustings.models import Weights
-from hustings.settings import TrainSettings, load
+from hustings.settings import SimulateSettings, TrainSettings, load
 from hustings.training import data
 from hustings.training.data import Interview
 
@@ -194,3 +197,35 @@ def test_dpo_on_one_party_is_refused() -> None:
         data.pairs([row("own", 0, 0)], [], 1)
     with pytest.raises(DataError, match="no answer of the party to prefer"):
         data.pairs([], [row("other", 0, 0)], 1)
+
+
+def test_the_personas_that_debate_can_be_the_ones_who_answer(tmp_path: Path) -> None:
+    words = (f"artifacts={tmp_path}", "questions=2", "answers_per_question=3", "interview.agents=stories")
+    of = load(TrainSettings, config(*words, name="train"))
+    story = "You are {} and you vote as you like, because life in your town has taught you so, year after year, friend."
+
+    def answer(request: Request) -> Completion:
+        text = story.format(request.turn.name) if request.turn.purpose == "persona" else "I think so."
+        return Completion(text, 1, 5, "stop")
+
+    engine = Recorder(Scripted(answer))
+    interview = Interview(of, Weights("tiny", "f" * 64, None, None), engine)
+    rows = data.answers(interview, "republican", [(0, "Why?"), (1, "How?")])
+    assert [row["name"] for row in rows] == ["James", "John", "Robert"] * 2
+    asked = [request for request in engine.asked if request.turn.purpose == "answer"]
+    assert all(story.format(request.turn.name) in request.prompt for request in asked)
+    assert sum(request.turn.purpose == "persona" for request in engine.asked) == 3
+    assert len(list(tmp_path.glob("personas/tiny-republican-*/personas.jsonl"))) == 1
+    plain = load(TrainSettings, config(*words[:-1], name="train"))
+    one, other = (data.of_answers(it, "f" * 64, "republican") for it in (plain, of))
+    assert "personas" not in one and "personas" in other
+
+
+def test_personas_that_answer_have_the_identity_of_those_that_debate(tmp_path: Path) -> None:
+    words = ("model=gguf", "model.path=a.gguf", f"artifacts={tmp_path}")
+    train = load(TrainSettings, config(*words, "interview.agents=stories", name="train"))
+    debate = load(SimulateSettings, config(*words, "topic=racism"))
+    weights = Weights("a", "f" * 64, None, None)
+    writer = Writer(debate.society, Prompts(debate.prompt), debate.personas, debate.seed)
+    there = place_of(tmp_path, writer, "democrat", weights, debate.engine.substance())
+    assert data._personas_at(train, weights, "democrat") == there

@@ -24,6 +24,7 @@ from hustings.analysis.resampling import (
     INTERVAL,
     SPREAD,
     Floats,
+    Numbers,
     few,
     generator,
     interval,
@@ -80,9 +81,9 @@ class _Cell:
     """In the other run."""
     seed: int
 
-    def row(self, n: int, method: str, remark: str, **numbers: float) -> Row:
+    def row(self, n: int, method: str, remark: str, numbers: Numbers | None = None) -> Row:
         family = PRIMARY if self.measure == "closing" else SECONDARY
-        return Row(self.measure, self.topic, self.role, n, method, remark, family=family, **numbers)
+        return Row(self.measure, self.topic, self.role, n, method, remark, family=family, **(numbers or {}))
 
 
 def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.DataFrame":
@@ -110,22 +111,23 @@ def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.Da
     for study in studies:
         check_one_run(study)
     labels = {**baseline.labels, **other.labels}
-    rows = [replace(_difference(cell, shared), outcome=outcome) for cell, shared in _cells(*studies)]
+    rows = [replace(_difference(cell, same), outcome=outcome) for cell, same in _cells(*studies)]
     return tabulate(rows, lambda row: _sentence(row, labels, names))
 
 
-def _cells(one: "Study", two: "Study") -> "Iterator[tuple[_Cell, pd.Index]]":
+def _cells(one: "Study", two: "Study") -> "Iterator[tuple[_Cell, list[int]]]":
     """Everything that both runs have, each with the repetitions in which both had the same personas."""
+    seated = [personas(study) for study in (one, two)]
     for topic in sorted({*topics(one)} & {*topics(two)}):
         roles = [*(role for role in parties(one, topic) if role in parties(two, topic)), DEFAULT, SHADOW]
         for role in (role for role in roles if _asked(one, topic, role) and _asked(two, topic, role)):
             values = [measured(study, topic, role) for study in (one, two)]
-            shared = shared_personas(one, two, topic, role)
+            same = shared(*(each.get((topic, role), {}) for each in seated))
             for measure in MEASURES if role not in (DEFAULT, SHADOW) else ("start", "end"):
                 first, second = (value[measure].dropna() for value in values)
                 if measure == "closing" and not (has(one, SHADOW) and has(two, SHADOW)):
                     continue
-                yield _Cell(measure, topic, role, first, second, one.seed), shared
+                yield _Cell(measure, topic, role, first, second, one.seed), same
 
 
 def _asked(study: "Study", topic: str, role: str) -> bool:
@@ -133,17 +135,24 @@ def _asked(study: "Study", topic: str, role: str) -> bool:
     return panel is not None and any(role == other for _, other in panel.seats)
 
 
-def shared_personas(one: "Study", two: "Study", topic: str, role: str) -> "pd.Index":
-    """Repetitions in which both runs had the same personas for a role."""
-    import pandas as pd
+def personas(study: "Study") -> dict[tuple[str, str], dict[int, tuple[str, ...]]]:
+    """Who played a role in each debate: by topic and role, by repetition, in the order of seats."""
+    agents = study.agents.sort_values("agent", kind="stable")
+    found: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {}
+    columns = (agents[name].tolist() for name in ("topic", "role", "repetition", "persona"))
+    for topic, role, repetition, persona in zip(*columns, strict=True):
+        mine = found.setdefault((topic, role), {})
+        mine[repetition] = (*mine.get(repetition, ()), persona)
+    return found
 
-    mine: list[pd.Series] = []
-    for study in (one, two):
-        agents = study.agents[(study.agents["topic"] == topic) & (study.agents["role"] == role)]
-        seated = agents.sort_values("agent", kind="stable").groupby("repetition")["persona"]
-        mine.append(seated.agg(" ".join) if len(agents) else pd.Series([], dtype=object))
-    both = pd.concat(mine, axis=1, join="inner", keys=["one", "two"])
-    return both.index[(both["one"] == both["two"]).to_numpy()]
+
+def shared(one: Mapping[int, object], two: Mapping[int, object]) -> list[int]:
+    """Repetitions in which both runs had the same personas for a role.
+
+    Args:
+        one, two: its personas in either run, by repetition.
+    """
+    return [repetition for repetition, who in one.items() if two.get(repetition) == who]
 
 
 def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
@@ -167,20 +176,21 @@ def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
     return table.join(pairs if later else pairs.iloc[:0])
 
 
-def _difference(cell: _Cell, shared: "pd.Index") -> Row:
+def _difference(cell: _Cell, same: list[int]) -> Row:
     """The row of a cell: within pairs where there are any.
 
     Args:
-        shared: repetitions in which both runs had the same personas.
+        same: repetitions in which both runs had the same personas.
     """
-    pairs = cell.first.index.intersection(cell.second.index).intersection(shared)
+    pairs = cell.first.index.intersection(cell.second.index)
+    pairs = pairs[pairs.isin(same)]
     n = len(pairs)
     if n == 0:
         return _independent(cell, cell.first.to_numpy(float), cell.second.to_numpy(float))
     changes = (cell.second[pairs] - cell.first[pairs]).to_numpy(float)
-    same = n > 1 and float(np.ptp(changes)) <= SPREAD
-    remark = remarks(few(n), "every pair differs by the same, so there is no effect size" if same else "")
-    return cell.row(n, PAIRED, remark, **mean_test(changes, cell.seed, "two-sided"))
+    flat = n > 1 and float(np.ptp(changes)) <= SPREAD
+    remark = remarks(few(n), "every pair differs by the same, so there is no effect size" if flat else "")
+    return cell.row(n, PAIRED, remark, mean_test(changes, cell.seed, "two-sided"))
 
 
 def _independent(cell: _Cell, one: Floats, two: Floats) -> Row:
@@ -207,11 +217,11 @@ def _independent(cell: _Cell, one: Floats, two: Floats) -> Row:
 
     rng = generator(cell.seed, "compare", cell.measure, cell.topic, cell.role)
     test = permutation_test((one, two), statistic, vectorized=True, n_resamples=9_999, rng=rng)
-    numbers = {"estimate": difference, "ci_low": low, "ci_high": high, "p": float(test.pvalue)}
+    numbers: Numbers = {"estimate": difference, "ci_low": low, "ci_high": high, "p": float(test.pvalue)}
     if not flat:
         numbers["effect_size"] = difference / float(pooled)
     remark = remarks(few(smallest), "the debates of each run gave the same, so there is no effect size" if flat else "")
-    return cell.row(n, INDEPENDENT, remark, **numbers)
+    return cell.row(n, INDEPENDENT, remark, numbers)
 
 
 def _sentence(row: Row, labels: Mapping[str, str], names: tuple[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.comparison import measured, shared_personas
+from hustings.analysis.comparison import measured, personas, shared
 from hustings.analysis.measures import check_one_run, has, margin, parties, topics
 from hustings.analysis.resampling import INTERVAL, SPREAD, equivalence, few, mean_test, remarks
 from hustings.analysis.statistic import SECONDARY, Row, tabulate
@@ -127,18 +127,20 @@ def controls(studies: "Mapping[str, Study]") -> "pd.DataFrame":
 def _cells(topic: str, studies: "Mapping[str, Study]") -> Iterator[_Cell]:
     """Every role on a topic, with the repetitions that have the same personas under each control."""
     any_of = next(iter(studies.values()))
+    seated = {control: personas(study) for control, study in studies.items()}
     roles = [*parties(any_of, topic), *(role for role in (DEFAULT, SHADOW) if has(any_of, role))]
     for role in roles:
         asked = {control: study for control, study in studies.items()
                  if topic in study.panels and any(role == other for _, other in study.panels[topic].seats)}  # fmt: skip
         if not asked:
             continue
-        first = next(iter(asked.values()))
-        values = {control: measured(study, topic, role) for control, study in asked.items()}
+        first = next(iter(asked))
+        values: dict[str, pd.DataFrame] = {}
         for control, study in asked.items():
-            same = shared_personas(first, study, topic, role)
-            values[control] = values[control][values[control].index.isin(same)]
-        yield _Cell(topic, role, values, first)
+            same = shared(*(seated[it].get((topic, role), {}) for it in (first, control)))
+            found = measured(study, topic, role)
+            values[control] = found[found.index.isin(same)]
+        yield _Cell(topic, role, values, asked[first])
 
 
 def _rows(cell: _Cell) -> Iterator[Row]:

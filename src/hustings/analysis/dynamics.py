@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from hustings.analysis.resampling import LEVEL, Floats, ratio
+from hustings.analysis.resampling import LEVEL, Floats, Numbers, ratio
 
 NAMES = ("beta", "alpha", "kappa")
 """Order of the three pulls in every array."""
@@ -46,7 +46,7 @@ class Moments:
         z = x if instrument is None else _regressors(instrument, hears)
         u = np.concatenate([x, z, np.diff(values, axis=2)[..., None]], axis=-1)
         u = u.reshape(len(values), -1, 7)
-        known = np.isfinite(u).all(axis=-1)
+        known = np.asarray(np.isfinite(u).all(axis=-1))
         u = np.where(known[..., None], u, 0.0)
         return cls(known.sum(axis=1).astype(float), u.sum(axis=1), np.swapaxes(u, 1, 2) @ u)
 
@@ -211,7 +211,7 @@ def jackknife(estimate: Floats, without: Floats) -> Floats:
     return (len(without) - 1) / len(without) * away.T @ away
 
 
-def student(estimate: float, error: float, clusters: int) -> dict[str, float]:
+def student(estimate: float, error: float, clusters: int) -> Numbers:
     """Interval and two-sided p of Student's t, as fields of a Row.
 
     Args:

@@ -63,7 +63,7 @@ def parties(study: "Study", topic: str) -> list[str]:
 def speakers(study: "Study", topic: str) -> list[str]:
     """Roles that take part in the debates and are surveyed after iteration 0, the shadow excluded."""
     agents = study.agents
-    speak = {*agents.loc[agents["speaks"].astype(bool) & (agents["topic"] == topic), "role"]}
+    speak = {*agents.loc[agents["speaks"].astype(bool) & (agents["topic"] == topic), "role"].unique()}
     panel = study.panels.get(topic)
     asked = set[str]() if panel is None else {role for _, role in panel.seats}
     return sorted((speak & asked) - {SHADOW})

@@ -9,6 +9,7 @@ from hustings.analysis.figures import MARKERS, Look, capitalised, counted, new_f
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.lines import Line2D
 
 
 def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
@@ -29,25 +30,30 @@ def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     panel.axvline(0, color="#999999", linewidth=0.8)
     drawn: Any = table[table["statistic"].isin(("unwarranted_drift", "responsiveness"))]
     several = "run" in drawn and drawn["run"].nunique() > 1
-    keys = ["run", "topic", "role"] if several else ["topic", "role"]
     kinds = list(dict.fromkeys(drawn["run"] if several else drawn["topic"]))
-    for key, mine in drawn.groupby(keys, sort=False):
+    for key, mine in drawn.groupby(["run" if several else "topic", "topic", "role"], sort=False):
         cell = mine.set_index("statistic")
         if {"unwarranted_drift", "responsiveness"} <= {*cell.index}:
-            topic, role = key[-2:]
-            words = [look.labels[role], capitalised(look.topics.get(topic, topic)), *key[:-2]]
-            marker = MARKERS[kinds.index(key[0]) % len(MARKERS)]
-            style = {"color": look.colours[role], "marker": marker, "label": ", ".join(words)}
+            style = {"color": look.colours[key[2]], "marker": MARKERS[kinds.index(key[0]) % len(MARKERS)]}
             _point(panel, cell.loc["unwarranted_drift"], cell.loc["responsiveness"], style)
     panel.set_xlabel(f"Unwarranted drift U, points (grey: within ± {most:g})")
     panel.set_ylabel("Responsiveness S, points")
-    handles, labels = panel.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9)
-    rows = -(-len(handles) // 2)
+    handles = [_key(look.labels[role], "o", look.colours[role]) for role in dict.fromkeys(drawn["role"])]
+    if len(kinds) > 1:
+        names = [kind if several else capitalised(look.topics.get(kind, kind)) for kind in kinds]
+        handles += [_key(name, MARKERS[at % len(MARKERS)], "#444444") for at, name in enumerate(names)]
+    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9)
+    lines = -(-len(handles) // 4)
     note(figure, f"Means with 95 % intervals. S near 0: deaf, not steadfast. {look.caption} {counted(drawn)}.")
-    figure.tight_layout(rect=(0, 0.06, 1, 1 - (0.25 * rows + 0.1) / figure.get_figheight()))
+    figure.tight_layout(rect=(0, 0.06, 1, 1 - (0.22 * lines + 0.1) / figure.get_figheight()))
     return save(figure, drawn, folder, name)
+
+
+def _key(label: str, marker: str, colour: str) -> "Line2D":
+    """An entry of the legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=colour, marker=marker, linestyle="", markersize=8, label=label)
 
 
 def _point(panel: Any, drift: Any, response: Any, style: dict[str, Any]) -> None:

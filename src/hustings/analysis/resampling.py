@@ -6,7 +6,7 @@ The debate is the unit. It knows numbers only: no tables, roles or sentences.
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 RESAMPLES = 10_000
 SMALL = 10
 """Debates below which a percentile interval is clearly too narrow."""
-BUNDLES = 1_000
+BUNDLES = 500
 """Units beyond which random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,} resamples)"
 SPREAD = 0.005
@@ -28,6 +28,17 @@ Floats = NDArray[np.float64]
 Alternative = Literal["greater", "two-sided"]
 
 _CHUNK = 4_000_000
+
+
+class Numbers(TypedDict, total=False):
+    """The numbers of a Row, as keyword arguments."""
+
+    estimate: float
+    ci_low: float
+    ci_high: float
+    effect_size: float
+    p: float
+    p_smallest: float
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
@@ -66,20 +77,20 @@ def bootstrap(rng: np.random.Generator, units: int, of: Callable[[Floats], Float
 
 
 @lru_cache(maxsize=2)
-def _drawn(seed: int, units: int) -> NDArray[np.uint8]:
+def _drawn(seed: int, units: int) -> Floats:
     """How often each unit is drawn, (RESAMPLES, units): the same for every mean of a study."""
     rng = generator(seed, "means")
     drawn = rng.integers(0, units, size=(RESAMPLES, units)) + np.arange(RESAMPLES)[:, None] * units
-    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * units).reshape(RESAMPLES, units)
-    return np.minimum(counts, 255).astype(np.uint8)
+    counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * units)
+    return counts.reshape(RESAMPLES, units).astype(np.float64)
 
 
 @lru_cache(maxsize=2)
-def _flipped(seed: int, units: int) -> NDArray[np.int8]:
+def _flipped(seed: int, units: int) -> Floats:
     """1 where a sign is flipped, (ways, units): all 2ⁿ ways if they are few, else RESAMPLES random ones."""
     if 2**units <= RESAMPLES:
-        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(np.int8)
-    return generator(seed, "signs").integers(0, 2, size=(RESAMPLES, units), dtype=np.int8)
+        return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(np.float64)
+    return generator(seed, "signs").integers(0, 2, size=(RESAMPLES, units), dtype=np.int8).astype(np.float64)
 
 
 def _bundled(values: Floats, seed: int) -> tuple[Floats, Floats]:
@@ -87,14 +98,15 @@ def _bundled(values: Floats, seed: int) -> tuple[Floats, Floats]:
     if len(values) <= BUNDLES:
         return values, np.ones(len(values))
     bundle = generator(seed, "bundles").permutation(np.arange(len(values)) % BUNDLES)
-    return np.bincount(bundle, weights=values), np.bincount(bundle).astype(float)
+    sums = np.asarray(np.bincount(bundle, weights=values), dtype=np.float64)
+    return sums, np.bincount(bundle).astype(np.float64)
 
 
 def resampled_means(values: Floats, seed: int) -> Floats:
     """Means in RESAMPLES bootstrap samples of the values, one for each debate, (n,)."""
     sums, sizes = _bundled(values, seed)
     drawn = _drawn(seed, len(sums))
-    return (drawn @ sums) / (drawn @ sizes)
+    return (drawn @ sums) / (len(sums) if len(sums) == len(values) else drawn @ sizes)
 
 
 def interval(samples: Floats, units: int, level: float = LEVEL) -> tuple[float, float]:
@@ -108,14 +120,19 @@ def interval(samples: Floats, units: int, level: float = LEVEL) -> tuple[float, 
         samples: resampled statistics, (samples,) or (samples, 1).
         units: how many were resampled.
     """
-    from scipy.stats import norm, t
-
     if units < 2:
         return np.nan, np.nan
-    beyond = t.ppf((1 + level) / 2, units - 1)
-    tail = 100 * float(norm.cdf(-((units / (units - 1)) ** 0.5) * beyond))
+    tail = _tail(units, level)
     low, high = np.percentile(samples[np.isfinite(samples)], [tail, 100 - tail])
     return float(low), float(high)
+
+
+@lru_cache
+def _tail(units: int, level: float) -> float:
+    """The lower percentile of the expanded interval."""
+    from scipy.stats import norm, t
+
+    return 100 * float(norm.cdf(-((units / (units - 1)) ** 0.5) * t.ppf((1 + level) / 2, units - 1)))
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
@@ -154,7 +171,7 @@ def effect_size(values: Floats) -> float:
     return float(values.mean() / values.std(ddof=1)) if len(values) > 1 and np.ptp(values) > SPREAD else np.nan
 
 
-def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floats | None = None) -> dict[str, float]:
+def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floats | None = None) -> Numbers:
     """The mean of one value for each debate: interval, Cohen's d_z and sign-flip p, as fields of a Row.
 
     Args:
@@ -172,7 +189,7 @@ def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floa
     }
 
 
-def equivalence(values: Floats, seed: int, margin: float) -> dict[str, float]:
+def equivalence(values: Floats, seed: int, margin: float) -> Numbers:
     """Is a mean within ± margin? Two one-sided sign-flip tests and their 90 % interval, as fields of a Row.
 
     Args:
@@ -185,7 +202,7 @@ def equivalence(values: Floats, seed: int, margin: float) -> dict[str, float]:
     return {"estimate": float(values.mean()), "ci_low": low, "ci_high": high, "p": p, "p_smallest": smallest}
 
 
-def wilson(hits: int, n: int) -> dict[str, float]:
+def wilson(hits: int, n: int) -> Numbers:
     """A share with its 95 % Wilson interval, as fields of a Row.
 
     Args:

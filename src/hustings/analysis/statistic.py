@@ -3,8 +3,8 @@
 It does not know which statistics there are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,14 +104,13 @@ COLUMNS = [
 assert {*COLUMNS} == {field.name for field in fields(Row)} - {"remark"} | {"sentence"}
 
 
-def holm(p: "pd.Series") -> "pd.Series":
+def holm(p: Sequence[float]) -> list[float]:
     """Holm's adjustment over the p-values that exist; the others stay missing."""
-    import pandas as pd
-
-    there = p.dropna().sort_values(kind="stable")
-    left = np.arange(len(there), 0, -1)
-    adjusted = np.minimum(1.0, np.maximum.accumulate(there.to_numpy(float) * left))
-    return pd.Series(adjusted, index=there.index).reindex(p.index)
+    values = np.asarray(p, dtype=np.float64)
+    there = np.flatnonzero(~np.isnan(values))
+    order = there[np.argsort(values[there], kind="stable")]
+    values[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
+    return values.tolist()
 
 
 def tabulate(rows: Iterable[Row], say: Callable[[Row], str]) -> "pd.DataFrame":
@@ -125,12 +124,11 @@ def tabulate(rows: Iterable[Row], say: Callable[[Row], str]) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = list(rows)
-    p = pd.Series([row.p for row in rows], dtype=float)
-    family = pd.Series([row.family for row in rows], dtype=object)
-    adjusted = pd.Series(np.nan, index=p.index)
-    for name in {*family} - {""}:
-        adjusted[family == name] = holm(p[family == name])
-    complete = [replace(row, p_holm=float(it)) for row, it in zip(rows, adjusted, strict=True)]
-    table = pd.DataFrame([{**asdict(row), "sentence": say(row)} for row in complete], columns=COLUMNS)
+    complete = list(rows)
+    for family in {row.family for row in complete} - {""}:
+        places = [place for place, row in enumerate(complete) if row.family == family]
+        for place, adjusted in zip(places, holm([complete[place].p for place in places]), strict=True):
+            complete[place] = replace(complete[place], p_holm=adjusted)
+    columns = {name: [getattr(row, name) for row in complete] for name in COLUMNS if name != "sentence"}
+    table = pd.DataFrame({**columns, "sentence": [say(row) for row in complete]}, columns=COLUMNS)
     return table.astype({"n": int, **dict.fromkeys(_NUMBERS, float)})

@@ -9,8 +9,9 @@ from typing import Any, get_args
 
 from hustings import __version__, runfolder
 from hustings.cli import entry
-from hustings.cli.terminal import one_paragraph, show
+from hustings.cli.terminal import one_paragraph, show_run
 from hustings.configuration import INSTALLED, Job, conf_folder
+from hustings.progress import show
 
 Arguments = argparse.Namespace
 _JOBS = {
@@ -18,6 +19,9 @@ _JOBS = {
     "train": "fine-tune a model towards a party with the answers of its own agents",
     "evaluate": "measure what fine-tuning costs: benchmark scores and the Default's attitude",
 }
+
+_TELLING = ("closing", "party_gap", "drift", "default_drift", "model_pull", "attractor", "social_pull")
+"""Statistics whose sentences `hustings report` prints."""
 
 
 def main() -> None:
@@ -144,26 +148,27 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import together
+    from hustings.report import controls, screen, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
     print(*table["sentence"], sep="\n")
+    for found in controls.read(target):
+        show(screen.controls(found))
 
 
 def _report_one(folder: Path, arguments: Arguments) -> None:
     from hustings import page, study
-    from hustings.report import run, screen
+    from hustings.report import run
 
     made = study.load(folder, arguments.outcome)
     if arguments.spaghetti:
         made.design["analysis"]["spaghetti"] = True
     statistics = run.again(made)
     page.write([folder], folder / runfolder.REPORT)
-    telling = statistics["statistic"].isin(("convergence", "alpha", "beta", "kappa"))
+    telling = statistics["statistic"].isin(_TELLING) & (statistics["outcome"] == made.outcome)
     print(*statistics.loc[telling, "sentence"], sep="\n")
-    show(screen.sketch(made))
-    show(screen.table(statistics))
+    show_run(made, statistics)
 
 
 def _power(arguments: Arguments) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hustings.cli.terminal import fail, show
+from hustings.cli.terminal import fail, show_run
 from hustings.configuration import Job, as_typed, program, settings_of
 from hustings.errors import HustingsError, SettingsError
 from hustings.progress import duration
@@ -36,7 +36,6 @@ def simulate(config: "DictConfig") -> None:
             return _leave_nothing(launch.folder)
         outcome, statistics = pipeline.simulate(settings, launch)
     from hustings import study
-    from hustings.report import screen
 
     if outcome.played:
         speed = outcome.tokens / max(outcome.seconds, 1e-9)
@@ -46,8 +45,7 @@ def simulate(config: "DictConfig") -> None:
         )
     else:
         print(f"all {outcome.debates} debates were already in the store; {outcome.invalid} invalid survey answers")
-    show(screen.sketch(study.load(outcome.folder)))
-    show(screen.table(statistics))
+    show_run(study.load(outcome.folder), statistics)
     _last_line(outcome.folder)
 
 

@@ -1,19 +1,29 @@
-"""What every command does on the terminal: tables, and errors as one paragraph with an exit code."""
+"""What commands do alike on the terminal: a run's tables and warnings, and errors as one paragraph and an exit code."""
 
 import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from hustings.errors import HustingsError
+from hustings.progress import show
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.study import Study
 
 
-def show(renderable: Any) -> None:
-    """Print a rich renderable on stdout, in full width where that is not a terminal."""
-    from rich.console import Console
+def show_run(study: "Study", statistics: "pd.DataFrame") -> None:
+    """Print a run's curves and statistics, and warnings in one line each."""
+    from hustings.report import screen
+    from hustings.report.alerts import alerts
 
-    Console(width=None if sys.stdout.isatty() else 120).print(renderable)
+    for part in screen.run(study, statistics):
+        show(part)
+    for said in alerts(study, statistics):
+        print(f"Warning: {said}")
 
 
 def fail(text: str, code: int) -> NoReturn:

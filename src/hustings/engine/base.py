@@ -152,6 +152,9 @@ class Engine(ABC):
         """Answer requests with options, in the given order."""
         return [answer for answer in self._list(requests) if isinstance(answer, Score)]
 
+    def prepare(self) -> None:  # noqa: B027
+        """Load what takes time, so that progress counts the work alone; an engine that is ready has nothing to do."""
+
     def close(self) -> None:  # noqa: B027
         """Free the engine's resources; by default there are none."""
 

@@ -56,6 +56,10 @@ class LazyEngine(Engine):
         if queue:
             yield from self.load().stream(queue)
 
+    def prepare(self) -> None:
+        """Load the engine."""
+        self.load()
+
     def close(self) -> None:
         """Free the engine; the next request loads it again."""
         if self._engine is not None:
@@ -113,6 +117,11 @@ class CastEngine(Engine):
                     yield found
                 else:
                     streams.pop(place, None)
+
+    def prepare(self) -> None:
+        """Load every engine."""
+        for member in self.members:
+            member.prepare()
 
     def close(self) -> None:
         """Free all engines."""

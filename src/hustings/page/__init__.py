@@ -16,7 +16,7 @@ from typing import Any
 from hustings.files import write_atomically
 from hustings.page import data, tables, training
 from hustings.page.data import Run
-from hustings.report.together import tell_apart
+from hustings.report.naming import tell_apart
 from hustings.runfolder import COMPARISON, FIGURES
 
 TRAININGS = "trainings.csv"

@@ -13,7 +13,7 @@ from typing import Any, cast
 from hustings.page import tables
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
-from hustings.report.together import runs_on
+from hustings.report.naming import runs_on
 from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
 from hustings.settings.debate import DEFAULT
 from hustings.study import Outcome, Study, load

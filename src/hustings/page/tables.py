@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hustings.report.together import flatten
+from hustings.report.naming import flatten
 from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, REPLIES, STATISTICS
 from hustings.study import read_statistics
 

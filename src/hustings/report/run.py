@@ -11,14 +11,17 @@ from hustings.artifacts import Place, locked
 from hustings.files import write_atomically
 from hustings.identity import sha256
 from hustings.provenance import versions
+from hustings.report import naming
+from hustings.report.naming import other_outcome
 from hustings.runfolder import ATTITUDES, FIGURES, REPLIES, STATISTICS, RunManifest, read_manifest, write_manifest
 from hustings.study import Study, load, read_statistics
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMAT = 3
+_FORMAT = 4
 """Raise it when the same tables give other figures or statistics than before."""
+_DRAWN = ("curves", *(f"curves_{outcome}" for outcome in naming.OUTCOMES), "forest", "pulls", "gaps", "plane")
 
 
 def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
@@ -35,25 +38,46 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
     from hustings.analysis import figures as draw
     from hustings.analysis.statistics import statistics
 
-    look = draw.Look.of(study)
     tests = statistics(study)
     write_atomically(tests_to, tests.to_csv(index=False))
-    curve = curves.curve(study)
-    if curve.empty:
+    clear(figures)
+    if not _curves(study, figures, "curves"):
         return tests
-    debates = None
-    if study.design["analysis"]["spaghetti"]:
-        debates = curves.per_debate(study).rename(columns={"repetition": "line"})
-    draw.curves(curve, look, figures, "curves", debates)
-    estimated = {*tests.loc[tests["estimate"].notna(), "statistic"]}
-    if "convergence" in estimated:
-        draw.forest(tests[tests["statistic"] == "convergence"], look, figures, "forest")
-    if "alpha" in estimated:
-        draw.pulls(tests[tests["statistic"].isin(("alpha", "beta"))], look, figures, "pulls")
+    other = other_outcome([study])
+    if other:
+        _curves(study.analysed_as(other), figures, f"curves_{other}")
+    look = naming.look(study)
+    mine = tests[tests["outcome"] == study.outcome]
+    estimated = {*mine.loc[mine["estimate"].notna(), "statistic"]}
+    if "closing" in estimated:
+        draw.forest(mine[mine["statistic"] == "closing"], look, figures, "forest")
+    if {"social_pull", "model_pull"} <= estimated:
+        draw.pulls(mine[mine["statistic"].isin(("social_pull", "model_pull"))], look, figures, "pulls")
     gaps = curves.gaps(study)
     if not gaps.empty:
         draw.gaps(gaps, look, study.design["society"]["humans"]["source"], figures, "gaps")
     return tests
+
+
+def _curves(study: Study, folder: Path, name: str) -> bool:
+    """Draw the attitude curves of the outcome that the study analyses; whether there was anything to draw."""
+    from hustings.analysis import curves
+    from hustings.analysis.figures import curves as draw
+
+    curve = curves.curve(study)
+    debates = None
+    if study.design["analysis"]["spaghetti"]:
+        debates = curves.per_debate(study).rename(columns={"repetition": "line"})
+    if not curve.empty:
+        draw(curve, naming.look(study), folder, name, debates)
+    return not curve.empty
+
+
+def clear(folder: Path) -> None:
+    """Remove the figures that were drawn before, so that none stays which the tables no longer give."""
+    for name in _DRAWN:
+        for suffix in ("png", "svg", "csv"):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 def again(study: Study) -> "pd.DataFrame":

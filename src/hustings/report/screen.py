@@ -1,7 +1,11 @@
-"""A run on the terminal: its curves as bars, its statistics as one table."""
+"""A run on the terminal: its curves as bars, its statistics as one table; and what a sweep over controls found."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from hustings.report.controls import MEANINGS, Controls
+from hustings.report.naming import OUTCOMES, look
+from hustings.report.numbers import Test, adjusted, bracketed, missing, steadfast
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -9,7 +13,25 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 _BARS = "▁▂▃▄▅▆▇█"
-_PULLS = {"alpha": "social pull α", "beta": "model pull β", "kappa": "persona anchor κ"}
+_PULLS = {"model_pull": "model pull β", "attractor": "to b*", "social_pull": "social pull α", "anchor": "anchor κ"}
+_TOGETHER = {
+    "party_gap": "gap between the parties shrank by",
+    "drift": "everybody moved by",
+    "default_drift": "the shadow Default moved by",
+}
+
+
+def run(study: "Study", statistics: "pd.DataFrame") -> list[Any]:
+    """Everything that the terminal shows of a run, except warnings: its curves and statistics.
+
+    Args:
+        statistics: columns of analysis.statistics.COLUMNS.
+
+    Returns:
+        Rich renderables.
+    """
+    outcomes = sorted(study.outcomes, key=lambda outcome: outcome != study.outcome)
+    return [*(sketch(study.analysed_as(outcome)) for outcome in outcomes), table(study, statistics)]
 
 
 def sketch(study: "Study") -> Any:
@@ -25,18 +47,16 @@ def sketch(study: "Study") -> Any:
     from rich.text import Text
 
     from hustings.analysis.curves import curve
-    from hustings.analysis.figures import Look
 
-    look, points = Look.of(study), curve(study)
-    roles = [role for role in look.labels if (points["role"] == role).any()]
-    low, high = study.scale
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown, points, low, high = look(study), curve(study), *study.scale
+    roles = [role for role in shown.labels if (points["role"] == role).any()]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=OUTCOMES[study.outcome], title_justify="left")
     table.add_column(f"attitude, {low:g} … {high:g}")
     for role in roles:
-        table.add_column(Text(look.labels[role], style=look.colours[role]), no_wrap=True)
+        table.add_column(Text(shown.labels[role], style=shown.colours[role]))
     for topic, mine in points.groupby("topic", sort=True):
         cells = [[float(mean) for mean in mine.loc[mine["role"] == role, "mean"]] for role in roles]
-        table.add_row(look.topics[str(topic)], *(_bars(means, study.scale) for means in cells))
+        table.add_row(shown.topics[str(topic)], *(_bars(means, study.scale) for means in cells))
     return table
 
 
@@ -49,8 +69,8 @@ def _bars(means: Sequence[float], scale: tuple[float, float]) -> str:
     return f"{bars} {means[0]:.1f}" + (f" → {means[-1]:.1f}" if len(means) > 1 else "")
 
 
-def table(statistics: "pd.DataFrame") -> Any:
-    """The statistics of a run as one table.
+def table(study: "Study", statistics: "pd.DataFrame") -> Any:
+    """The statistics of a run as one table, for the outcome that it analyses.
 
     Args:
         statistics: columns of analysis.statistics.COLUMNS.
@@ -64,31 +84,58 @@ def table(statistics: "pd.DataFrame") -> Any:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("topic", "role", "n"):
         shown.add_column(title)
-    for title in ("to the Default", "p (Holm)", "to the own pole", "p (Holm)", "crossed"):
+    for title in ("closing", "p (Holm)", "to the own pole", "p (Holm)", "crossed"):
         shown.add_column(title, justify="right")
-    tests = statistics.to_dict("records")
+    tests = statistics[statistics["outcome"] == study.outcome].to_dict("records")
     cells = {(test["statistic"], test["topic"], test["role"]): test for test in tests}
     for kind, topic, role in cells:
-        if kind == "convergence":
-            moved, echo, crossed = (cells[name, topic, role] for name in ("convergence", "echo", "crossing"))
-            share = "–" if moved["n"] == 0 or _empty(crossed) else f"{100 * crossed['estimate']:.0f} %"
-            shown.add_row(topic, role, f"{moved['n']}", *_cell(moved), *_cell(echo), share)
-    pulls = [test for test in tests if test["statistic"] in _PULLS and not _empty(test)]
-    wanted = "" if any(test["topic"] == "" for test in pulls) else next((test["topic"] for test in pulls), "")
-    words = [f"{_PULLS[test['statistic']]} {_cell(test, 2)[0]}" for test in pulls if test["topic"] == wanted]
-    shown.caption = "points [95 % interval]" + (f"; per round: {', '.join(words)}" if words else "")
+        if kind == "closing":
+            moved, echo, crossed = (cells[name, topic, role] for name in ("closing", "echo", "crossing"))
+            share = "–" if moved["n"] == 0 or missing(crossed) else f"{100 * crossed['estimate']:.0f} %"
+            shown.add_row(topic, role, f"{moved['n']}", *_pair(moved), *_pair(echo), share)
+    shown.caption = "\n".join(_captions(study, cells))
+    shown.caption_justify = "left"
     return shown
 
 
-def _empty(test: Mapping[Any, Any]) -> bool:
-    return test["estimate"] != test["estimate"]
+def _captions(study: "Study", cells: Mapping[tuple[str, str, str], Test]) -> list[str]:
+    """What the table says, and the statistics that are about everybody."""
+    nearer = "closing: how much nearer agents ended to the shadow Default"
+    lines = [f"{OUTCOMES[study.outcome]}, points [95 % interval]; {nearer}"]
+    for topic in dict.fromkeys(topic for _, topic, _ in cells if topic):
+        found = {kind: test for (kind, about, _), test in cells.items() if about == topic and not missing(test)}
+        words = [f"{said} {bracketed(found[kind])}" for kind, said in _TOGETHER.items() if kind in found]
+        if words:
+            lines.append(f"{study.labels[topic]}: {'; '.join(words)}")
+    pulls = {(kind, about): test for (kind, about, _), test in cells.items() if kind in _PULLS and not missing(test)}
+    about = "" if any(topic == "" for _, topic in pulls) else next((topic for _, topic in pulls), "")
+    words = [f"{said} {bracketed(pulls[kind, about], 2)}" for kind, said in _PULLS.items() if (kind, about) in pulls]
+    return [*lines, f"per round: {', '.join(words)}"] if words else lines
 
 
-def _cell(test: Mapping[Any, Any], digits: int = 1) -> tuple[str, str]:
+def controls(found: Controls) -> Any:
+    """Unwarranted drift and responsiveness by topic and role, as a table.
+
+    Returns:
+        A rich renderable.
+    """
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=found.name or None, title_justify="left")
+    for title in ("topic", "role"):
+        shown.add_column(title)
+    for title in ("n", "U", "p (Holm)", "within ± 0.3 of 10", "S", "p (Holm)"):
+        shown.add_column(title, justify="right")
+    for agent in found.agents:
+        drift, same, response = (agent.tests[it] for it in ("unwarranted_drift", "equivalence", "responsiveness"))
+        n = str(max(drift["n"], response["n"]))
+        shown.add_row(agent.topic, agent.role, n, *_pair(drift), steadfast(same), *_pair(response))
+    shown.caption = "\n".join(MEANINGS.values())
+    shown.caption_justify = "left"
+    return shown
+
+
+def _pair(test: Test) -> tuple[str, str]:
     """The estimate with its interval, and p."""
-    if _empty(test):
-        return "not estimable", "–"
-    numbers = (f"{round(test[key], digits) + 0.0:.{digits}f}" for key in ("estimate", "ci_low", "ci_high"))
-    estimate, low, high = numbers
-    p = "–" if test["p_holm"] != test["p_holm"] else "< 0.001" if test["p_holm"] < 0.001 else f"{test['p_holm']:.3f}"
-    return f"{estimate} [{low}, {high}]", p
+    return bracketed(test), adjusted(test)

@@ -1,11 +1,12 @@
-"""Several runs together: their tables and figures, how each differs from the first, and what to call them.
+"""Several runs together: their tables and figures, and how each differs from the first.
 
-Trainings that differ only in their seed are also compared as their mean.
+Trainings that differ only in their seed are also compared as their mean; of runs that differ in their control,
+controls.py says what they separate.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from hustings.files import write_table
 from hustings.identity import canonical
 from hustings.progress import say
+from hustings.report import controls, naming
+from hustings.report.naming import other_outcome, tell_apart
+from hustings.report.run import clear
 from hustings.runfolder import ATTITUDES, COMPARISON, FIGURES, STATISTICS, ComparisonManifest, write_manifest
 from hustings.study import Outcome, Study, load
 
@@ -21,23 +25,6 @@ if TYPE_CHECKING:
 
     from hustings.analysis.figures import Look
 
-_TELLING = (
-    "model.name",
-    "adapter",
-    "cast",
-    "engine.kind",
-    "composition.name",
-    "topology.name",
-    "society.name",
-    "instrument.name",
-    "prompt.name",
-    "topic",
-    "silent",
-    "treatments",
-    "seed",
-)
-"""Settings that distinguish runs, the most telling first; other settings count only where these are equal."""
-_ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
 _SEED = re.compile(r"_s\d+$")
 
 
@@ -65,7 +52,8 @@ def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = Non
 
     Args:
         folders: of the runs; the first is the baseline.
-        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv and figures.
+        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv, figures, and controls.csv where
+            runs differ in their control.
         outcome: what to analyse; None keeps what each run says.
 
     Returns:
@@ -86,7 +74,7 @@ def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = Non
     write_table(target / COMPARISON, differences)
     members = [{"run": run.name, "folder": os.path.relpath(run.study.folder, target)} for run in runs]
     write_manifest(target, ComparisonManifest(runs=members))
-    _draw(runs, cells, tests, target / FIGURES)
+    _draw(runs, cells, tests, target)
     return differences
 
 
@@ -169,90 +157,51 @@ def _over_seeds(mean: "pd.DataFrame", each: "Sequence[pd.DataFrame]") -> "pd.Dat
     return mean.assign(sentence=sentences, sd_over_trainings=trainings.std(axis=1, skipna=False).to_numpy())
 
 
-def tell_apart(studies: Sequence[Study]) -> list[str]:
-    """What distinguishes each run from the others: the settings in which they differ, or else the folders' names."""
-    described = [_described(study) for study in studies]
-    keys = {key for settings in described for key in settings}
-    different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
-    telling = [key for key in _TELLING if key in different]
-    covered = {key.partition(".")[0] for key in telling}
-    telling += sorted(key for key in different if key.partition(".")[0] not in {*covered, *_ASIDE})
-    shown = [", ".join(_shown(key, settings.get(key)) for key in telling[:3]) for settings in described]
-    if len({*shown}) == len(shown) and all(shown):
-        return shown
-    return [f"{text} ({study.folder.name})".strip() for text, study in zip(shown, studies, strict=True)]
-
-
-def _described(study: Study) -> dict[str, Any]:
-    """Settings by dotted key; what is a group of settings also in words."""
-    design = study.design
-    own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
-    return {
-        **flatten(design),
-        "model.name": study.manifest.model.name,
-        "cast": ", ".join(f"{role}: {name}" for role, name in own.items()),
-        "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
-        "treatments": " and ".join(design["treatments"]),
-    }
-
-
-def runs_on(study: Study) -> dict[str, str]:
-    """Model, adapter and engine of each role, in words."""
-    names = study.agents.groupby("role", sort=True)["runs_on"].unique()
-    return {str(role): ", ".join(sorted(each)) for role, each in names.items()}
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _shown(key: str, value: Any) -> str:
-    """'composition echo_rep', 'alpha 0.1', 'base model'."""
-    match key:
-        case "adapter":
-            return str(value or "base model")
-        case "silent":
-            return "silent control" if value else "debate"
-        case "cast":
-            return str(value or "everybody on one model")
-        case "treatments":
-            return str(value or "no treatment")
-        case _:
-            *_, group, name = ("", *key.split("."))
-            return f"{group if name in ('name', 'kind') else name} {value}"
-
-
-def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", folder: Path) -> None:
-    """Curves and forest of several runs; trainings that differ only in their seed are drawn as their mean."""
+def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", target: Path) -> None:
+    """Curves and forest of several runs, and the plane of controls; trainings that differ in their seed as a mean."""
     from hustings.analysis import figures
-    from hustings.analysis.curves import curve
 
     look = _look([run.study for run in runs])
     averaged = {member for cell in cells for member in cell.members}
     shown = [run for run in runs if run.name not in averaged] + [cell.mean for cell in cells]
+    behind = [run for run in runs if run.name in averaged] if len(shown) == 2 else []
+    clear(target / FIGURES)
+    _curves(shown, behind, look, target / FIGURES, "curves")
+    other = other_outcome([run.study for run in runs])
+    if other:
+        first, second = ([Named(it.name, it.study.analysed_as(other)) for it in them] for them in (shown, behind))
+        _curves(first, second, _look([run.study for run in first]), target / FIGURES, f"curves_{other}")
+    outcome = tests["run"].map({run.name: run.study.outcome for run in runs})
+    closing: Any = tests[(tests["statistic"] == "closing") & (tests["outcome"] == outcome)]
+    if closing["estimate"].notna().any():
+        figures.forest(closing.sort_values(["topic", "role"], kind="stable"), look, target / FIGURES, "forest")
+    controls.write({run.name: run.study for run in runs}, look, target)
+
+
+def _curves(shown: Sequence[Named], behind: Sequence[Named], look: "Look", folder: Path, name: str) -> None:
+    """Curves of several runs.
+
+    Args:
+        behind: single trainings, drawn faintly behind their mean.
+    """
+    from hustings.analysis import figures
+    from hustings.analysis.curves import curve
+
     points = _stacked((run.name, curve(run.study)) for run in shown)
     faint = None
-    if averaged and len(shown) == 2:
-        behind = _stacked((run.name, curve(run.study)) for run in runs if run.name in averaged)
-        faint = behind.rename(columns={"mean": "value", "run": "line"})
+    if behind:
+        lines = _stacked((run.name, curve(run.study)) for run in behind)
+        faint = lines.rename(columns={"mean": "value", "run": "line"})
     if not points.empty:
-        figures.curves(points, look, folder, "curves", faint)
-    convergence = tests[tests["statistic"] == "convergence"]
-    if convergence["estimate"].notna().any():
-        figures.forest(convergence.sort_values(["topic", "role"], kind="stable"), look, folder, "forest")
+        figures.curves(points, look, folder, name, faint)
 
 
 def _look(studies: Sequence[Study]) -> "Look":
     """How roles and topics of all runs are shown, on an axis that covers their scales."""
-    from hustings.analysis.figures import Look
-
-    looks = [Look.of(study) for study in studies]
-    several = len({look.scale for look in looks}) > 1
-    caption = f"{len(studies)} runs{' on different scales' if several else ''};"
+    looks = [naming.look(study) for study in studies]
+    several = " on different scales" if len({look.scale for look in looks}) > 1 else ""
+    analysed = {look.caption.rpartition(";")[2] for look in looks}
+    caption = f"{len(studies)} runs{several};{analysed.pop() if len(analysed) == 1 else ''}"
     return replace(
         looks[0],
         labels={key: label for look in looks for key, label in look.labels.items()},

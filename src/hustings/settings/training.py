@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from hustings.settings.base import Name, Positive, Settings, Text, knob
-from hustings.settings.debate import TrackerSettings, check_model
+from hustings.settings.debate import PersonaSettings, PromptSettings, TrackerSettings, check_model
 from hustings.settings.model import AnyEngine, ModelSettings
 from hustings.settings.society import PartySettings, SocietySettings
 
@@ -20,8 +20,12 @@ class InterviewSettings(Settings):
     """The first questions, and the examples for those that the model writes."""
     more: Text
     """Prompt that asks for more questions."""
+    agents: Literal["positions", "stories"]
+    """Who answers: bare positions under many names (`answer`), or the personas that debate (`answer_story`)."""
     answer: Text
-    """Prompt that asks a partisan one of them."""
+    """Prompt that asks a partisan with bare positions one of the questions."""
+    answer_story: Text
+    """Prompt that asks a persona with its life story one of the questions."""
     similarity: float = Field(gt=0, le=100)
     """Questions at least this similar count as duplicates, 0 … 100."""
     rounds: int = Field(ge=1)
@@ -113,6 +117,9 @@ class TrainSettings(BendingSettings):
     engine: AnyEngine
     """What writes questions and answers."""
     society: SocietySettings
+    prompt: PromptSettings
+    """How the personas are written that answer, where `interview.agents` is `stories`."""
+    personas: PersonaSettings
     tracker: TrackerSettings = knob()
     seed: int = Field(ge=0)
     """Of the training: order, initial weights, dropout."""

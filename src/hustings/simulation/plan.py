@@ -11,6 +11,7 @@ from hustings.debate import personas, protocol
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona, Seating, seating
+from hustings.debate.stories import place_of
 from hustings.errors import SettingsError
 from hustings.identity import canonical, seed_of, sha256
 from hustings.progress import say
@@ -63,8 +64,7 @@ class Plan:
     def personas(self, party: str) -> Place:
         """Where a party's personas are kept."""
         seat = self.casting.of(party).base
-        substance = {**seat.substance(), "party": party, **self.writer.substance(party)}
-        return Place(self.store, "personas", f"{seat.weights.name}-{party}", substance)
+        return place_of(self.store, self.writer, party, seat.weights, seat.engine.substance())
 
     def debates(self, topic: str) -> Place:
         """Where the debates on a topic are kept. Its identity is what changes them, and nothing about other topics."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hustings.errors import SettingsError, first_line
 from hustings.identity import identity
-from hustings.report.together import flatten
+from hustings.report.naming import flatten
 from hustings.settings import WandbSettings
 
 if TYPE_CHECKING:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hustings.artifacts import Place, rows
-from hustings.debate.personas import tidy
+from hustings.debate import personas
+from hustings.debate.personas import Writer, tidy
+from hustings.debate.prompts import Prompts
+from hustings.debate.stories import Hands, gather, place_of
 from hustings.engine.base import Completion, Engine, Request, Sampling, Turn
 from hustings.errors import DataError
-from hustings.identity import identity, seed_of
+from hustings.identity import identity, seed_of, sha256
 from hustings.models import Weights
 from hustings.progress import Progress, showing
 from hustings.settings import InterviewSettings, TrainSettings
@@ -80,9 +83,28 @@ def of_answers(settings: TrainSettings, fingerprint: str, party: str) -> dict[st
         "questions": identity(of_questions(settings, fingerprint)),
         "party": party,
         "names": list(settings.society.parties[party].names),
-        "prompt": _answer_prompt(settings, party)("{name}", "{question}"),
+        "prompt": _answer_prompt(settings, party)("{name}", "{story}", "{question}"),
         "tokens": settings.interview.answer_tokens,
+        **_personas_id(settings, fingerprint, party),
     }
+
+
+def _personas_id(settings: TrainSettings, fingerprint: str, party: str) -> dict[str, str]:
+    """Which life stories the agents have; nothing where they have none."""
+    if settings.interview.agents == "positions":
+        return {}
+    if settings.personas.file:
+        return {"personas": sha256(Path(settings.personas.file))}
+    return {"personas": _personas_at(settings, Weights("", fingerprint, None, None), party).id}
+
+
+def _writer(settings: TrainSettings) -> Writer:
+    return Writer(settings.society, Prompts(settings.prompt), settings.personas, settings.interview.seed)
+
+
+def _personas_at(settings: TrainSettings, weights: Weights, party: str) -> Place:
+    """Where the personas are kept; debates with the same seed have the same ones."""
+    return place_of(Path(settings.artifacts), _writer(settings), party, weights, settings.engine.substance())
 
 
 def _template(interview: InterviewSettings, field: str) -> Template:
@@ -95,15 +117,33 @@ def _question_prompts(interview: InterviewSettings) -> list[str]:
     return [template.render(politics=interview.politics, question=example) for example in interview.questions]
 
 
-def _answer_prompt(settings: TrainSettings, party: str) -> Callable[[str, str], str]:
-    """The prompt for an answer, as a function of the agent's name and the question."""
-    template, of = _template(settings.interview, "answer"), settings.society.parties[party]
-    country, positions = settings.society.country, [stance.position for stance in of.stances.values()]
+def _answer_prompt(settings: TrainSettings, party: str) -> Callable[[str, str, str], str]:
+    """The prompt for an answer, as a function of the agent's name, its life story and the question."""
+    field = "answer" if settings.interview.agents == "positions" else "answer_story"
+    template, of = _template(settings.interview, field), settings.society.parties[party]
+    values: dict[str, Any] = {
+        "party": of.adjective,
+        "country": settings.society.country,
+        "positions": [stance.position for stance in of.stances.values()],
+    }
+    return lambda name, story, question: template.render(**values, name=name, story=story, question=question)
 
-    def rendered(name: str, question: str) -> str:
-        return template.render(name=name, party=of.adjective, country=country, positions=positions, question=question)
 
-    return rendered
+def _agents(interview: Interview, party: str, places: set[int]) -> dict[int, tuple[str, str]]:
+    """Name and life story of who gives the answers with these numbers; the stories are empty for bare positions."""
+    settings = interview.settings
+    names = settings.society.parties[party].names
+    if settings.interview.agents == "positions":
+        return {place: (names[place % len(names)], "") for place in places}
+    if settings.personas.file:
+        known = personas.load(Path(settings.personas.file), settings.society.parties).get(party, {})
+        if not known:
+            raise DataError(f"personas.file={settings.personas.file!r}: there is no persona of {party}.")
+        return {place: (known[place % len(known)].name, known[place % len(known)].story) for place in places}
+    wanted = {party: {place % len(names) for place in places}}
+    at = {party: _personas_at(settings, interview.weights, party)}
+    known = gather(_writer(settings), at, wanted, Hands(lambda parties: interview.engine))[party]
+    return {place: (known[place % len(names)].name, known[place % len(names)].story) for place in places}
 
 
 def questions(interview: Interview) -> list[str]:
@@ -123,6 +163,7 @@ def questions(interview: Interview) -> list[str]:
             kept.append(_line(row))
             found.append(row)
         if len(found) < count:
+            interview.engine.prepare()
             with showing("questions", count, len(found), count - len(found)) as progress:
                 known = [row["question"] for row in found]
                 for row in _more(interview, known, found[-1]["round"], count, progress):
@@ -213,6 +254,7 @@ def answers(interview: Interview, party: str, asked: Sequence[tuple[int, str]]) 
         have = {(row["question"], row["answer"]): row for row in (json.loads(line) for _, line in kept.read())}
         missing = [item for item in wanted if (item.number, item.place) not in have]
         if missing:
+            interview.engine.prepare()
             with showing(f"{party} answers", len(wanted), len(wanted) - len(missing), len(missing)) as progress:
                 for row in _answered(interview, party, missing, progress):
                     kept.append(_line(row))
@@ -225,17 +267,17 @@ def _answered(
 ) -> Iterator[dict[str, Any]]:
     """Rows as they arrive."""
     settings = interview.settings.interview
-    names = interview.settings.society.parties[party].names
     prompt = _answer_prompt(interview.settings, party)
     sampling = Sampling(temperature=1.0, max_tokens=settings.answer_tokens)
     items = {f"answers/{party}/{item.number:04d}/{item.place:04d}": item for item in wanted}
+    agents = _agents(interview, party, {item.place for item in items.values()})
     attempts = dict.fromkeys(items, 0)
 
     def request(key: str) -> Request:
         number, question, place = items[key]
-        name = names[place % len(names)]
+        name, story = agents[place]
         seed = seed_of(settings.seed, "answer", party, number, place, attempts[key])
-        return Request(prompt(name, question), seed, sampling, Turn(key, place, party, 0, "answer", name))
+        return Request(prompt(name, story, question), seed, sampling, Turn(key, place, party, 0, "answer", name))
 
     queue = deque(map(request, items))
     for done, answer in interview.engine.stream(queue):

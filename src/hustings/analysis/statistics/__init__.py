@@ -74,12 +74,13 @@ def get(name: str) -> Statistic:
     return known[name]
 
 
-def statistics(study: "Study", names: Sequence[str] | None = None) -> "pd.DataFrame":
+def statistics(study: "Study", names: Sequence[str] | None = None, *, beside: bool = True) -> "pd.DataFrame":
     """The statistics of a study (Source: protocol.md, statistics).
 
     Args:
         names: which statistics; None for all. Holm's adjustment covers the rows in the table, so fewer names can mean
             smaller adjusted p-values.
+        beside: also give rows for the other outcome.
 
     Returns:
         Columns COLUMNS, one row for each test. Where a test is impossible its numbers other than n are missing and
@@ -104,7 +105,7 @@ def statistics(study: "Study", names: Sequence[str] | None = None) -> "pd.DataFr
         replace(row, outcome=study.outcome, family=chosen[row.statistic].family or "")
         for row in _computed(study, chosen.values())
     ]
-    for outcome in study.outcomes:
+    for outcome in study.outcomes if beside else ():
         if outcome != study.outcome:
             other = study.analysed_as(outcome)
             again = _computed(other, [it for it in chosen.values() if it.both])

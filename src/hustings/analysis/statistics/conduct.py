@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hustings.analysis.measures import has, parties, topics
-from hustings.analysis.resampling import INTERVAL, Floats, bootstrap, few, generator, interval, ratio
+from hustings.analysis.resampling import INTERVAL, Floats, Numbers, bootstrap, few, generator, interval, ratio
 from hustings.analysis.statistic import Row, Statistic
 from hustings.analysis.wording import evidence, share, where, whose
 from hustings.settings.debate import DEFAULT, SHADOW
@@ -55,7 +55,7 @@ def _rows(study: "Study", name: str, table: "pd.DataFrame", hit: "pd.Series") ->
             if n == 0:
                 yield Row(name, topic, role, 0, method, nobody)
                 continue
-            numbers = {"estimate": float(hits.sum() / asked.sum())}
+            numbers: Numbers = {"estimate": float(hits.sum() / asked.sum())}
             if np.ptp(hits / asked) > 0:
                 samples = bootstrap(generator(study.seed, name, topic), n, partial(_shares, hits, asked))
                 numbers["ci_low"], numbers["ci_high"] = interval(samples, n)

@@ -82,10 +82,10 @@ def untaken(study: "Study", row: Row) -> str:
 
 
 def humans(study: "Study") -> Iterator[Row]:
-    """Rows by topic and party, at iteration 0 and at T: share of debates with A ≥ threshold (Source: protocol.md, humans).
+    """Rows by topic and party, at iteration 0 and at T: the share that calls it a very big problem.
 
     The poll says which share of each party calls the topic a very big problem, the highest of four answers; the same
-    share of agents is that in the highest quarter of the scale.
+    share of agents is that in the highest quarter of the scale (Source: protocol.md, humans).
     """
     poll: Mapping[str, Any] | None = study.design["society"]["humans"]
     if poll is None:

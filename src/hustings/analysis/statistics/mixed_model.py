@@ -54,8 +54,9 @@ def mixed_model(study: "Study") -> Iterator[Row]:
     fit, remark = (None, why) if why else _fitted(table, cells)
     for place, (topic, role) in enumerate(cells or [("", "")]):
         mine = table[(table["topic"] == topic) & (table["role"] == role)]
-        numbers = {} if fit is None else dict(zip(("estimate", "ci_low", "ci_high", "p"), fit[place], strict=True))
-        yield Row("mixed_slope", topic, role, mine["repetition"].nunique(), method, remark, **numbers)
+        estimate, low, high, p = [np.nan] * 4 if fit is None else fit[place]
+        n = mine["repetition"].nunique()
+        yield Row("mixed_slope", topic, role, n, method, remark, estimate=estimate, ci_low=low, ci_high=high, p=p)
 
 
 def _aligned(study: "Study") -> "pd.DataFrame":

@@ -12,7 +12,7 @@ import numpy as np
 from hustings.analysis import dynamics
 from hustings.analysis.dynamics import Fit, Moments
 from hustings.analysis.measures import first_default, no_bias, topics
-from hustings.analysis.resampling import Floats, ratio, remarks
+from hustings.analysis.resampling import Floats, Numbers, ratio, remarks
 from hustings.analysis.statistic import SECONDARY, Row, Statistic
 from hustings.analysis.wording import evidence, interval, size, where
 from hustings.settings.debate import SHADOW
@@ -179,9 +179,9 @@ class _Fitted:
     instruments: bool
     remark: str
 
-    def row(self, name: str, remark: str = "", **numbers: float) -> Row:
+    def row(self, name: str, remark: str = "", numbers: Numbers | None = None) -> Row:
         method = _method(name, self.topic, self.instruments)
-        return Row(name, self.topic, "", self.n, method, remarks(remark, self.remark), **numbers)
+        return Row(name, self.topic, "", self.n, method, remarks(remark, self.remark), **(numbers or {}))
 
 
 def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
@@ -204,9 +204,9 @@ def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
     for name, place in PULLS.items():
         estimate, error = float(fit.pulls[place]), float(covariance[place, place]) ** 0.5
         if error <= _NONE:
-            yield fitted.row(name, _CERTAIN, estimate=estimate)
+            yield fitted.row(name, _CERTAIN, {"estimate": estimate})
         else:
-            yield fitted.row(name, **dynamics.student(estimate, error, len(repetitions)))
+            yield fitted.row(name, "", dynamics.student(estimate, error, len(repetitions)))
     if topic != ALL:
         yield from _attractor(study, fitted, repetitions)
 
@@ -216,7 +216,7 @@ def _attractor(study: "Study", fitted: _Fitted, repetitions: Any) -> Iterator[Ro
     fit, clusters = fitted.fit, len(repetitions)
     beta, without = float(fit.pulls[0]), fit.pulls_without[:, 0]
     level, level_without = float(fit.level[0]), fit.level_without[:, 0]
-    yield fitted.row("attractor", **_ratio(level, level_without, beta, without))
+    yield fitted.row("attractor", *_ratio(level, level_without, beta, without))
     default, asked = first_default(study, fitted.topic)
     if len(default) == 0:
         yield fitted.row("attractor_bias", no_bias(study))
@@ -229,24 +229,24 @@ def _attractor(study: "Study", fitted: _Fitted, repetitions: Any) -> Iterator[Ro
     bias = float(default.mean())
     rest = ratio(default.sum() - own, len(default) - has)
     off, off_without = level - bias * beta, level_without - np.where(np.isfinite(rest), rest, bias) * without
-    numbers = _ratio(off, off_without, beta, without)
+    remark, numbers = _ratio(off, off_without, beta, without)
     error = float(dynamics.jackknife(np.array([off]), off_without[:, None])[0, 0]) ** 0.5
     if error > _NONE:
-        numbers["p"] = dynamics.student(off, error, clusters)["p"]
-    yield fitted.row("attractor_bias", **numbers)
+        numbers["p"] = dynamics.student(off, error, clusters).get("p", np.nan)
+    yield fitted.row("attractor_bias", remark, numbers)
 
 
-def _ratio(above: float, above_without: Floats, below: float, below_without: Floats) -> dict[str, Any]:
-    """above/below with Fieller's interval, and what the reader must bear in mind, as arguments of `_Fitted.row`."""
+def _ratio(above: float, above_without: Floats, below: float, below_without: Floats) -> tuple[str, Numbers]:
+    """What the reader of above/below must bear in mind, and above/below with Fieller's interval."""
     if abs(below) <= _NONE:
-        return {"remark": "nothing pulls to any point"}
+        return "nothing pulls to any point", {}
     covariance = dynamics.jackknife(np.array([above, below]), np.column_stack([above_without, below_without]))
     low, high = dynamics.fieller(above, below, covariance, len(above_without))
     said = "the model pull is negative, so attitudes move away from this point" if below < 0 else ""
     if covariance.max() <= _NONE**2:
-        return {"estimate": above / below, "remark": remarks(said, _CERTAIN)}
+        return remarks(said, _CERTAIN), {"estimate": above / below}
     unbounded = _UNBOUNDED if np.isinf(low) else ""
-    return {"estimate": above / below, "ci_low": low, "ci_high": high, "remark": remarks(said, unbounded)}
+    return remarks(said, unbounded), {"estimate": above / below, "ci_low": low, "ci_high": high}
 
 
 def _strength(fit: Fit) -> str:

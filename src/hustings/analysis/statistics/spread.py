@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hustings.analysis.measures import last_iteration, speakers, topics
-from hustings.analysis.resampling import INTERVAL, Floats, bootstrap, few, generator, interval, ratio
+from hustings.analysis.resampling import INTERVAL, Floats, Numbers, bootstrap, few, generator, interval, ratio
 from hustings.analysis.statistic import Row, Statistic
 from hustings.analysis.wording import evidence, span, where
 
@@ -43,7 +43,7 @@ def spread(study: "Study") -> Iterator[Row]:
         samples = bootstrap(generator(study.seed, "final", topic), n, of)
         mean, sd = (float(it) for it in of(np.ones((1, n)))[0])
         (low, high), (least, most) = interval(samples[:, 0], n), interval(samples[:, 1], n)
-        shifted = {"estimate": mean + centre, "ci_low": low + centre, "ci_high": high + centre}
+        shifted: Numbers = {"estimate": mean + centre, "ci_low": low + centre, "ci_high": high + centre}
         yield Row("bias", topic, "", n, METHOD, few(n), at="end", **shifted)
         yield Row("diversity", topic, "", n, METHOD, few(n), at="end", estimate=sd, ci_low=least, ci_high=most)
 

@@ -1,0 +1,190 @@
+"""What a sweep over controls leaves: U and S by role and topic, changes under each control, and their picture.
+
+It does not know how they are computed (analysis.controls) or shown (screen, page, tracking).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hustings.files import write_table
+from hustings.progress import say
+from hustings.report.naming import tell_apart
+from hustings.report.numbers import Test
+from hustings.runfolder import CONTROLS, FIGURES
+from hustings.study import Study, read_statistics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.analysis.figures import Look
+
+SEPARATES = {
+    "none": "The debate itself, with which the controls are compared.",
+    "retest": "Nobody speaks and the same questions are asked again in other words: a change is survey noise, or "
+    "extreme answers that fall back to the middle.",
+    "off_topic": "The same agents debate something neutral: a change comes from the length of the conversation, in "
+    "which personas fade, and not from arguments.",
+    "reader": "Agents read a debate in which they do not speak: what they change less than in the debate, they talked "
+    "themselves into.",
+    "advocates_low": "Partners argue only for the low end of the scale: agents that follow them move down, agents that "
+    "the model pulls move to where it stands anyway.",
+    "advocates_high": "Partners argue only for the high end of the scale: agents that follow them move up; if agents "
+    "move up whatever is argued, the topic merely became more salient.",
+    "advocates_both": "Partners argue equally for both ends: arguments cancel, so agents have no reason to move.",
+}
+"""What each control separates, in one sentence."""
+SYMBOLS = {"unwarranted_drift": "U", "responsiveness": "S"}
+MEANINGS = {
+    "U": "Unwarranted drift U: mean change where nobody gave a reason to change (advocates_both, off_topic). A "
+    "believable agent is near 0.",
+    "S": "Responsiveness S: half the difference between the changes under advocates_high and advocates_low. A "
+    "believable agent is clearly above 0; one near 0 is deaf, not steadfast.",
+}
+_OF = {
+    "beyond_retest": "retest",
+    "closing_beyond_retest": "retest",
+    "retest_noise": "retest",
+    "reading": "reader",
+    "unwarranted_drift": "U",
+    "equivalence": "U",
+    "responsiveness": "S",
+}
+"""Where the sentence of each statistic belongs: to a control, to U or to S."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """One role on one topic."""
+
+    topic: str
+    role: str
+    tests: Mapping[str, Test]
+    """Its row of each statistic except `change`."""
+    changes: Mapping[str, Test]
+    """Its row `change` under each control."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What was found in one set of runs that differ in their control."""
+
+    name: str
+    """What distinguishes the set from others; empty where there is one."""
+    controls: Sequence[str]
+    """Those that were run, in the order of SEPARATES."""
+    agents: Sequence[Agent]
+    sentences: Mapping[str, Sequence[str]]
+    """What the tests say, by control, `U` and `S`."""
+
+
+def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
+    """U, S and what they are made of, for each set of runs that differ only in their control (and in topics).
+
+    Args:
+        studies: by name.
+
+    Returns:
+        Columns of analysis.controls.controls after `run`, the name of the set; None where no runs differ so.
+    """
+    import pandas as pd
+
+    from hustings.analysis.controls import controls
+
+    found = _sets(studies)
+    tables = [controls(group).assign(run=name) for name, group in found.items()]
+    joint = pd.concat(tables, ignore_index=True) if tables else None
+    return joint if joint is None else joint[["run", *joint.columns.drop("run")]]
+
+
+def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
+    """Write controls.csv and the picture of the U–S plane into a folder; nothing where no runs differ in their control.
+
+    Args:
+        studies: by name.
+    """
+    from hustings.analysis.plane import plane
+
+    (folder / CONTROLS).unlink(missing_ok=True)
+    made = table(studies)
+    if made is None:
+        return
+    write_table(folder / CONTROLS, made)
+    placed: Any = made[made["statistic"].isin(SYMBOLS) & made["estimate"].notna()]
+    if placed.groupby(["run", "topic", "role"])["statistic"].nunique().eq(len(SYMBOLS)).any():
+        plane(made, look, folder / FIGURES, "plane")
+
+
+def read(folder: Path) -> list[Controls]:
+    """What a folder of several runs says about controls, one entry for each set of runs; nothing where it has none."""
+    path = folder / CONTROLS
+    return [*_read(read_statistics(path))] if path.exists() else []
+
+
+def of(studies: Mapping[str, Study]) -> list[Controls]:
+    """What studies say about controls, one entry for each set.
+
+    Args:
+        studies: by name.
+    """
+    made = table(studies)
+    return [] if made is None else [*_read(made)]
+
+
+def _read(made: "pd.DataFrame") -> Iterator[Controls]:
+    for name, mine in made.groupby("run", sort=False):
+        sentences: dict[str, list[str]] = {}
+        tests: dict[tuple[str, str], dict[str, Test]] = {}
+        changes: dict[tuple[str, str], dict[str, Test]] = {}
+        for row in mine.to_dict("records"):
+            key = (row["topic"], row["role"])
+            if row["statistic"] == "change":
+                changes.setdefault(key, {})[row["control"]] = row
+            else:
+                tests.setdefault(key, {})[row["statistic"]] = row
+                sentences.setdefault(_OF[row["statistic"]], []).append(row["sentence"])
+        run = {control for each in changes.values() for control in each}
+        agents = [Agent(*key, tests.get(key, {}), each) for key, each in changes.items()]
+        yield Controls(str(name), [*sorted(run, key=_place)], agents, sentences)
+
+
+def _place(control: str) -> tuple[int, str]:
+    known = list(SEPARATES)
+    return known.index(control) if control in known else len(known), control
+
+
+def _sets(studies: Mapping[str, Study]) -> dict[str, dict[str, Study]]:
+    """Sets of runs that differ only in their control and topic, by what distinguishes the sets.
+
+    Runs with the same control and topic are in different sets, those of as many repetitions together.
+    """
+    from hustings.analysis.controls import sets
+
+    found: list[dict[str, Study]] = []
+    for group in sets(studies):
+        if len(_cells(group)) == sum(len(study.design["topics"]) for study in group.values()):
+            found.append(group)
+            continue
+        for repetitions in dict.fromkeys(study.design["repetitions"] for study in group.values()):
+            found += sets(_first({name: it for name, it in group.items() if it.design["repetitions"] == repetitions}))
+    if len(found) == 1:
+        return {"": found[0]}
+    names = tell_apart([next(iter(group.values())) for group in found], alike=("control", "topic"))
+    return dict(zip(names, found, strict=True))
+
+
+def _first(group: Mapping[str, Study]) -> dict[str, Study]:
+    """The runs of a group without those whose control and topic an earlier one has."""
+    kept: dict[str, Study] = {}
+    for name, study in group.items():
+        if _cells(kept) & _cells({name: study}):
+            say(f"{name}: left out of the table of controls, where an earlier run has the same control and topic.")
+        else:
+            kept[name] = study
+    return kept
+
+
+def _cells(group: Mapping[str, Study]) -> set[tuple[str, str]]:
+    """Controls and topics of the runs."""
+    return {(study.control, topic) for study in group.values() for topic in study.design["topics"]}

@@ -1,0 +1,149 @@
+"""What runs, roles and outcomes are called wherever they are shown: on the page, on the terminal, in W&B, in figures.
+
+It does not know what is shown of them.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from hustings.analysis.figures import SHADOW_COLOUR
+from hustings.identity import canonical
+from hustings.settings.debate import DEFAULT, SHADOW
+from hustings.study import Outcome, Study
+
+if TYPE_CHECKING:
+    from hustings.analysis.figures import Look
+
+OUTCOMES: Mapping[Outcome, str] = {
+    "expected": "expected value (mean over the options' probabilities)",
+    "score": "chosen option (the paper's score)",
+}
+"""What is analysed, in words."""
+ADVOCATE = "advocate_"
+"""What the roles of advocates begin with; the end of the scale that they argue for follows."""
+_ADVOCATES = {"low": "#a6761d", "high": "#7570b3"}
+_TELLING = (
+    "model.name",
+    "adapter",
+    "cast",
+    "engine.kind",
+    "control.name",
+    "composition.name",
+    "topology.name",
+    "society.name",
+    "instrument.name",
+    "prompt.name",
+    "topic",
+    "treatments",
+    "seed",
+)
+"""Settings that distinguish runs, the most telling first; other settings count only where these are equal."""
+_ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Who takes part in a debate."""
+
+    label: str
+    colour: str
+    kind: Literal["agent", "advocate", "shadow"]
+
+
+def roles(study: Study) -> dict[str, Role]:
+    """Everybody in a run: parties and the Default in the order of their seats, advocates, the shadow last."""
+    society, composition = study.design["society"], study.design["composition"]
+    known = {**society["parties"], DEFAULT: society["default"]}
+    seated = dict.fromkeys((*composition["roles"], *composition["observers"]))
+    found = {role: Role(known[role]["label"], known[role]["colour"], "agent") for role in seated}
+    others = {str(role) for role in study.agents["role"].unique()}
+    for end, colour in _ADVOCATES.items():
+        if f"{ADVOCATE}{end}" in others:
+            found[f"{ADVOCATE}{end}"] = Role(f"advocate for the {end} end", colour, "advocate")
+    if SHADOW in others:
+        found[SHADOW] = Role(shadow_label(study), SHADOW_COLOUR, "shadow")
+    return found
+
+
+def shadow_label(study: Study) -> str:
+    """'shadow Default (listens, never speaks)'."""
+    return f"{study.labels[SHADOW]} (listens, never speaks)"
+
+
+def look(study: Study) -> "Look":
+    """How a run's figures show roles, topics and the scale."""
+    from hustings.analysis.figures import Look
+
+    plain = Look.of(study)
+    return replace(plain, labels={**plain.labels, SHADOW: shadow_label(study)})
+
+
+def other_outcome(studies: Sequence[Study]) -> Outcome | None:
+    """What all studies can be analysed as beside the outcome of the first of them; None where there is nothing."""
+    other: Outcome = "score" if studies[0].outcome == "expected" else "expected"
+    return other if all(other in study.outcomes for study in studies) else None
+
+
+def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[str]:
+    """Names for runs, made of the few settings in which they differ: 'composition echo_rep, alpha 0.1'.
+
+    Args:
+        alike: settings and groups of settings that do not distinguish them, besides tables, tracker and analysis.
+    """
+    described = [_described(study) for study in studies]
+    keys = {key for settings in described for key in settings}
+    different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
+    different = {key for key in different if key.partition(".")[0] not in alike}
+    telling = [key for key in _TELLING if key in different]
+    covered = {key.partition(".")[0] for key in telling}
+    telling += sorted(key for key in different if key.partition(".")[0] not in {*covered, *_ASIDE})
+    shown = [", ".join(_shown(key, settings.get(key)) for key in telling[:3]) for settings in described]
+    if len({*shown}) == len(shown) and all(shown):
+        return shown
+    return [f"{text} ({study.folder.name})".strip() for text, study in zip(shown, studies, strict=True)]
+
+
+def _described(study: Study) -> dict[str, Any]:
+    """Settings by dotted key; what is a group of settings also in words."""
+    design = study.design
+    own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
+    return {
+        **flatten(design),
+        "model.name": study.manifest.model.name,
+        "cast": ", ".join(f"{role}: {name}" for role, name in own.items()),
+        "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
+        "treatments": " and ".join(design["treatments"]),
+    }
+
+
+def runs_on(study: Study) -> dict[str, str]:
+    """Model, adapter and engine of each role, in words."""
+    names = study.agents.groupby("role", sort=True)["runs_on"].unique()
+    return {str(role): ", ".join(sorted(each)) for role, each in names.items()}
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _shown(key: str, value: Any) -> str:
+    """'composition echo_rep', 'alpha 0.1', 'base model'."""
+    match key:
+        case "adapter":
+            return str(value or "base model")
+        case "control.name":
+            return "debate" if value == "none" else f"control {value}"
+        case "cast":
+            return str(value or "everybody on one model")
+        case "treatments":
+            return str(value or "no treatment")
+        case "shadow":
+            return "shadow Default" if value else "no shadow Default"
+        case _:
+            *_, group, name = ("", *key.split("."))
+            return f"{group if name in ('name', 'kind') else name} {value}"
