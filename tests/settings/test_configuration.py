@@ -36,6 +36,7 @@ def test_a_role_runs_on_a_model_of_its_own_with_the_engine_that_suits_it() -> No
         "republican": "transformers",
         "democrat": "planted",
         "default": "planted",
+        "shadow": "planted",
     }
 
 

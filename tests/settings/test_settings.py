@@ -59,8 +59,9 @@ REFUSED = {
     ("topic=wealth_tax",): "society.parties.",
     ("composition=uk_mixed",): "composition.roles: society us has no party 'labour'; "
     "it has republican, democrat, default.",
-    ("society.default.names=[Alex]", "composition.roles=[default,default]"): "society.default.names: the composition "
-    "has 2 default agents and 1 names for them; add names to conf/society.",
+    ("society.default.names=[Alex]", "composition.roles=[default,default]"): "society.default.names: a debate has 3 "
+    "agents without a party (advocates and the shadow included), and there are 1 names for them; add names to "
+    "conf/society.",
     ("society.parties.democrat.names=[Zoe,Zoe]",): "names: each first name may appear only once.",
     ("society.parties.democrat.names=[James,Zoe]",): "society.parties: every name in a debate must be "
     "unique, and James appears in two lists of names; change the files in conf/party or conf/society.",
@@ -81,7 +82,7 @@ REFUSED = {
     "values must ascend; list the options from the low end to the high end.",
     ("instrument.items.severity.parcel=3",): "instrument.items.severity.parcel=3: must be 1 or 2.",
     (
-        "++instrument.items.other={wordings:{any:[q]},options:[a,b],values:[0,2],direction:normal,parcel:1}",
+        "++instrument.items.other={wordings:{any:[q]},options:[a,b],values:[0,2],low:null,high:null,direction:normal,parcel:1}",
     ): "instrument.items: every item must run over one scale",
     ("mitigation=reminder", "treatments.reminder.kind=magic"): "treatments.….kind='magic': must be one of 'prompt'",
     ("mitigation=reminder", "treatments.reminder.scope=all"): "treatments.reminder.scope='all': must be 'replies', "

@@ -19,7 +19,7 @@ from hustings.engine.base import Answer, Completion, Engine, Order, Request, Sco
 from hustings.engine.openai_answers import UNKNOWN, Options, declined, places_of, refused, text_of
 from hustings.engine.openai_errors import Failures
 from hustings.errors import EngineError
-from hustings.settings import Capability, EngineSettings, ModelSettings
+from hustings.settings import Capability, EngineSettings, InstrumentSettings, ModelSettings
 from hustings.settings.base import knob
 
 _CONNECT = 5.0
@@ -87,12 +87,13 @@ class OpenaiSettings(EngineSettings):
                 "model.price, or engine.budget_tokens instead"
             )
 
-    def check_options(self, instrument: str, options: int) -> None:
+    def check_instrument(self, instrument: InstrumentSettings) -> None:
         """Refuse more options than the endpoint lists tokens."""
+        options = max(len(item.options) for item in instrument.items.values())
         if 0 < self.logprobs < options:
             raise ValueError(
-                f"engine.logprobs={self.logprobs}: instrument {instrument} has {options} options, and {self.logprobs} "
-                "listed tokens cannot show the probability of each; raise engine.logprobs if the endpoint allows it, "
+                f"engine.logprobs={self.logprobs}: instrument {instrument.name} has {options} options, and so few listed "
+                "tokens cannot show the probability of each; raise engine.logprobs if the endpoint allows it, "
                 "or set it to 0 to read answers from the text"
             )
 

@@ -19,10 +19,16 @@ from typing import Literal
 from pydantic import Field
 
 from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, Turn
-from hustings.errors import SettingsError
 from hustings.identity import seed_of
 from hustings.runfolder import DebateKey
-from hustings.settings import Capability, EngineSettings, ItemSettings, ModelSettings, SimulateSettings
+from hustings.settings import (
+    Capability,
+    EngineSettings,
+    InstrumentSettings,
+    ItemSettings,
+    ModelSettings,
+    SimulateSettings,
+)
 from hustings.settings.base import neutral
 
 _STATED = re.compile(r"^(?P<name>[^:\n]+): .*?(?P<attitude>-?\d+\.\d{6})\.$", re.MULTILINE)
@@ -82,6 +88,17 @@ class PlantedSettings(EngineSettings):
     def check_model(self, model: ModelSettings) -> None:
         """Accept any model, as none is loaded."""
 
+    def check_instrument(self, instrument: InstrumentSettings) -> None:
+        """Refuse attitudes that are not on the instrument's scale."""
+        low, high = instrument.low, instrument.high
+        for key in ("bias", "start_low", "start_high", "first_default"):
+            value = getattr(self, key)
+            if value is not None and not low <= value <= high:
+                raise ValueError(
+                    f"engine.{key}={value:g}: attitudes of the instrument {instrument.name} run from {low:g} to "
+                    f"{high:g}; set a value in this range"
+                )
+
 
 def build(settings: PlantedSettings, order: Order) -> "PlantedEngine":
     """The planted debaters of a run."""
@@ -95,9 +112,6 @@ class PlantedEngine(Engine):
     Args:
         settings: α, β, κ, b, noise and the attitudes at iteration 0.
         run: its parties' poles decide who starts low and who starts high, and its instrument is answered.
-
-    Raises:
-        SettingsError: an attitude in the settings is not on the instrument's scale.
     """
 
     promise = "planted: every reply and score depends only on its request and the seed; every rerun is identical"
@@ -108,16 +122,8 @@ class PlantedEngine(Engine):
         self._items = run.instrument.items
         self._reversed = run.prompt.scale == "reversed"
         self._seed = run.seed
-        low, high = run.instrument.low, run.instrument.high
-        self._ends = low, high
+        self._ends = run.instrument.low, run.instrument.high
         self._off_topic = run.control.topic is not None
-        for key in ("bias", "start_low", "start_high", "first_default"):
-            value = getattr(settings, key)
-            if value is not None and not low <= value <= high:
-                raise SettingsError(
-                    f"engine.{key}={value:g}: attitudes of the instrument {run.instrument.name} run from {low:g} to "
-                    f"{high:g}; set a value in this range."
-                )
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer in the order of the queue."""

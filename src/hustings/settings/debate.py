@@ -259,7 +259,7 @@ class SimulateSettings(Settings):
                     f"treatments.{name}: it needs an engine with {', '.join(missing)}, which engine={engine.kind} "
                     f"(role {role}) lacks; choose another engine, or leave the treatment out"
                 )
-        engine.check_options(self.instrument.name, max(len(item.options) for item in self.instrument.items.values()))
+        engine.check_instrument(self.instrument)
         for topic in self.topics:
             for name, item in self.instrument.items.items():
                 if topic not in item.wordings and "any" not in item.wordings:

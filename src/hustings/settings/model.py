@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from hustings.settings.base import Name, Settings, Text, Variant, knob
+from hustings.settings.instrument import InstrumentSettings
 
 Capability = Literal["log-probabilities", "adapters", "shared by processes"]
 """What an engine may be asked for beyond text:
@@ -101,12 +102,8 @@ class EngineSettings(Variant):
                 f"model.source='api': engine={self.kind} needs weights, and these are elsewhere; set engine=openai"
             )
 
-    def check_options(self, instrument: str, options: int) -> None:
-        """Refuse an instrument with more options than this engine can tell apart.
-
-        Args:
-            instrument: its name.
-            options: of the item that has most.
+    def check_instrument(self, instrument: InstrumentSettings) -> None:
+        """Refuse an instrument that this engine cannot serve.
 
         Raises:
             ValueError: it says why, and what to set instead.

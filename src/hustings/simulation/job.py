@@ -61,9 +61,9 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     Raises:
         HustingsError: bad settings, a missing model, a busy or damaged artifact.
     """
-    plan = Plan.of(settings)
-    rules = Rules.of(settings)
     _say_who_hears_nobody(settings)
+    rules = Rules.of(settings)
+    plan = Plan.of(settings)
     if any(engine.kind == "openai" for engine in settings.engines().values()):
         say(estimate(settings))
     tally = Tally()
