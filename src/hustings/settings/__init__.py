@@ -30,7 +30,7 @@ from hustings.settings.society import (
     TopologySettings,
 )
 from hustings.settings.training import (
-    BendingSettings,
+    FineTuningSettings,
     DpoSettings,
     InterviewSettings,
     LoraSettings,
@@ -46,7 +46,7 @@ __all__ = [
     "SHADOW",
     "AnalysisSettings",
     "BenchmarkSettings",
-    "BendingSettings",
+    "FineTuningSettings",
     "Capability",
     "CastSettings",
     "CompositionSettings",

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from hustings.settings.base import Name, Settings, Text, knob
 from hustings.settings.debate import SimulateSettings
 from hustings.settings.model import ModelSettings
-from hustings.settings.training import BendingSettings, DpoSettings, LoraSettings, TrainSettings
+from hustings.settings.training import FineTuningSettings, DpoSettings, LoraSettings, TrainSettings
 
 
 class BenchmarkSettings(Settings):
@@ -36,7 +36,7 @@ class BenchmarkSettings(Settings):
     """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
 
 
-class EvaluateSettings(SimulateSettings, BendingSettings):
+class EvaluateSettings(SimulateSettings, FineTuningSettings):
     """Everything that `evaluate.py` needs: the debates of simulate.py, the adapters of train.py, the benchmarks."""
 
     benchmark: BenchmarkSettings

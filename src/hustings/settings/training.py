@@ -84,7 +84,7 @@ class DpoSettings(_StepSettings):
     """How the adapter that it starts from was trained."""
 
 
-class BendingSettings(Settings):
+class FineTuningSettings(Settings):
     """How a model is fine-tuned: on what, and how."""
 
     interview: InterviewSettings
@@ -110,7 +110,7 @@ class BendingSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = knob()
 
 
-class TrainSettings(BendingSettings):
+class TrainSettings(FineTuningSettings):
     """Everything that `train.py` needs."""
 
     model: ModelSettings
