@@ -92,12 +92,13 @@ def study_of(
     speaking = {*after["agent"]} if len(after) else {*attitudes["agent"]}
     agents = attitudes.drop_duplicates(keys)[keys]
     agents = agents.assign(
-        name="", story="", speaks=agents["agent"].isin(speaking) & (agents["role"] != SHADOW), first=0, runs_on="",
-        surveyed="always", topology="round_robin", control=control, treatments="", reads=None, hears=[(hears or {}).get(agent, "all") for agent in agents["agent"]],
+        name="", story="", surveyed="always", first=0, runs_on="", topology="round_robin", control=control,
+        treatments="", reads=None, speaks=agents["agent"].isin(speaking) & (agents["role"] != SHADOW),
+        hears=[(hears or {}).get(agent, "all") for agent in agents["agent"]],
     )  # fmt: skip
     manifest = RunManifest(
-        command=[], versions={}, debates={}, promise=None, preamble=None, model=ModelName(name="planted", sha256="planted"),
-        adapter=None, played={}, spent={}, commit=None,
+        command=[], versions={}, debates={}, promise=None, preamble=None, adapter=None, played={}, spent={},
+        commit=None, model=ModelName(name="planted", sha256="planted"),
         settings={
             **_design(poles, outcome, humans),
             "control": {"name": control},
@@ -115,7 +116,10 @@ def _design(poles: Mapping[tuple[str, str], str], outcome: str, humans: Any) -> 
     topics = sorted({topic for _, topic in poles})
     parties = sorted({role for role, _ in poles})
     stances = {role: {topic: {"pole": poles[role, topic]} for topic in topics} for role in parties}
-    shown = {role: {"label": LABELS[role], "colour": COLOURS[role]} for role in [*parties, "default"]}
+    shown = {
+        role: {"label": LABELS.get(role, role.capitalize()), "colour": COLOURS.get(role, "#008800")}
+        for role in [*parties, "default"]
+    }
     return {
         "analysis": {"outcome": outcome},
         "seed": 1,

@@ -11,7 +11,7 @@ from tables import planted, study_of
 
 from hustings.analysis.comparison import compare
 from hustings.analysis.power import Design, power
-from hustings.errors import RecordError, SettingsError
+from hustings.errors import SettingsError
 
 
 def beside(one: pd.DataFrame, two: pd.DataFrame) -> pd.DataFrame:
@@ -73,19 +73,21 @@ def test_the_other_way_round_is_the_mirror_image() -> None:
     assert there["ci_low"].to_numpy() == pytest.approx(-back["ci_high"].to_numpy(), abs=0.02, nan_ok=True)
 
 
-def test_a_run_against_itself_differs_in_nothing_and_says_so() -> None:
+def test_a_run_against_itself_differs_by_nothing() -> None:
     table = beside(planted(), planted())
-    assert table["estimate"].isna().all()
-    assert table["sentence"].str.contains("not estimable: every pair of debates gave the same").all()
+    assert (table[["estimate", "ci_low", "ci_high"]] == 0).all(axis=None) and (table["p"] == 1).all()
+    assert table["effect_size"].isna().all()
+    assert table["sentence"].str.contains("every pair differs by the same, so there is no effect size").all()
 
 
-def test_what_an_engine_rounds_is_no_spread_to_test_by() -> None:
+def test_what_an_engine_rounds_makes_no_effect_size() -> None:
     one, two = planted(debates=8), planted(debates=8, seed=2)
     for table, value, seed in ((one, 4.4, 1), (two, 3.8, 2)):
         there = (table["role"] == "default") & (table["iteration"] == 0)
         table.loc[there, "expected"] = value + np.random.default_rng(seed).uniform(0, 1e-3, there.sum())
     start = of(beside(one, two), "start", "default")
-    assert np.isnan(start["p"]) and "every pair of debates differs by -0.60 points" in start["sentence"]
+    assert np.isnan(start["effect_size"]) and start["p"] == start["p_smallest"] == 2 / 2**8
+    assert start["sentence"].startswith("Default agents started 0.60 points [0.60, 0.60] lower on racism")
 
 
 @pytest.mark.parametrize("kind", ["one", "invalid", "no democrat", "only iteration 0", "empty"])
@@ -109,12 +111,39 @@ def test_what_cannot_be_compared_says_why_and_is_never_a_nan(kind: str) -> None:
     assert not table["sentence"].str.contains(r"\bnan\b|None|<NA>|\binf\b", case=False).any()
 
 
-def test_both_runs_are_analysed_with_the_outcome_of_the_baseline() -> None:
+def test_both_runs_are_analysed_with_the_outcome_of_the_baseline_or_as_scores_where_one_has_no_other() -> None:
     one, two = planted(debates=6), planted(debates=6, seed=2)
     mixed = compare(study_of(one), study_of(two, outcome="score"), ("before", "after"))
     pd.testing.assert_frame_equal(mixed, beside(one, two))
-    with pytest.raises(RecordError, match="gave no probabilities"):
-        compare(study_of(one), study_of(two.assign(expected=np.nan), outcome="score"), ("before", "after"))
+    without = compare(study_of(one), study_of(two.assign(expected=np.nan)), ("before", "after"))
+    assert set(without["outcome"]) == {"score"}
+    scores = compare(study_of(one, outcome="score"), study_of(two), ("before", "after"))
+    pd.testing.assert_frame_equal(without, scores)
+
+
+def test_closing_is_the_primary_family_of_a_comparison() -> None:
+    table = beside(planted(debates=12), planted(debates=12, seed=2, pulls=(0.1, 0.4, 0.0)))
+    assert set(table.loc[table["family"] == "primary", "statistic"]) == {"closing"}
+    assert set(table.loc[table["family"] == "secondary", "statistic"]) == {"start", "end", "echo", "convergence"}
+    assert set(table.loc[table["role"] == "shadow", "statistic"]) == {"start", "end"}
+    shadow = of(table, "end", "shadow")["sentence"]
+    assert shadow.startswith("The shadow Default ended ")
+    closing = of(table, "closing", "republican")
+    assert "of their distance to the shadow Default on racism in after than in before" in closing["sentence"]
+
+
+def test_closing_is_compared_where_both_runs_have_a_shadow() -> None:
+    table = beside(planted(debates=6), planted(debates=6).query("role != 'shadow'"))
+    assert "closing" not in {*table["statistic"]} and "shadow" not in {*table["role"]}
+
+
+def test_echo_is_compared_between_like_minded_and_mixed_groups() -> None:
+    mixed = planted(pulls=(0.3, 0.0, 0.0))
+    alike = planted(first={"democrat": 9.0, "democrat2": 8.0, "default": 6.0}, pulls=(0.3, 0.0, 0.0), seed=2)
+    table = beside(mixed, alike.assign(persona="other"))
+    row = of(table, "echo", "democrat")
+    assert set(table.loc[table["statistic"] == "echo", "role"]) == {"democrat"}
+    assert row["estimate"] > 0 and "more towards their own pole on racism in after than in before" in row["sentence"]
 
 
 def test_power_without_an_effect_is_the_level_of_the_test() -> None:

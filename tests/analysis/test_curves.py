@@ -35,7 +35,7 @@ def test_the_table_of_attitudes_is_what_the_log_says(finished: Path) -> None:
     rows = rows_from_the_log(finished / "run" / "events.jsonl")
     with (finished / "run" / "attitudes.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(rows) == 6 * 3 * 4
+    assert len(table) == len(rows) == 6 * 4 * 4
     for row in table:
         key = (row["topic"], int(row["repetition"]), int(row["iteration"]), int(row["agent"]))
         role, persona, score, expected, valid = rows[key]
@@ -49,11 +49,12 @@ def test_the_table_of_attitudes_is_what_the_log_says(finished: Path) -> None:
 
 def test_means_and_standard_errors_of_the_figure_are_those_of_the_log(finished: Path) -> None:
     values: dict[tuple[str, str, int], list[float]] = defaultdict(list)
-    for (topic, _, iteration, _), (role, _, score, _, _) in rows_from_the_log(finished / "run/events.jsonl").items():
-        values[topic, role, iteration].append(float(score))
+    log = rows_from_the_log(finished / "run" / "events.jsonl")
+    for (topic, _, iteration, _), (role, _, _, expected, _) in log.items():
+        values[topic, role, iteration].append(float(expected))
     with (finished / "run" / "figures" / "curves.csv").open(encoding="utf-8") as file:
         table = list(csv.DictReader(file))
-    assert len(table) == len(values) == 3 * 4
+    assert len(table) == len(values) == 4 * 4
     for row in table:
         cell = values[row["topic"], row["role"], int(row["iteration"])]
         mean = sum(cell) / len(cell)
@@ -94,13 +95,17 @@ HUMANS = {"source": "a poll", "share": {"democrat": {"racism": 55.0}, "republica
 
 
 @pytest.mark.parametrize("width", [10, 4])
-def test_gaps_are_those_of_the_curve_in_percent_of_the_scale(width: int) -> None:
-    of = study_of(planted(), values=range(width + 1), humans=HUMANS)
-    means = curve(of).set_index(["role", "iteration"])["mean"]
+def test_gaps_are_of_the_share_that_calls_it_a_very_big_problem(width: int) -> None:
+    table = planted()
+    of = study_of(table.assign(expected=table["expected"] * width / 10), values=range(width + 1), humans=HUMANS)
     (row,) = gaps(of).to_dict("records")
     assert row["humans"] == 41.0
-    assert row["start"] == pytest.approx(100 / width * (means["democrat", 0] - means["republican", 0]))
-    assert row["end"] == pytest.approx(100 / width * (means["democrat", 9] - means["republican", 9]))
+    for when, iteration in (("start", 0), ("end", 9)):
+        share = [
+            100 * (table.query(f"role == '{role}' and iteration == {iteration}")["expected"] >= 7.5).mean()
+            for role in ("democrat", "republican")
+        ]
+        assert row[when] == pytest.approx(share[0] - share[1])
 
 
 def test_there_are_no_gaps_without_a_poll_or_a_curve() -> None:

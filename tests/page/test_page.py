@@ -14,12 +14,16 @@ import pytest
 from helpers import LIKERT, Event, large, leave, log, report, simulate
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from hustings import page, records
 from hustings.analysis.curves import curve
+from hustings.analysis.statistics import all_statistics
 from hustings.errors import RecordError
 from hustings.files import write_table
 from hustings.page.transcripts import Transcripts, transcripts
+from hustings.report import together
+from hustings.report.controls import SEPARATES
 from hustings.runfolder import REPORT, AdapterName, RunManifest, read_manifest, write_manifest
 from hustings.study import load
 
@@ -56,15 +60,20 @@ def test_the_page_asks_for_nothing_and_allows_only_its_own_blocks(finished: Path
     assert " style=" not in outside
 
 
-def test_the_curves_of_the_page_are_those_of_the_analysis(finished: Path) -> None:
+def test_the_curves_of_the_page_are_those_of_the_analysis_for_both_outcomes(finished: Path) -> None:
     (data,) = data_of((finished / "run" / REPORT).read_text(encoding="utf-8"))
-    table = curve(load(finished / "run"))
-    points = [(topic, role, *point) for topic, roles in data["curves"]["score"].items()
-              for role, line in roles.items() for point in line]  # fmt: skip
-    assert len(points) == len(table) == 12
-    for (topic, role, iteration, n, mean, se), (_, row) in zip(points, table.iterrows(), strict=True):
-        assert (topic, role, iteration, n) == (row["topic"], row["role"], row["iteration"], row["n"])
-        assert (mean, se) == (pytest.approx(row["mean"], abs=1e-4), pytest.approx(row["se"], abs=1e-4))
+    assert [*data["outcomes"].items()] == [
+        ("expected", "expected value (mean over the options' probabilities)"),
+        ("score", "chosen option (the paper's score)"),
+    ]
+    for outcome in data["outcomes"]:
+        table = curve(load(finished / "run").analysed_as(outcome))
+        points = [(topic, role, *point) for topic, roles in data["curves"][outcome].items()
+                  for role, line in roles.items() for point in line]  # fmt: skip
+        assert len(points) == len(table) == 16
+        for (topic, role, iteration, n, mean, se), (_, row) in zip(points, table.iterrows(), strict=True):
+            assert (topic, role, iteration, n) == (row["topic"], row["role"], row["iteration"], row["n"])
+            assert (mean, se) == (pytest.approx(row["mean"], abs=1e-4), pytest.approx(row["se"], abs=1e-4))
 
 
 def test_every_reply_and_answer_of_the_log_is_on_the_page(finished: Path) -> None:
@@ -92,6 +101,7 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
     (run / "statistics.csv").write_text(
         "statistic,topic,role,n,estimate,ci_low,ci_high,effect_size,p,p_holm,method,sentence\n"
         "convergence,racism,democrat,40,1.23456,1,2,,,,x,Democrats & others moved 1.2 points <towards> it.\n"
+        "attractor,racism,,40,9.5,-inf,inf,,,,x,The model pulls.\n"
     )
     html = made(tmp_path, run)
     assert "<h3>loss</h3>" in html
@@ -99,6 +109,30 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
     assert 'alt="Figure: forest plot"' in html
     assert "Democrats &amp; others moved 1.2 points &lt;towards&gt; it." in html
     assert ">1.23<" in html
+    assert ">-∞ … ∞<" in html
+
+
+def test_statistics_are_grouped_and_each_says_what_it_answers(finished: Path) -> None:
+    html = (finished / "run" / REPORT).read_text(encoding="utf-8")
+    kinds = re.findall(r'<details class="family" data-kind="(\w+)"( open)?>', html)
+    assert kinds == [("primary", " open"), ("secondary", " open"), ("paper", ""), ("descriptive", "")]
+    parts = dict(zip([kind for kind, _ in kinds], html.split('<details class="family"')[1:], strict=True))
+    named = {kind: re.findall(r'<tbody data-statistic="(\w+)">', part) for kind, part in parts.items()}
+    assert named["primary"] == ["closing"]
+    assert {"party_gap", "drift", "default_drift", "model_pull", "social_pull"} <= {*named["secondary"]}
+    assert {"convergence", "closing"} <= {*named["paper"]}
+    assert {"persona_check", "truncated", "diversity"} <= {*named["descriptive"]}
+    assert "Did the agent end nearer to what the model itself thinks then?" in parts["primary"]
+    shipped = {statistic.name: statistic.about for statistic in all_statistics()}
+    assert all(html.count(f"<span>{shipped[name]}</span>") for name in named["secondary"])
+
+
+def test_warnings_are_on_the_page(finished: Path, tmp_path: Path) -> None:
+    still = ("engine.alpha=0", "engine.beta=0", "engine.kappa=0", "engine.noise=0", "engine.start_low=6")
+    simulate(tmp_path, "repetitions=3", "topic=racism", *still)
+    html = report(tmp_path).read_text(encoding="utf-8")
+    assert html.count("<li>Only ") == 1
+    assert "the personas did not take.</li>" in html
 
 
 def test_an_adapter_is_named(finished: Path, tmp_path: Path) -> None:
@@ -165,10 +199,16 @@ def test_who_hears_whom_and_what_was_in_force_is_said(tmp_path: Path) -> None:
     simulate(tmp_path, "repetitions=2", "topic=racism", "topology=ring", "mitigation=reminder", *four)
     html = made(tmp_path, tmp_path / "run")
     (data,) = data_of(html)
-    assert [agent[5] for agent in data["debates"][0]["agents"]] == [[1, 3], [0, 2], [1, 3], [0, 2], "all"]
+    assert [agent[5] for agent in data["debates"][0]["agents"]] == [[1, 3], [0, 2], [1, 3], [0, 2], "all", "all"]
     assert "Two Republican and two Democrat agents debated" in html
     assert "with the treatment reminder" in html
-    for fact in ("<dt>who hears whom</dt><dd>ring", "<dt>treatments</dt><dd>reminder", "<dt>control</dt><dd>none"):
+    assert "shadow Default (listens, never speaks)" in {role["label"] for role in data["roles"].values()}
+    for fact in (
+        "<dt>first speaker</dt><dd>random",
+        "<dt>who hears whom</dt><dd>ring",
+        "<dt>treatments</dt><dd>reminder",
+        "<dt>control</dt><dd>none",
+    ):
         assert fact in html
 
 
@@ -246,11 +286,87 @@ def test_10_000_debates_are_a_page_under_25_mb_with_curves_of_all(ten_thousand: 
     assert {it[1] for roles in data["curves"]["score"].values() for line in roles.values() for it in line} == {2500}
 
 
-def test_a_silent_control_says_that_nobody_spoke(tmp_path: Path) -> None:
-    simulate(tmp_path, "repetitions=2", "topic=racism", "silent=true")
-    html = made(tmp_path, tmp_path / "run")
-    assert "surveyed on racism as often as in a debate of 3 rounds, without speaking, 2 times on the model" in html
-    assert "<dt>control</dt><dd>silent</dd>" in html
-    (data,) = data_of(html)
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The run of each control, by its name."""
+    folder = tmp_path_factory.mktemp("controlled")
+    runs: dict[str, Path] = {}
+    for control in ("none", "retest", "off_topic", "reader", "advocates_low", "advocates_high", "advocates_both"):
+        small = ("repetitions=2", "topic=racism", "rounds=2", "engine.cut=0.5")
+        simulate(folder / "made", *small, f"control={control}")
+        runs[control] = Path(shutil.move(folder / "made" / "run", folder / control))
+    return runs
+
+
+SAID = {
+    "retest": "were surveyed on racism as often as in a debate of 2 rounds, and nobody spoke, on the model planted: 2 "
+    "repetitions, without replies.",
+    "off_topic": "debated the best way to spend a free weekend over 2 rounds and were surveyed on racism, on the model "
+    "planted: 2 debates and 12 replies.",
+    "reader": "read the debate of another repetition on racism, over 2 rounds, in which they did not speak, on the model",
+    "advocates_high": "each debated racism over 2 rounds with two advocates for the high end, and heard nobody else, on",
+    "advocates_both": "with an advocate for the low end and an advocate for the high end, and heard nobody else, on the",
+}
+
+
+@pytest.mark.parametrize(("control", "said"), SAID.items(), ids=[*SAID])
+def test_a_control_is_named_and_said_in_one_sentence(
+    controlled: dict[str, Path], tmp_path: Path, control: str, said: str
+) -> None:
+    html = made(tmp_path, controlled[control])
+    heading = re.search("<h1>(.*?)</h1>", html)
+    assert heading
+    assert heading[1].startswith(f"Control {control}: a Republican, a Democrat and a Default agent ")
+    assert said in heading[1]
+    assert f"<dt>control</dt><dd>{control}</dd>" in html
+    assert f"<title>Hustings: rep_dem_default on planted, control {control}</title>" in html
+
+
+def test_a_reader_says_which_debate_it_reads_and_nobody_speaks(controlled: dict[str, Path], tmp_path: Path) -> None:
+    (data,) = data_of(made(tmp_path, controlled["reader"]))
+    assert [debate["reads"] for debate in data["debates"]] == ["racism/rep_dem_default/0001",
+                                                               "racism/rep_dem_default/0000"]  # fmt: skip
     assert [len(debate["replies"]) for debate in data["debates"]] == [0, 0]
     assert all(len(debate["surveys"]) == 12 for debate in data["debates"])
+
+
+def test_advocates_are_named_and_have_no_curve(controlled: dict[str, Path], tmp_path: Path) -> None:
+    (data,) = data_of(made(tmp_path, controlled["advocates_both"]))
+    assert {role: one["label"] for role, one in data["roles"].items() if one["kind"] == "advocate"} == {
+        "advocate_low": "advocate for the low end", "advocate_high": "advocate for the high end"}  # fmt: skip
+    assert {*data["curves"]["expected"]["racism"]} == {"republican", "democrat", "default", "shadow"}
+    agents = data["debates"][0]["agents"]
+    assert [agent[7] for agent in agents] == ["always"] * 3 + ["never"] * 2 + ["always"]
+    assert agents[-1][0] == "shadow" and not agents[-1][4]
+
+
+def test_a_shortened_reply_keeps_its_full_text(controlled: dict[str, Path], tmp_path: Path) -> None:
+    (data,) = data_of(made(tmp_path, controlled["none"]))
+    replies = [reply for debate in data["debates"] for reply in debate["replies"]]
+    cut = [reply for reply in replies if reply[3] == "length"]
+    assert 0 < len(cut) < len(replies)
+    assert all(reply[4] == f"{reply[2]} And so I" for reply in cut)
+    assert {reply[4] for reply in replies if reply[3] == "stop"} == {None}
+
+
+def test_a_sweep_over_controls_is_one_page_with_drift_response_and_what_they_separate(
+    controlled: dict[str, Path], tmp_path: Path
+) -> None:
+    runs = [*controlled.values()]
+    together.compare(runs, tmp_path)
+    html = made(tmp_path, *runs)
+    assert [run["label"] for run in data_of(html)] == ["debate", *(f"control {name}" for name in [*controlled][1:])]
+    section = html[html.index('<section id="controls"') : html.index('<section id="curves"')]
+    drift = section[section.index('class="drift"') : section.index("</table>")]
+    assert re.findall(r'<th scope="row">(.*?)</th>', drift) == [
+        "Democrat", "Republican", "Default", "shadow Default (listens, never speaks)"]  # fmt: skip
+    changes = section[section.index('class="changes"') :]
+    assert re.findall(r'<th scope="col">(.*?)</th>', changes)[2:] == [*controlled]
+    assert all(escape(said) in section for said in SEPARATES.values())
+    assert section.count("<img src=") == 1
+    assert "control.advocate<" not in html and ">control.name<" in html
+
+
+def test_a_sweep_without_controls_has_no_such_section(finished: Path, tmp_path: Path) -> None:
+    together.compare([finished / "run", finished / "run"], tmp_path)
+    assert '<section id="controls"' not in made(tmp_path, finished / "run", finished / "run")

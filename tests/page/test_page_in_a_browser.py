@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from hustings import page, records
 from hustings.report import run as reporting
+from hustings.report import together
 from hustings.runfolder import FIGURES, REPORT, STATISTICS, RunManifest, read_manifest
 from hustings.study import load
 
@@ -98,7 +99,8 @@ def test_pointing_at_a_curve_shows_n_mean_and_standard_error(watched: Watched) -
     chart.hover(position={"x": 60, "y": 100})
     readout = chart.locator(".readout")
     assert readout.locator("caption").inner_text() == "Iteration 0"
-    assert readout.locator("tr").count() == 3
+    assert readout.locator("tr").count() == 4
+    assert "shadow Default (listens, never speaks)" in readout.inner_text()
     assert "n = 6" in readout.inner_text()
     assert "±" in readout.inner_text()
     box = chart.bounding_box()
@@ -122,19 +124,52 @@ def test_curves_are_read_by_keyboard_and_announced_to_screen_readers(watched: Wa
 
 def test_roles_topics_outcomes_and_single_debates_are_switched(watched: Watched) -> None:
     shown = watched.open()
-    assert (shown.locator(".panel").count(), shown.locator(".curve:not(.swatch .curve)").count()) == (2, 6)
+    assert (shown.locator(".panel").count(), shown.locator(".curve:not(.swatch .curve)").count()) == (2, 8)
     shown.get_by_label("Democrat").uncheck()
-    assert shown.locator(".panel .curve").count() == 4
+    assert shown.locator(".panel .curve").count() == 6
     shown.get_by_role("checkbox", name="gun violence").uncheck()
-    assert (shown.locator(".panel").count(), shown.locator(".panel .curve").count()) == (1, 2)
+    assert (shown.locator(".panel").count(), shown.locator(".panel .curve").count()) == (1, 3)
     assert shown.locator(".single").count() == 0
     shown.get_by_label("single debates").check()
-    assert shown.locator(".single").count() == 12
+    assert shown.locator(".single").count() == 18
     before = shown.locator(".panel .curve").first.get_attribute("d")
-    shown.get_by_label("expected value").check()
+    assert shown.get_by_label("expected value (mean over the options' probabilities)").is_checked()
+    shown.get_by_label("chosen option (the paper's score)").check()
     assert shown.locator(".panel .curve").first.get_attribute("d") != before
     shown.locator(".single").first.dispatch_event("click")
     assert "#debate=" in shown.url
+
+
+def test_both_outcomes_are_drawn_and_in_the_numbers_by_name(watched: Watched) -> None:
+    shown = watched.open()
+    shown.get_by_label("the other one beside it").check()
+    panel = shown.locator(".panel").first
+    assert (panel.locator(".curve").count(), panel.locator(".curve.beside").count()) == (8, 4)
+    assert panel.locator(".band").count() == 4
+    panel.locator(".chart").focus()
+    assert "Republican, chosen option" in panel.locator(".readout").inner_text()
+    panel.locator("summary").click()
+    numbers = panel.locator("details table")
+    assert numbers.locator("thead th").all_inner_texts() == [
+        "role", "iteration", "n", "mean expected value", "standard error", "mean chosen option", "standard error"
+    ]  # fmt: skip
+    assert numbers.locator("tbody tr").count() == 4 * 4
+
+
+def test_the_shadow_default_is_dashed_and_grey_and_no_speaker(watched: Watched) -> None:
+    shown = watched.open()
+    dashed = shown.locator(".panel").first.locator(".curve[stroke-dasharray]")
+    assert dashed.count() == 1
+    assert "listens" in (dashed.get_attribute("class") or "")
+    assert dashed.evaluate("it => it.parentElement.style.getPropertyValue('--role')") == "#80868b"
+    survey = shown.locator(".survey").first
+    assert survey.locator("li").count() == survey.locator(".track").count() == 3
+    last = survey.locator(".listening")
+    assert last.inner_text().startswith("Shadow Default (listens, never speaks)")
+    assert last.locator("svg").count() == 0
+    said = shown.locator(".personas details").last.locator("summary").inner_text()
+    assert said.endswith("shadow Default (listens, never speaks)")
+    assert shown.locator("#reader-debate option").first.inner_text().count(",") == 2
 
 
 def test_a_debate_is_found_by_search_and_by_its_link(watched: Watched) -> None:
@@ -166,8 +201,11 @@ def test_attitudes_stand_beside_the_replies_after_which_they_were_asked(watched:
     assert shown.locator(".survey h4").all_inner_texts() == [
         "Attitudes before the debate", *(f"Attitudes after reply {at}" for at in (3, 6, 9))]  # fmt: skip
     answers = (it for it in records.read(run / "events.jsonl") if isinstance(it, records.Survey))
-    scores = [str(round(it.value or 0)) for it in answers if it.debate == debate and it.iteration == 6]
-    assert shown.locator(".survey").nth(2).locator("b").all_inner_texts() == scores
+    asked = [it for it in answers if it.debate == debate and it.iteration == 6]
+    beside = shown.locator(".survey").nth(2)
+    assert beside.locator("b").all_inner_texts() == [f"{round(it.expected or 0, 2):g}" for it in asked]
+    assert [it.strip() for it in beside.locator("small").all_inner_texts()] == [f"({it.value:g})" for it in asked]
+    assert "in brackets the chosen option (the paper's score)" in shown.locator("#debate > .note").inner_text()
     third = [shown.locator(where).bounding_box() for where in ("#iteration-4", "#iteration-6", ".survey >> nth=2")]
     first, last, survey = (box["y"] if box else 0 for box in third)
     assert first < survey < last + 60
@@ -185,7 +223,7 @@ def test_hostile_text_is_shown_as_text_and_does_nothing(watched: Watched) -> Non
         assert shown.locator("#results li").count() > 0
     shown.locator("#invalid summary").click()
     assert shown.locator("#refusals q").first.inner_text() == f"I refuse. {HOSTILE[1]}"
-    assert shown.locator(".survey em").count() == 3
+    assert shown.locator(".survey em").count() == 4
     assert shown.locator("#debate script, #debate img, #debate style, #results img").count() == 0
     assert shown.title() == title
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -228,15 +266,23 @@ def test_the_page_of_trainings_is_accessible_and_asks_for_nothing(
         watched.context.close()
 
 
-def test_statistics_are_filtered(watched: Watched) -> None:
+def test_statistics_are_filtered_in_their_groups(watched: Watched) -> None:
     shown = watched.open()
-    rows = shown.locator("table.statistics tbody tr:visible")
+    rows = shown.locator("table.statistics tbody tr:not(.about):visible")
+    groups = shown.locator("details.family:visible > summary")
     every = rows.count()
-    shown.locator("#statistic").select_option("convergence")
-    assert rows.count() == 4 < every
+    assert groups.all_inner_texts() == ["Primary", "Secondary", "The paper's reading", "Descriptive"]
+    shown.locator("#statistic").select_option("closing")
+    assert groups.all_inner_texts() == ["Primary", "The paper's reading"]
+    assert rows.count() == 8 < every
+    about = shown.locator("tr.about:visible").first.inner_text()
+    assert about == "closing Did the agent end nearer to what the model itself thinks then?"
     shown.locator("#statistics-find").fill("democrat racism")
-    assert rows.count() == 1
-    assert "Democrat agents moved" in rows.first.inner_text()
+    assert rows.count() == 2
+    assert "Democrat agents ended" in rows.first.inner_text()
+    shown.locator("#statistics-find").fill("")
+    shown.locator("#statistic").select_option("")
+    assert rows.count() == every
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -274,9 +320,10 @@ def test_several_runs_are_compared(browser: Browser, run: Path, tmp_path: Path) 
     shown = watched.open()
     assert shown.locator("#runs tbody tr").count() == 2
     racism = shown.locator(".panel[aria-label=racism] .curve")
-    assert racism.count() == 6
+    assert racism.count() == 8
+    assert shown.locator(".panel[aria-label=racism] .curve:not([stroke-dasharray])").count() == 3
     shown.locator("fieldset", has_text="Runs").get_by_label("seed 2").uncheck()
-    assert racism.count() == 3
+    assert racism.count() == 4
     shown.locator("#reader-run").select_option("1")
     assert shown.locator("#reader-debate option").count() == 3
     watched.quiet()
@@ -307,7 +354,7 @@ def test_items_and_who_hears_whom_are_shown_and_accessible(browser: Browser, tmp
         survey = shown.locator(".survey").first
         assert survey.locator("em").all_inner_texts() == ["invalid", "invalid"]
         items = survey.locator(".items p").all_inner_texts()
-        assert len(items) == 5
+        assert len(items) == 6
         assert HOSTILE[0] in "".join(items)
         assert "strongly" in "".join(items)
         assert shown.locator("#refusals li").first.inner_text().count(HOSTILE[0]) == 1
@@ -331,6 +378,49 @@ def test_runs_on_different_scales_share_an_axis_that_covers_both(
     assert shown.locator(".ends").first.inner_text().startswith("0 ")
     watched.quiet()
     watched.context.close()
+
+
+def test_a_sweep_over_controls_is_read_on_one_page(browser: Browser, tmp_path: Path) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    runs: list[Path] = []
+    for control in ("none", "retest", "reader", "advocates_low", "advocates_high"):
+        small = ("repetitions=2", "topic=racism", "rounds=1", "engine.cut=1")
+        simulate(tmp_path / "made", *small, f"control={control}")
+        runs.append(Path(shutil.move(tmp_path / "made" / "run", tmp_path / control)))
+    together.compare(runs, tmp_path)
+    file = page.write(runs, tmp_path / REPORT)
+    for width, scheme in ((390, "dark"), (1280, "light")):
+        watched = Watched(browser, file, color_scheme=scheme, viewport={"width": width, "height": 800})
+        shown = watched.open()
+        assert shown.locator("table.drift tbody tr").count() == 4
+        assert shown.locator("#controls figure").count() == 0, "off_topic and advocates_both are missing"
+        assert shown.get_by_role("checkbox", name="advocate for").count() == 0
+        read_in_the_reader(shown)
+        shown.evaluate("document.querySelectorAll('details').forEach((it) => (it.open = true))")
+        found = Axe().run(shown).response["violations"]
+        assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+        assert shown.evaluate("document.documentElement.scrollWidth") <= width
+        watched.quiet()
+        watched.context.close()
+
+
+def read_in_the_reader(shown: Page) -> None:
+    """A debate that is read, its transcript with a shortened reply, advocates, and a repeated survey."""
+    shown.locator("#reader-run").select_option("2")
+    assert shown.locator(".reads").inner_text().startswith("Nobody speaks here: these agents read debate racism/")
+    shown.locator(".reads a").click()
+    assert shown.locator("#reader-run").input_value() == "0"
+    assert shown.locator("#debate .note code").first.inner_text() == "racism/rep_dem_default/0001"
+    reply = shown.locator(".reply").first
+    assert "cut at the token limit, and shortened" in reply.locator(".flag").inner_text()
+    reply.locator("summary").click()
+    assert reply.locator(".whole .text").inner_text() == reply.locator("> .text").inner_text() + " And so I"
+    shown.locator("#reader-run").select_option("4")
+    assert shown.locator(".reply .tally", has_text="advocate for the high end").count() == 2
+    assert shown.locator(".survey li").count() == 2 * 3
+    shown.locator("#reader-run").select_option("1")
+    assert shown.locator(".survey h4").last.inner_text() == "Attitudes asked again, as after reply 3"
 
 
 def test_160_debates_are_ready_within_two_seconds(browser: Browser, finished: Path, tmp_path: Path) -> None:

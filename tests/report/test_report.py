@@ -12,10 +12,12 @@ import pytest
 from helpers import LIKERT, report, simulate
 from rich.console import Console
 
+from hustings.analysis.curves import curve
 from hustings.analysis.statistics import COLUMNS, statistics
 from hustings.errors import RecordError
 from hustings.files import write_table
-from hustings.report import run, screen, together
+from hustings.report import naming, run, screen, together
+from hustings.report.alerts import alerts
 from hustings.runfolder import AdapterName, ComparisonManifest, RunManifest, kind_of, read_manifest, write_manifest
 from hustings.study import load, read_statistics
 
@@ -28,7 +30,8 @@ def on_adapter(finished: Path, folder: Path, adapter: str | None, by: int) -> Pa
     plain = {**manifest.settings, "adapter": adapter}
     write_manifest(folder, manifest.model_copy(update={"settings": plain, "adapter": used}))
     table = load(folder).attitudes
-    table["score"] += by * (table["repetition"] % 2 + 1) * (table["iteration"] > 0)
+    for outcome in ("score", "expected"):
+        table[outcome] += by * (table["repetition"] % 2 + 1) * (table["iteration"] > 0)
     write_table(folder / "attitudes.csv", table.assign(adapter=adapter or ""))
     (folder / "statistics.csv").unlink()
     return folder
@@ -53,8 +56,8 @@ def test_three_trainings_are_compared_as_their_mean_with_their_spread_beside_it(
     assert mean["sd_over_trainings"] == pytest.approx(1.5)
     assert "n = 6 pairs of debates" in mean["sentence"]
     assert mean["sentence"].endswith("; the 3 trainings gave -1.5, -3.0, -4.5 points.")
-    curve = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
-    assert {*curve["run"]} == {"base model", "republican_nwp_r8, 3 trainings"}
+    drawn = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
+    assert {*drawn["run"]} == {"base model", "republican_nwp_r8, 3 trainings"}
 
 
 def test_the_baseline_is_never_averaged_with_what_it_is_compared_to(finished: Path, tmp_path: Path) -> None:
@@ -75,7 +78,9 @@ def test_runs_together_leave_tables_figures_and_a_manifest_that_finds_them(finis
     assert kept["sentence"].tolist() == table["sentence"].tolist()
     assert {*read_statistics(tmp_path / "both" / "statistics.csv")["run"]} == {"base model", "dem_nwp_r8_s1"}
     assert len(pd.read_csv(tmp_path / "both" / "attitudes.csv")) == 2 * len(load(runs[0]).attitudes)
-    assert {"curves.png", "forest.png"} <= {path.name for path in (tmp_path / "both" / "figures").iterdir()}
+    figures = {path.name for path in (tmp_path / "both" / "figures").iterdir()}
+    assert {"curves.png", "curves_score.png", "forest.png"} <= figures
+    assert not (tmp_path / "both" / "controls.csv").exists() and "plane.png" not in figures
 
 
 def test_a_copied_run_is_reported_again_without_the_artifact_store(tmp_path: Path) -> None:
@@ -98,9 +103,30 @@ def test_a_copied_run_is_reported_again_without_the_artifact_store(tmp_path: Pat
 def test_another_outcome_is_written_into_the_manifest_with_its_statistics(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(finished / "run", copy)
-    tests = run.again(load(copy, "expected"))
-    assert load(copy).outcome == "expected"
-    assert tests["estimate"].tolist() != read_statistics(finished / "run" / "statistics.csv")["estimate"].tolist()
+    kept = read_statistics(copy / "statistics.csv")
+    tests = run.again(load(copy, "score"))
+    assert load(copy).outcome == "score"
+    closing = [table[(table["statistic"] == "closing")].iloc[0] for table in (kept, tests)]
+    assert [it["outcome"] for it in closing] == ["expected", "score"]
+    assert closing[0]["estimate"] != closing[1]["estimate"]
+
+
+def test_figures_are_of_the_outcome_that_is_analysed_and_curves_of_the_other_one_beside_it(
+    finished: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished / "run", copy)
+    study = load(copy)
+    for outcome, name in (("expected", "curves"), ("score", "curves_score")):
+        drawn = pd.read_csv(copy / "figures" / f"{name}.csv")["mean"]
+        assert drawn.tolist() == pytest.approx(curve(study.analysed_as(outcome))["mean"].tolist())
+    forest = pd.read_csv(copy / "figures" / "forest.csv")
+    assert ({*forest["statistic"]}, {*forest["outcome"]}) == ({"closing"}, {"expected"})
+    assert {*pd.read_csv(copy / "figures" / "pulls.csv")["statistic"]} == {"social_pull", "model_pull"}
+    assert "shadow Default (listens, never speaks)" in (copy / "figures" / "curves.svg").read_text()
+    run.again(load(copy, "score"))
+    assert (copy / "figures" / "curves_expected.png").exists()
+    assert not (copy / "figures" / "curves_score.png").exists()
 
 
 def test_an_outcome_that_an_engine_did_not_give_is_refused(finished: Path, tmp_path: Path) -> None:
@@ -137,12 +163,17 @@ def test_runs_are_named_by_the_settings_in_which_they_differ(tmp_path: Path) -> 
     for place, delta in enumerate(deltas):
         simulate(tmp_path / str(place), *four, *delta)
         studies.append(load(tmp_path / str(place) / "run"))
-    assert together.tell_apart(studies) == [
+    assert naming.tell_apart(studies) == [
         "topology round_robin, no treatment",
         "topology ring, no treatment",
         "topology round_robin, reminder",
     ]
-    assert together.tell_apart([studies[0], studies[0]]) == ["(run)", "(run)"]
+    for control in ("retest", "advocates_high"):
+        simulate(tmp_path / control, "repetitions=1", "topic=racism", f"control={control}")
+    simulate(tmp_path / "debate", "repetitions=1", "topic=racism")
+    controlled = [load(tmp_path / name / "run") for name in ("debate", "retest", "advocates_high")]
+    assert naming.tell_apart(controlled) == ["debate", "control retest", "control advocates_high"]
+    assert naming.tell_apart([studies[0], studies[0]]) == ["(run)", "(run)"]
 
 
 def test_runs_on_different_scales_share_figures_and_are_not_tested_against_each_other(
@@ -154,8 +185,8 @@ def test_runs_on_different_scales_share_figures_and_are_not_tested_against_each_
     assert table.empty
     assert [*table.columns] == ["run", "baseline", *COLUMNS]
     assert "whose attitudes are on another scale" in capsys.readouterr().err
-    curve = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
-    assert curve["run"].nunique() == 2
+    drawn = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
+    assert drawn["run"].nunique() == 2
     assert read_statistics(tmp_path / "both" / "comparison.csv").empty
 
 
@@ -166,10 +197,52 @@ def test_the_terminal_shows_curves_on_the_scale_of_the_run(finished: Path, tmp_p
     assert "attitude, 0 … 10" in printed(screen.sketch(paper))
     assert screen._bars([1.0, 3.0, 5.0], likert.scale) == "▁▅█ 1.0 → 5.0"
     assert screen._bars([0.0, 5.0, 10.0], paper.scale) == "▁▅█ 0.0 → 10.0"
-    shown = printed(screen.table(statistics(paper)))
-    assert "to the own pole" in shown
+    shown = printed(screen.table(paper, statistics(paper)))
+    assert "closing" in shown and "to the own pole" in shown
     assert shown.count("republican") == 1
-    assert "social pull α" in " ".join(shown.split())
+    words = " ".join(shown.split())
+    assert "social pull α" in words and "the shadow Default moved by" in words
+    assert "expected value (mean over the options' probabilities), points" in words
+
+
+def test_the_terminal_shows_both_outcomes_by_name_and_the_shadow_default(finished: Path) -> None:
+    study = load(finished / "run")
+    first, second, _ = (printed(part) for part in screen.run(study, statistics(study)))
+    assert first.startswith("expected value (mean over the options' probabilities)")
+    assert second.startswith("chosen option (the paper's score)")
+    assert "shadow Default (listens, never speaks)" in first
+
+
+def test_everybody_has_a_name_and_the_shadow_comes_last(finished: Path, tmp_path: Path) -> None:
+    simulate(tmp_path, "repetitions=1", "topic=racism", "control=advocates_both")
+    labels = {role: one.label for role, one in naming.roles(load(tmp_path / "run")).items()}
+    assert [*labels] == ["republican", "democrat", "default", "advocate_low", "advocate_high", "shadow"]
+    assert labels["advocate_high"] == "advocate for the high end"
+    assert labels["shadow"] == "shadow Default (listens, never speaks)"
+    assert "advocate_low" not in naming.roles(load(finished / "run"))
+
+
+def warned(folder: Path, *overrides: str) -> list[str]:
+    """Warnings on a run of 12 debates."""
+    simulate(folder, "repetitions=12", "topic=racism", *overrides)
+    study = load(folder / "run")
+    return alerts(study, statistics(study))
+
+
+def test_warnings_are_one_line_each(tmp_path: Path) -> None:
+    still = ("engine.alpha=0", "engine.beta=0", "engine.kappa=0", "engine.noise=0", "engine.start_spread=0.1")
+    assert warned(tmp_path / "still", *still) == []
+    (taken,) = warned(tmp_path / "taken", *still, "engine.start_low=6")
+    assert "republican" in taken.lower() and "the personas did not take" in taken
+    (moved,) = warned(tmp_path / "moved", *still, "engine.drift=0.4", "engine.start_high=7")
+    assert moved.startswith("The Default did not stay where it began on racism")
+    (full,) = warned(tmp_path / "full", *still, "engine.start_low=0.2", "engine.start_high=9.8")
+    assert full == (
+        "The scale leaves little room on racism: Democrat began at its high end in 100 % of debates, Republican began "
+        "at its low end in 100 % of debates, Democrat ended at its high end in 100 % of debates, Republican ended at "
+        "its low end in 100 % of debates."
+    )
+    assert not any("\n" in said for said in (taken, moved, full))
 
 
 def test_a_comparison_is_no_run(finished: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,15 @@ def test_curves_have_the_iteration_as_their_step(tracked: tuple[Path, list[Any]]
     history = [items(it.history.item) for it in found if it.HasField("history")]
     rows = [row for row in history if "iteration" in row]
     assert [row["iteration"] for row in rows] == [0, 3, 6, 9]
-    means = curve(study(folder / "run"))
-    for line in means.to_dict("records"):
-        row = rows[[0, 3, 6, 9].index(line["iteration"])]
-        name = f"attitude/{line['topic']}/{line['role']}"
-        assert row[name] == pytest.approx(line["mean"])
-        assert row[f"{name}/se"] == pytest.approx(line["se"])
-        assert row[f"{name}/n"] == 5
+    made = study(folder / "run")
+    for outcome in ("expected", "score"):
+        for line in curve(made.analysed_as(outcome)).to_dict("records"):
+            row = rows[[0, 3, 6, 9].index(line["iteration"])]
+            name = f"attitude/{outcome}/{line['topic']}/{line['role']}"
+            assert row[name] == pytest.approx(line["mean"])
+            assert row[f"{name}/se"] == pytest.approx(line["se"])
+            assert row[f"{name}/n"] == 5
+    assert "attitude/expected/racism/shadow" in rows[0]
 
 
 def test_the_run_has_project_group_tags_and_flat_settings(tracked: tuple[Path, list[Any]]) -> None:
@@ -81,9 +84,10 @@ def test_tables_and_pictures_are_there(tracked: tuple[Path, list[Any]]) -> None:
     said = sorted((it.debate, it.iteration, it.text) for it in log if isinstance(it, records.Reply))
     columns = [tables["transcripts"]["columns"].index(name) for name in ("debate", "iteration", "text")]
     assert sorted(tuple(row[it] for it in columns) for row in tables["transcripts"]["data"]) == said
-    assert len(tables["attitudes"]["data"]) == 5 * 2 * 3 * 4
+    assert len(tables["attitudes"]["data"]) == 5 * 2 * 4 * 4
     pictures = {path.stem.split("_")[0] for path in media.glob("images/figures/*.png")}
     assert {"curves", "forest", "gaps"} <= pictures
+    assert any(path.name.startswith("curves_score") for path in media.glob("images/figures/*.png"))
 
 
 def test_personas_are_the_input_and_debates_the_output(tracked: tuple[Path, list[Any]]) -> None:
@@ -102,9 +106,12 @@ def test_the_summary_counts_and_the_run_ends_well(tracked: tuple[Path, list[Any]
         if it.HasField("summary"):
             summary |= items(it.summary.update)
     assert (summary["debates"], summary["invalid"]) == (10, 0)
-    statistics = pd.read_csv(tracked[0] / "run" / "statistics.csv").set_index(["statistic", "topic", "role"])
-    moved = statistics.loc[("convergence", "racism", "democrat"), "estimate"]
-    assert summary["convergence/racism/democrat"] == pytest.approx(moved)
+    statistics = pd.read_csv(tracked[0] / "run" / "statistics.csv").set_index(["statistic", "topic", "role", "outcome"])
+    for outcome, ending in (("expected", ""), ("score", "/score")):
+        (moved,) = statistics.loc[[("closing", "racism", "democrat", outcome)], "estimate"]
+        assert summary[f"closing/racism/democrat{ending}"] == pytest.approx(moved)
+    assert {"floor/racism/democrat/start", "floor/racism/democrat/end"} <= {*summary}
+    assert isinstance(summary["warnings"], list)
     assert [it.exit.exit_code for it in tracked[1] if it.HasField("exit")] == [0]
 
 
@@ -159,7 +166,7 @@ def test_a_run_of_two_items_on_another_scale_is_tracked_and_reported(tmp_path: P
     history = [items(it.history.item) for it in found if it.HasField("history")]
     means = curve(study(tmp_path / "run")).set_index(["role", "iteration"])["mean"]
     rows = {row["iteration"]: row for row in history if "iteration" in row}
-    assert [rows[at]["attitude/racism/republican"] for at in (0, 9)] == pytest.approx(
+    assert [rows[at]["attitude/expected/racism/republican"] for at in (0, 9)] == pytest.approx(
         [means["republican", 0], means["republican", 9]]
     )
     (attitudes,) = tmp_path.glob("wandb/offline-run-*/files/media/table/attitudes_*.json")
@@ -264,7 +271,7 @@ def test_the_report_of_several_runs_is_built_without_a_network(tmp_path: Path) -
         runs.append(folder / "run")
     (runs[0] / "table1.csv").write_text("model,attitude\nbase,6.5\n")
     (runs[0] / "statistics.csv").write_text(
-        "statistic,topic,role,n,estimate,sentence\nconvergence,racism,democrat,2,1.5,Democrats moved.\n"
+        "statistic,topic,role,n,estimate,sentence\nclosing,racism,democrat,2,1.5,Democrats moved.\n"
     )
     spec = tmp_path / "report.json"
     done = hustings("wandb-report", "--spec", str(spec), *map(str, runs))
@@ -273,8 +280,41 @@ def test_the_report_of_several_runs_is_built_without_a_network(tmp_path: Path) -
     for run in runs:
         plain = json.loads((run / "manifest.json").read_text())["settings"]
         assert tracking.id_of(plain) in text
-    for part in ("attitude/racism/republican", "attitude/gun_violence/default", "Democrats moved.", "| base | 6.5 |"):
+    for part in ("attitude/expected/racism/republican", "attitude/score/gun_violence/default", "Democrats moved.",
+                 "| base | 6.5 |", "racism: expected value (mean over the options' probabilities)",
+                 "racism: chosen option (the paper's score)"):  # fmt: skip
         assert part in text
+    shadow = f"{tracking.id_of(plain)}:attitude/expected/racism/shadow"
+    (panel,) = (it for it in panels(json.loads(text)) if shadow in it.get("overrideMarks", {}))
+    assert panel["overrideMarks"][shadow] == "dashed"
+    assert panel["overrideSeriesTitles"][shadow] == "shadow Default (listens, never speaks)"
+
+
+def panels(spec: Any) -> Iterator[dict[str, Any]]:
+    """The settings of every panel in a Report's JSON."""
+    if isinstance(spec, dict):
+        if "metrics" in spec:
+            yield spec
+        for value in spec.values():
+            yield from panels(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from panels(value)
+
+
+def test_the_report_of_a_sweep_over_controls_has_drift_and_response(tmp_path: Path) -> None:
+    runs = []
+    for control in ("advocates_low", "advocates_high", "off_topic"):
+        of = settings(
+            f"artifacts={tmp_path / 'artifacts'}", *WANDB, "repetitions=2", "topic=racism", f"control={control}"
+        )
+        runs.append(tmp_path / control)
+        job.run(of, runs[-1], ["simulate.py"])
+    text = wandb_report.report(runs, None)._to_model().model_dump_json()
+    assert "| topic | role | U | S |" in text
+    assert "| racism | republican | " in text
+    assert "Responsiveness S: half the difference" in text
+    assert "racism/advocate_low" not in text
 
 
 def test_the_report_has_losses_by_rank_and_the_table_of_scores(tmp_path: Path) -> None:

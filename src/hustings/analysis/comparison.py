@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hustings.analysis.measures import (
+    agent_means,
     bias_role,
     check_one_run,
     ends,
@@ -161,9 +162,7 @@ def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
 
     panel, later = study.panels[topic], last_iteration(study) > 0
     mine = ends(study, topic, role)
-    first: Floats = of_role(panel, role)[:, :, 0]
-    known = np.isfinite(first)
-    start = np.where(known, first, 0.0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
+    start = agent_means(of_role(panel, role)[:, :, 0])
     table = pd.DataFrame({"start": start}, index=panel.repetitions.astype(float))
     pairs = pd.DataFrame({"end": mine.last, "change": mine.change}, index=mine.repetitions)
     pole = study.poles.get((role, topic))

@@ -3,13 +3,12 @@
 It works on `Study.panels` and says in words why a measure does not exist. It does not test anything.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hustings.analysis.resampling import Floats
+from hustings.analysis.resampling import Floats, ratio
 from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
@@ -109,6 +108,12 @@ def paired(one: Ends, two: Ends) -> tuple[Ends, Ends]:
     return only(one), only(two)
 
 
+def agent_means(values: Floats) -> Floats:
+    """Means over agents (debates, agents), by debate; NaN where no agent has a value."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))
+
+
 def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
     """A role's attitude in each debate at one survey, (debates,): agents averaged; debates without one are left out.
 
@@ -116,11 +121,7 @@ def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
         survey: 0 for the first, −1 for the last.
     """
     panel = study.panels.get(topic)
-    if panel is None:
-        return np.empty(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of nothing
-        means = np.nanmean(of_role(panel, role)[:, :, survey], axis=1)
+    means = np.empty(0) if panel is None else agent_means(of_role(panel, role)[:, :, survey])
     return means[np.isfinite(means)]
 
 
@@ -134,9 +135,7 @@ def first_default(study: "Study", topic: str) -> tuple[Floats, Floats]:
     panel = study.panels.get(topic)
     if panel is None:
         return np.empty(0), np.empty(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        means = np.nanmean(of_role(panel, bias_role(study))[:, :, 0], axis=1)
+    means = agent_means(of_role(panel, bias_role(study))[:, :, 0])
     there = np.isfinite(means) & (panel.times[0] == 0)
     return means[there], panel.repetitions[there].astype(float)
 

@@ -25,13 +25,13 @@ class Design:
     """
 
     points: float
-    """Mean convergence over the whole debate."""
+    """Mean closing of the distance to the shadow Default over the whole debate."""
     noise: float
     """Standard deviation of ε, points per round."""
     spread: float
     """Standard deviation of first attitudes over personas, points."""
     distance: float
-    """Mean distance of first attitudes from b, points."""
+    """Mean distance of first attitudes from the shadow Default, points."""
     level: float
     """Of the test."""
     rounds: int
@@ -51,10 +51,10 @@ class Design:
 
 
 def power(design: Design, seed: int) -> "pd.DataFrame":
-    """Share of planted studies whose one-sided sign-flip test finds the convergence (Source: protocol.md, dynamics).
+    """Share of planted studies whose one-sided sign-flip test finds the closing (Source: protocol.md, statistics).
 
-    Each study plants debates whose role starts `distance` from the Default and is pulled towards it by the β that
-    makes it converge by `points` over all rounds; α and κ are 0. The test is that of the statistic `convergence`.
+    Each study plants debates whose role starts `distance` from the shadow Default, which stays where it is, and is
+    pulled towards it by the β that closes `points` over all rounds; α and κ are 0. The test is that of `closing`.
 
     Returns:
         Columns repetitions, power (share of studies with p at or below `level`).

@@ -16,10 +16,16 @@ from typing import Any
 from hustings.files import write_atomically
 from hustings.page import data, tables, training
 from hustings.page.data import Run
+from hustings.page.statistics import groups
+from hustings.report import controls
+from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
+from hustings.report.numbers import adjusted, bracketed, steadfast
 from hustings.runfolder import COMPARISON, FIGURES
 
 TRAININGS = "trainings.csv"
+_ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None}
+"""What several runs have together, of one run."""
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -42,15 +48,29 @@ def write(folders: Sequence[Path], target: Path) -> Path:
         each.name = name
         if each.training is not None:
             each.training.several = len(runs) > 1
-    together = target.parent if len(runs) > 1 else None
     values = {
         "runs": runs,
         "differing": _differing(runs),
-        "comparison": tables.statistics(together / COMPARISON) if together else [],
-        "figures": list(tables.figures(together / FIGURES)) if together else [],
         "embedded": _embedded([{**each.script, "label": each.name} for each in runs]),
+        **(_together(runs, target.parent) if len(runs) > 1 else _ALONE),
     }
     return _rendered(target, "page.html", ("theme.js", "vendor/d3-7.9.0.min.js", "page.js"), values)
+
+
+def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
+    """What is in the folder of several runs: how they differ, what controls say, and pictures."""
+    figures = {it["name"]: it for it in tables.figures(folder / FIGURES)}
+    compared = tables.statistics(folder / COMPARISON)
+    return {
+        "comparison": groups(compared, runs[0].study.outcome),
+        "baseline": compared[0]["baseline"] if compared else "",
+        "plane": figures.pop("plane", None),
+        "figures": list(figures.values()),
+        "controls": controls.read(folder),
+        "separates": SEPARATES,
+        "meanings": MEANINGS,
+        "labels": {key: label for each in runs for key, label in each.labels.items()},
+    }
 
 
 def write_trainings(folders: Sequence[Path], target: Path) -> Path:
@@ -113,6 +133,7 @@ def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mappi
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"bracketed": bracketed, "adjusted": adjusted, "steadfast": steadfast}
     html = environment.get_template(template).render(
         **values,
         scripts=[{"text": text, "hash": _hash(text)} for text in texts],
@@ -125,13 +146,16 @@ def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mappi
 def _names(runs: Sequence[Run]) -> list[str]:
     if len(runs) > 1:
         return tell_apart([each.study for each in runs])
-    return [f"{each.settings['composition.name']} on {each.study.manifest.model.name}" for each in runs]
+    (study,) = (each.study for each in runs)
+    control = "" if study.control == "none" else f", control {study.control}"
+    return [f"{study.design['composition']['name']} on {study.manifest.model.name}{control}"]
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
-    """The dotted keys of the settings that not all runs share."""
+    """The dotted keys of the settings that not all runs share; of a control, its name alone."""
     keys = dict.fromkeys(key for each in runs for key in each.settings if key not in ("artifacts", "tracker.folder"))
-    return [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
+    different = [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
+    return [key for key in different if key == "control.name" or not key.startswith("control.")]
 
 
 def _embedded(value: Any) -> str:

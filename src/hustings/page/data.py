@@ -11,19 +11,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from hustings.page import tables
+from hustings.page.sentence import facts, sentence
+from hustings.page.statistics import Group, groups
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
-from hustings.report.naming import runs_on
+from hustings.report.alerts import alerts
+from hustings.report.naming import OUTCOMES, roles
 from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
-from hustings.settings.debate import DEFAULT
-from hustings.study import Outcome, Study, load
+from hustings.study import Study, load
 
 TRANSCRIPTS = 12_000_000
 """Characters of transcripts that a page carries at most, over all its runs."""
 LINES = 160
 """Single debates that are drawn for each topic at most, over all runs of a page."""
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
-_NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 @dataclass(slots=True)
@@ -35,7 +36,11 @@ class Run:
     """By dotted key."""
     sentence: str
     counts: Counter[str]
-    statistics: list[dict[str, str]]
+    statistics: list[Group]
+    labels: dict[str, str]
+    """Of roles and topics."""
+    alerts: list[str]
+    """What the reader must be warned of, in one line each."""
     tables: list[dict[str, Any]]
     figures: list[dict[str, str]]
     invalid: list[dict[str, Any]]
@@ -62,26 +67,31 @@ def run(folder: Path, share: int) -> Run:
     """
     study = load(folder)
     read = transcripts(study, TRANSCRIPTS // share)
-    studies = {outcome: study.analysed_as(outcome) for outcome in _outcomes(study)}
-    roles, topics = _roles(study.design), _topics(study.design)
+    outcomes = sorted(study.outcomes, key=lambda outcome: outcome != study.outcome)
+    studies = {outcome: study.analysed_as(outcome) for outcome in outcomes}
+    seated, topics = _roles(study), _topics(study.design)
     return Run(
         study=study,
         settings=tables.settings(study.design),
         sentence=sentence(study),
         counts=read.counts,
-        statistics=tables.statistics(folder / STATISTICS),
+        statistics=groups(tables.statistics(folder / STATISTICS), study.outcome),
+        labels={key: it["label"] for key, it in (*topics.items(), *seated.items())},
+        alerts=alerts(study, study.statistics),
         tables=tables.tables(folder),
         figures=list(tables.figures(folder / FIGURES)) if share == 1 else [],
-        invalid=_invalid(study, topics, roles),
+        invalid=_invalid(study, topics, seated),
         command=tables.command(study.manifest.command),
         training=training(folder) if (folder / ADAPTER).exists() else None,
-        facts=_facts(study),
+        facts=facts(study),
         script={
             "id": study.manifest.id,
-            "roles": roles,
+            "roles": seated,
             "topics": topics,
             "scale": study.scale,
             "items": list(study.design["instrument"]["items"]),
+            "control": study.control,
+            "outcomes": {outcome: OUTCOMES[outcome] for outcome in outcomes},
             "curves": {outcome: _curves(each) for outcome, each in studies.items()},
             "lines": {outcome: _lines(each, max(1, LINES // share)) for outcome, each in studies.items()},
             "invalid": read.invalid,
@@ -92,89 +102,21 @@ def run(folder: Path, share: int) -> Run:
     )
 
 
-def _outcomes(study: Study) -> list[Outcome]:
-    outcomes: tuple[Outcome, ...] = ("score", "expected")
-    return [outcome for outcome in outcomes if study.attitudes[outcome].notna().any()]
-
-
-def _roles(design: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Label and colour of everybody in the run, by role."""
-    society, composition = design["society"], design["composition"]
-    known = {**society["parties"], DEFAULT: society["default"]}
+def _roles(study: Study) -> dict[str, dict[str, str]]:
+    """Label, colour and kind of everybody in the run, by role."""
     return {
         role: {
-            "label": known[role]["label"],
-            "colour": known[role]["colour"] if _COLOUR.fullmatch(known[role]["colour"]) else "#808080",
+            "label": one.label,
+            "colour": one.colour if _COLOUR.fullmatch(one.colour) else "#808080",
+            "kind": one.kind,
         }
-        for role in dict.fromkeys((*composition["roles"], *composition["observers"]))
+        for role, one in roles(study).items()
     }
 
 
 def _topics(design: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Label and ends of the scale, by topic."""
     return {key: {name: topic[name] for name in ("label", "low", "high")} for key, topic in design["topics"].items()}
-
-
-def sentence(study: Study) -> str:
-    """What was run, in one sentence."""
-    design, manifest = study.design, study.manifest
-    roles = design["composition"]["roles"]
-    seats = Counter(_roles(design)[role]["label"] for role in roles)
-    who = _and([f"a {label}" if n == 1 else f"{_NUMBERS.get(n, str(n))} {label}" for label, n in seats.items()])
-    who = who[0].upper() + who[1:] + (" agent" if seats[list(seats)[-1]] == 1 else " agents")
-    about = _and([topic["label"] for topic in design["topics"].values()])
-    model = manifest.model.name + (f" with the adapter {manifest.adapter.name}" if manifest.adapter else "")
-    own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
-    model += "".join(f" ({study.labels[role]}: {name})" for role, name in own.items())
-    names = list(design["treatments"])
-    treated = f" with the treatment{'s' if len(names) > 1 else ''} {_and(names)}" if names else ""
-    rounds = f"{design['rounds']} round{'s' if design['rounds'] != 1 else ''}"
-    debates = len(study.agents.drop_duplicates(["topic", "repetition"]))
-    if design["silent"]:
-        return (
-            f"Silent control: {who} were surveyed on {about} as often as in a debate of {rounds}, without speaking, "
-            f"{debates:,} time{'s' if debates != 1 else ''} on the model {model}{treated}."
-        )
-    made = f"{debates:,} debates and {len(study.replies):,} replies" if debates > 1 else "one debate"
-    return f"{who} debated {about} over {rounds}, on the model {model}{treated}: {made}."
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _facts(study: Study) -> dict[str, str]:
-    manifest = study.manifest
-    last = {f"{key.replace('_', ' ')}, last process": value for key, value in manifest.played.items()}
-    return {
-        **({"a rerun promises": manifest.promise} if manifest.promise else {}),
-        **_conduct(study),
-        "folder": study.folder.resolve().name,
-        "seed": str(study.seed),
-        "model name": manifest.model.name,
-        "model sha256": manifest.model.sha256,
-        **({"adapter name": manifest.adapter.name, "adapter id": manifest.adapter.id} if manifest.adapter else {}),
-        **{f"debates on {study.labels[topic]} (artifact)": place for topic, place in manifest.debates.items()},
-        "git commit": manifest.commit or "not in a checkout",
-        **{key: f"{it:,.1f}" if isinstance(it, float) else f"{it:,}" for key, it in last.items() if it is not None},
-        **manifest.versions,
-    }
-
-
-def _conduct(study: Study) -> dict[str, str]:
-    """What was in force in the debates, as their records say: who heard whom, control, treatments, models."""
-    agents = study.agents
-    topologies, controls, treatments = (
-        ", ".join(sorted({*agents[column]} - {"", "none"})) for column in ("topology", "control", "treatments")
-    )
-    models = runs_on(study)
-    differ = len({*models.values()}) > 1
-    return {
-        "who hears whom": topologies,
-        "control": controls or "none",
-        "treatments": treatments or "none",
-        **({f"{study.labels[role]} runs on": name for role, name in models.items()} if differ else {}),
-    }
 
 
 def _curves(study: Study) -> dict[str, dict[str, list[list[Any]]]]:

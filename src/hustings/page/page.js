@@ -6,6 +6,7 @@
   const several = runs.length > 1;
   const SYMBOLS = [d3.symbolCircle, d3.symbolSquare, d3.symbolTriangle, d3.symbolDiamond, d3.symbolStar, d3.symbolCross];
   const DASHES = [null, "7 4", "2 3", "9 3 2 3", "12 5", "4 2 1 2"];
+  const LISTENS = ["5 4", "1.5 3.5", "10 4", "5 3 1 3", "14 4", "3 2 3 6"]; // of the shadow Default, never solid
 
   // An element with properties, attributes and children; strings become text nodes.
   function make(tag, options = {}, ...children) {
@@ -38,14 +39,18 @@
     element.style.setProperty("--role", roles.has(role) ? roles.get(role).colour : "#808080");
     return element;
   }
+  const listens = (role) => roles.get(role)?.kind === "shadow";
   function symbol(role, size) { return d3.symbol(SYMBOLS[order.indexOf(role) % SYMBOLS.length], size)(); }
 
   /* ---- curves ---- */
   const topics = new Map();
   for (const run of runs) for (const [key, topic] of Object.entries(run.topics)) if (!topics.has(key)) topics.set(key, topic);
-  const outcomes = ["score", "expected"].filter((name) => runs.some((run) => run.curves[name]));
+  // What can be shown, the outcome that the first run analyses first; `both` draws the other one thinly beside it.
+  const outcomes = new Map(runs.flatMap((run) => Object.entries(run.outcomes)));
+  const primary = (run) => Object.keys(run.outcomes)[0];
+  const drawn = order.filter((role) => runs.some((run) => Object.values(run.curves).some((curves) => Object.values(curves).some((lines) => lines[role]))));
   const choice = {
-    outcome: outcomes[0], roles: new Set(order), topics: new Set(topics.keys()),
+    outcome: primary(runs[0]), both: false, roles: new Set(drawn), topics: new Set(topics.keys()),
     runs: new Set(runs.keys()), single: false,
   };
   if (several) choice.runs = new Set([...runs.keys()].slice(0, 4));
@@ -62,24 +67,24 @@
   function swatch(role, dash) {
     const svg = d3.create("svg").attr("class", "swatch").attr("viewBox", "0 0 26 14").attr("aria-hidden", "true");
     const line = svg.append("line").attr("class", "curve").attr("x2", 26).attr("y1", 7).attr("y2", 7);
+    if (listens(role)) dash = LISTENS[0];
     if (dash) line.attr("stroke-dasharray", dash);
     if (role === null) { line.attr("class", null).attr("stroke", "currentColor").attr("stroke-width", 2); return svg.node(); }
-    svg.append("path").attr("class", "point").attr("transform", "translate(13,7)").attr("d", symbol(role, 60));
+    svg.append("path").attr("class", listens(role) ? "point listens" : "point").attr("transform", "translate(13,7)").attr("d", symbol(role, 60));
     return of(svg.node(), role);
   }
   function controls() {
     const form = $("curve-controls");
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.append(chooser("Roles", order.map((role) => [role, roles.get(role).label, swatch(role)]), choice.roles));
+    form.append(chooser("Roles", drawn.map((role) => [role, roles.get(role).label, swatch(role)]), choice.roles));
     if (topics.size > 1) form.append(chooser("Topics", [...topics].map(([key, topic]) => [key, topic.label]), choice.topics));
     if (several) form.append(chooser("Runs", runs.map((run, i) => [i, run.label, swatch(null, DASHES[i % DASHES.length])]), choice.runs));
-    if (outcomes.length > 1) {
-      form.append(make("fieldset", {}, make("legend", {}, "Attitude"), ...outcomes.map((name) => {
-        const radio = make("input", { type: "radio", name: "outcome", value: name, checked: name === choice.outcome });
-        radio.addEventListener("change", () => { choice.outcome = name; draw(); });
-        return make("label", {}, radio, name === "score" ? "most probable answer" : "expected value");
-      })));
-    }
+    form.append(make("fieldset", {}, make("legend", {}, "Attitude"), ...[...outcomes].map(([name, words]) => {
+      const radio = make("input", { type: "radio", name: "outcome", value: name, checked: name === choice.outcome });
+      radio.addEventListener("change", () => { choice.outcome = name; draw(); });
+      return make("label", {}, radio, words);
+    })));
+    if (outcomes.size > 1) form.append(tick("the other one beside it (thin)", false, (on) => { choice.both = on; draw(); }));
     form.append(tick("single debates", false, (on) => { choice.single = on; draw(); }));
   }
 
@@ -98,15 +103,23 @@
   // What is drawn in a topic's panel: one entry for each run and role.
   function series(topic) {
     const found = [];
-    for (const i of choice.runs) {
-      const curves = runs[i].curves[choice.outcome]?.[topic] ?? {};
-      for (const role of order) {
-        if (choice.roles.has(role) && curves[role]) found.push({ run: i, role, points: curves[role], dash: DASHES[i % DASHES.length] });
+    const others = choice.both ? [...outcomes.keys()].filter((name) => name !== choice.outcome) : [];
+    for (const outcome of [choice.outcome, ...others]) {
+      for (const i of choice.runs) {
+        const curves = runs[i].curves[outcome]?.[topic] ?? {};
+        for (const role of drawn) {
+          if (!choice.roles.has(role) || !curves[role]) continue;
+          const dashes = listens(role) ? LISTENS : DASHES;
+          found.push({ run: i, role, outcome, points: curves[role], dash: dashes[i % dashes.length], beside: outcome !== choice.outcome });
+        }
       }
     }
     return found;
   }
-  function named(line) { return roles.get(line.role).label + (several ? `, ${runs[line.run].label}` : ""); }
+  const briefly = (outcome) => outcomes.get(outcome).split(" (")[0];
+  function named(line) {
+    return roles.get(line.role).label + (several ? `, ${runs[line.run].label}` : "") + (choice.both ? `, ${briefly(line.outcome)}` : "");
+  }
 
   function panel(topic) {
     const info = topics.get(topic);
@@ -160,12 +173,13 @@
       of(group.node(), line.role);
       const middle = d3.line((it) => x(it[0]), (it) => y(it[2]));
       const spread = line.points.filter((it) => it[3] !== null);
-      group.append("path").attr("class", "band").attr("d",
+      if (!line.beside) group.append("path").attr("class", "band").attr("d",
         d3.area((it) => x(it[0]), (it) => y(Math.max(bottom, it[2] - it[3])), (it) => y(Math.min(top, it[2] + it[3])))(spread));
       const before = line.points.length === 1 && last > 1;
-      const drawn = before ? [[0, 0, line.points[0][2]], [last, 0, line.points[0][2]]] : line.points;
-      group.append("path").attr("class", "curve").attr("d", middle(drawn)).attr("stroke-dasharray", before ? "6 4" : line.dash);
-      group.selectAll(".point").data(line.points).join("path").attr("class", "point").attr("d", symbol(line.role, 46))
+      const shown = before ? [[0, 0, line.points[0][2]], [last, 0, line.points[0][2]]] : line.points;
+      const kind = (listens(line.role) ? " listens" : "") + (line.beside ? " beside" : "");
+      group.append("path").attr("class", `curve${kind}`).attr("d", middle(shown)).attr("stroke-dasharray", before ? "6 4" : line.dash);
+      group.selectAll(".point").data(line.points).join("path").attr("class", `point${kind}`).attr("d", symbol(line.role, line.beside ? 18 : 46))
         .attr("transform", (it) => `translate(${x(it[0])},${y(it[2])})`);
     }
     const cursor = svg.append("line").attr("class", "cursor").attr("y1", inner.top).attr("y2", inner.bottom).attr("visibility", "hidden");
@@ -186,7 +200,7 @@
   function singles(svg, state, path) {
     for (const i of choice.runs) {
       for (const [key, values] of runs[i].lines[choice.outcome]?.[state.topic] ?? []) {
-        for (const role of order) {
+        for (const role of drawn) {
           if (!choice.roles.has(role) || (values[role]?.length ?? 0) < 2) continue;
           const line = svg.append("path").attr("class", "single").attr("d", path(values[role]));
           of(line.node(), role);
@@ -218,10 +232,19 @@
     state.readout.style.left = `${left >= 0 ? left : Math.max(0, room)}px`;
   }
 
+  // Every number of a panel, for both outcomes whichever is drawn.
   function numbers(state) {
-    const rows = state.lines.flatMap((line) => line.points.map((it) => make("tr", {}, make("th", { scope: "row" }, named(line)),
-      ...[it[0], it[1], number(it[2], 2), number(it[3], 2)].map((value) => make("td", { className: "number" }, String(value))))));
-    const head = make("tr", {}, ...["role", "iteration", "n", "mean", "standard error"].map((word) => make("th", { scope: "col" }, word)));
+    const cell = (value) => make("td", { className: "number" }, String(value));
+    const rows = state.lines.filter((line) => !line.beside).flatMap((line) => {
+      const all = [...outcomes.keys()].map((name) => new Map((runs[line.run].curves[name]?.[state.topic]?.[line.role] ?? []).map((it) => [it[0], it])));
+      const who = roles.get(line.role).label + (several ? `, ${runs[line.run].label}` : "");
+      return line.points.map(([at, n]) => make("tr", {}, make("th", { scope: "row" }, who), cell(at), cell(n), ...all.flatMap((points) => {
+        const it = points.get(at);
+        return [cell(it ? number(it[2], 2) : "–"), cell(it ? number(it[3], 2) : "–")];
+      })));
+    });
+    const words = [...outcomes.keys()].flatMap((name) => [`mean ${briefly(name)}`, "standard error"]);
+    const head = make("tr", {}, ...["role", "iteration", "n", ...words].map((word) => make("th", { scope: "col" }, word)));
     fill(state.data, make("summary", {}, "Numbers"), make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
   }
 
@@ -232,17 +255,27 @@
   }
 
   /* ---- statistics ---- */
+  // Filters rows; what has no row left is hidden, and what has one is unfolded while something is sought.
   function statistics() {
-    const rows = [...document.querySelectorAll("table.statistics tbody tr")];
-    if (rows.length === 0) return;
-    for (const name of new Set(rows.map((row) => row.dataset.statistic))) {
+    const blocks = [...document.querySelectorAll("table.statistics tbody")];
+    if (blocks.length === 0) return;
+    for (const name of new Set(blocks.map((block) => block.dataset.statistic))) {
       $("statistic").append(make("option", { value: name }, name.replaceAll("_", " ")));
     }
+    const families = [...document.querySelectorAll("details.family")].map((it) => [it, it.open]);
     const filter = () => {
-      const words = $("statistics-find").value.toLowerCase().split(/\s+/).filter(Boolean);
-      for (const row of rows) {
-        const text = row.textContent.toLowerCase();
-        row.hidden = ($("statistic").value && row.dataset.statistic !== $("statistic").value) || !words.every((word) => text.includes(word));
+      const name = $("statistic").value, words = $("statistics-find").value.toLowerCase().split(/\s+/).filter(Boolean);
+      for (const block of blocks) {
+        const [head, ...rows] = block.rows, about = head.textContent.toLowerCase();
+        for (const row of rows) {
+          const text = `${about} ${row.textContent.toLowerCase()}`;
+          row.hidden = (name && block.dataset.statistic !== name) || !words.every((word) => text.includes(word));
+        }
+        block.hidden = rows.every((row) => row.hidden);
+      }
+      for (const [family, open] of families) {
+        family.hidden = [...family.querySelectorAll("tbody")].every((block) => block.hidden);
+        family.open = name || words.length ? true : open;
       }
     };
     $("statistics-controls").addEventListener("input", filter);
@@ -322,49 +355,81 @@
     const rest = debate.replies.filter((it) => past === null || it[0] > past);
     if (rest.length) body.push(make("div", { className: "replies" }, ...rest.map((it) => reply(run, debate, it))));
     fill($("debate"), make("h3", {}, `${capital(run.topics[topic]?.label ?? topic)}, debate ${Number(repetition)}`),
-      make("p", { className: "note" }, several ? `${run.label} · ` : "", make("code", {}, debate.key)), ...body);
+      make("p", { className: "note" }, several ? `${run.label} · ` : "", make("code", {}, debate.key), ` · attitudes: ${measured(run)}`),
+      reading(debate), ...body);
     $("debate").setAttribute("aria-label", `Debate ${Number(repetition)} on ${run.topics[topic]?.label ?? topic}`);
   }
 
-  function persona(run, debate, [role, id, name, story, speaks, hears, model]) {
-    const head = make("summary", {}, make("span", { className: "tag" }, visible(name)), ` · ${run.roles[role]?.label ?? role}`,
-      speaks ? null : " (surveyed before the debate only)");
+  // What the numbers beside the replies are.
+  function measured(run) {
+    const [first, ...rest] = Object.values(run.outcomes);
+    return first + (rest.length ? `; in brackets the ${rest[0]}` : "");
+  }
+
+  // Why nobody speaks: which debate these agents read, with a link where its transcript is on the page.
+  function reading(debate) {
+    if (debate.reads === null) return debate.replies.length ? null : make("p", { className: "note" }, "Nobody speaks here: the same agents are asked again.");
+    const where = runs.find((it) => it.control === "none" && it.debates.some((other) => other.key === debate.reads));
+    const key = make("code", {}, debate.reads);
+    return make("p", { className: "note reads" }, "Nobody speaks here: these agents read debate ",
+      where ? make("a", { href: link(where, debate.reads, null) }, key) : key, ", in which they take no part.");
+  }
+
+  function persona(run, debate, [role, id, name, story, , hears, model, surveyed]) {
+    const asked = { first: " (surveyed before the debate only)", never: " (not surveyed)" }[surveyed] ?? null;
+    const head = make("summary", {}, make("span", { className: "tag" }, visible(name)), ` · ${run.roles[role]?.label ?? role}`, asked);
     const facts = [id, heard(debate, hears), model && `runs on ${model}`].filter(Boolean).join(" · ");
-    return of(make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, facts)), role);
+    const card = make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, facts));
+    card.classList.toggle("listening", listens(role));
+    return of(card, role);
   }
 
   // Whom an agent hears, where that is not everybody in every debate.
   function heard(debate, hears) {
     if (hears === null) return null;
     if (hears === "all") return "hears everybody";
-    return `hears ${hears.map((place) => visible(debate.agents[place][2])).join(", ") || "nobody else"}`;
+    return `hears ${hears.map((place) => visible(debate.agents[place][2])).join(", ") || "nobody"}`;
   }
 
-  function reply(run, debate, [iteration, agent, words, finish]) {
+  function reply(run, debate, [iteration, agent, words, finish, whole]) {
     const [role, , name] = debate.agents[agent];
     const anchor = make("a", { href: link(run, debate.key, iteration), title: "Link to this reply" }, `reply ${iteration}`);
-    const flag = { length: "cut at the token limit", empty: "still empty after every attempt" }[finish];
+    const cut = `cut at the token limit${whole === null ? "" : ", and shortened to its last whole sentence for the others"}`;
+    const flag = { length: cut, empty: "still empty after every attempt" }[finish] ?? (whole === null ? null : "shortened for the others");
     return of(make("article", { className: "reply", id: `iteration-${iteration}` },
       make("header", {}, make("span", { className: "tag" }, visible(name)), make("span", { className: "tally" }, run.roles[role]?.label ?? role), anchor),
-      text(words), flag ? make("p", { className: "flag" }, flag) : null), role);
+      text(words), flag ? make("p", { className: "flag" }, flag) : null,
+      whole === null ? null : make("details", { className: "whole" }, make("summary", {}, "As it was generated"), text(whole))), role);
   }
 
-  // Every agent's attitude at one survey, and at the survey before.
+  // Every agent's attitude at one survey, and at the survey before; the shadow Default last, without a track.
   function survey(run, debate, topic, answers, before, at) {
-    const rows = answers.map(([, agent, score, expected, given]) => {
-      const [role, , name] = debate.agents[agent];
-      const was = before?.find((it) => it[1] === agent)?.[2] ?? null;
-      const moved = score === null || was === null ? null : score - was;
-      const change = moved === null ? "" : moved === 0 ? " =" : moved > 0 ? ` +${short(moved)}` : ` −${short(-moved)}`;
-      const value = make("span", { className: "value", title: expected === null ? "" : `expected value ${expected}` },
-        score === null ? make("em", { title: refused(run, given) }, "invalid") : make("b", {}, short(score)), change);
-      return of(make("li", {}, make("span", { className: "name tag" }, visible(name)), track(score, was, run.scale), value), role);
-    });
-    const title = at === 0 ? "Attitudes before the debate" : `Attitudes after reply ${at}`;
+    const place = primary(run) === "expected" ? 3 : 2, beside = 5 - place;
+    const rows = [], listening = [];
+    for (const answer of answers) {
+      const [role, , name] = debate.agents[answer[1]], value = answer[place];
+      const was = before?.find((it) => it[1] === answer[1])?.[place] ?? null;
+      const words = valued(run, answer, value, was, answer[beside]);
+      if (listens(role)) listening.push(of(make("p", { className: "listening" }, make("span", {}, capital(run.roles[role].label)), words), role));
+      else rows.push(of(make("li", {}, make("span", { className: "name tag" }, visible(name)), track(value, was, run.scale), words), role));
+    }
+    const title = at === 0 ? "Attitudes before the debate" : `Attitudes ${when(debate, at)}`;
     const { low, high } = run.topics[topic], [bottom, top] = run.scale;
     return make("section", { className: "survey", ariaLabel: title }, make("h4", {}, title), make("ul", {}, ...rows),
       make("p", { className: "ends" }, make("span", {}, `${short(bottom)} ${low}`), make("span", {}, `${short(top)} ${high}`)),
-      run.items.length > 1 ? items(run, debate, answers) : null);
+      ...listening, run.items.length > 1 ? items(run, debate, answers) : null);
+  }
+  function when(debate, at) {
+    if (debate.reads !== null) return `after reply ${at} of the debate that is read`;
+    return debate.replies.length ? `after reply ${at}` : `asked again, as after reply ${at}`;
+  }
+  // '5.28 +0.31 (5)': the attitude, its change, and the other outcome in brackets.
+  function valued(run, answer, value, was, other) {
+    const moved = value === null || was === null ? null : Number((value - was).toFixed(2));
+    const change = moved === null ? "" : moved === 0 ? " =" : moved > 0 ? ` +${short(moved)}` : ` −${short(-moved)}`;
+    return make("span", { className: "value" },
+      value === null ? make("em", { title: refused(run, answer[4]) }, "invalid") : make("b", {}, short(value)), change,
+      other === null ? null : make("small", {}, ` (${short(other)})`));
   }
   function track(score, was, scale) {
     const x = d3.scaleLinear(scale, [6, 104]);

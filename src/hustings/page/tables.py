@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hustings.report.naming import flatten
-from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, REPLIES, STATISTICS
+from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, CONTROLS, REPLIES, STATISTICS
 from hustings.study import read_statistics
 
 PICTURE = 600_000
 """Bytes of the largest picture that a page carries."""
 ROWS = 200
 """Rows of a table that a page shows at most."""
-_SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STATISTICS, COMPARISON}
+_SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STATISTICS, COMPARISON, CONTROLS}
 
 
 def statistics(path: Path) -> list[dict[str, str]]:
@@ -25,7 +25,9 @@ def statistics(path: Path) -> list[dict[str, str]]:
     table = read_statistics(path)
     for column in table.select_dtypes("number"):
         digits = "{:,.0f}" if column == "n" else "{:.3g}"
-        table[column] = [None if value != value else digits.format(value) for value in table[column]]
+        table[column] = [
+            None if value != value else digits.format(value).replace("inf", "∞") for value in table[column]
+        ]
     return [{str(key): _text(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -50,7 +52,7 @@ def _text(value: Any) -> str:
 def figures(folder: Path) -> Iterator[dict[str, str]]:
     """The pictures of a folder as data URIs, except the curves, which the page draws itself."""
     for path in sorted(folder.glob("*.png")):
-        if path.stem != "curves" and path.stat().st_size <= PICTURE:
+        if not path.stem.startswith("curves") and path.stat().st_size <= PICTURE:
             content = base64.b64encode(path.read_bytes()).decode()
             yield {"name": path.stem.replace("_", " "), "source": f"data:image/png;base64,{content}"}
 

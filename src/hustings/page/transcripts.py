@@ -26,7 +26,8 @@ class Transcripts:
     """A sample of a study's debates, and counts over all of them."""
 
     debates: list[dict[str, Any]]
-    """`key`; `agents` as in `_agents`; `surveys` as in `_surveys`; `replies`: iteration, agent, text, finish."""
+    """`key`; `agents` as in `_agents`; `reads`: key of the debate that they read, or None; `surveys` as in `_surveys`;
+    `replies`: iteration, agent, text, finish, and the text as it was generated where that was shortened."""
     stories: list[str]
     """Each life story once; agents refer to them by position."""
     counts: Counter[str]
@@ -43,13 +44,16 @@ def transcripts(study: Study, budget: int) -> Transcripts:
     """
     chosen = _sample(study, budget)
     debates: dict[_Place, dict[str, Any]] = {
-        place: {"key": _key(study, place), "agents": [], "surveys": [], "replies": []} for place in sorted(chosen)
+        place: {"key": _key(study, place), "reads": None, "agents": [], "surveys": [], "replies": []}
+        for place in sorted(chosen)
     }
+    for place, (reads,) in _rows(study.agents, ("reads",), chosen):
+        debates[place]["reads"] = reads or None
     stories: dict[str, int] = {}
     for place, agent in _agents(study, chosen, stories):
         debates[place]["agents"].append(agent)
-    for place, reply in _rows(study.replies, ("iteration", "agent", "text", "finish"), chosen):
-        debates[place]["replies"].append(reply)
+    for place, (*reply, full) in _rows(study.replies, ("iteration", "agent", "text", "finish", "full"), chosen):
+        debates[place]["replies"].append([*reply, full if isinstance(full, str) else None])
     for place, survey in _surveys(study, chosen):
         debates[place]["surveys"].append(survey)
     return Transcripts(list(debates.values()), list(stories), _counts(study), _invalid(study))
@@ -62,8 +66,9 @@ def _key(study: Study, place: _Place) -> str:
 def _sample(study: Study, budget: int) -> set[_Place]:
     """Debates in the order of their keys' hashes, up to the budget."""
     sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # debates without a reply are debates too
-    for table, text in ((study.replies, "text"), (study.attitudes, "raw")):
-        sizes = sizes.add((table[text].str.len() + _ROW).groupby([table[it] for it in _DEBATE]).sum(), fill_value=0)
+    for table, text in ((study.replies, "text"), (study.replies, "full"), (study.attitudes, "raw")):
+        characters = table[text].astype(object).str.len().fillna(0) + _ROW
+        sizes = sizes.add(characters.groupby([table[it] for it in _DEBATE]).sum(), fill_value=0)
     size = {place: int(characters) for place, characters in sizes.items()}
     chosen: set[_Place] = set()
     for place in sorted(size, key=lambda place: hashlib.sha256(_key(study, place).encode()).digest()):
@@ -82,21 +87,21 @@ def _rows(table: "pd.DataFrame", columns: Sequence[str], chosen: set[_Place]) ->
 
 
 def _agents(study: Study, chosen: set[_Place], stories: dict[str, int]) -> Iterator[tuple[_Place, list[Any]]]:
-    """Role, persona, name, position of the story, whether it speaks, whom it hears, what it runs on.
+    """Role, persona, name, position of the story, whether it speaks, whom it hears, what it runs on, when surveyed.
 
-    The last two are None where they go without saying: everybody hears everybody, all agents run on the same.
+    Whom it hears is None where everybody hears everybody, and what it runs on where all agents run on the same.
     """
-    everybody = study.design["topology"]["name"] == "round_robin"
+    everybody = {*study.agents["hears"]} == {"all"}
     alike = study.agents["runs_on"].nunique() == 1
-    columns = ("role", "persona", "name", "story", "speaks", "hears", "runs_on")
-    for place, (*who, story, speaks, hears, runs_on) in _rows(study.agents, columns, chosen):
+    columns = ("role", "persona", "name", "story", "speaks", "hears", "runs_on", "surveyed")
+    for place, (*who, story, speaks, hears, runs_on, surveyed) in _rows(study.agents, columns, chosen):
         heard = None if everybody else hears if hears == "all" else [int(other) for other in hears.split()]
         known = stories.setdefault(story, len(stories))
-        yield place, [*who, known, bool(speaks), heard, None if alike else runs_on]
+        yield place, [*who, known, bool(speaks), heard, None if alike else runs_on, surveyed]
 
 
 def _surveys(study: Study, chosen: set[_Place]) -> Iterator[tuple[_Place, list[Any]]]:
-    """Iteration, agent, attitude, expected attitude, and value and answer of each item in the order of the design.
+    """Iteration, agent, score, expected attitude, and value and answer of each item in the order of the design.
 
     What is missing is None: an attitude without a valid answer to every item, an expected one without probabilities.
     """
@@ -113,7 +118,7 @@ def _surveys(study: Study, chosen: set[_Place]) -> Iterator[tuple[_Place, list[A
 
 def _attitudes(study: Study, outcome: Outcome, chosen: set[_Place]) -> dict[tuple[_Place, int, int], float | None]:
     """Attitudes by debate, iteration and agent; none where the engine did not give this outcome."""
-    if study.attitudes[outcome].isna().all():
+    if outcome not in study.outcomes:
         return {}
     answers = study.analysed_as(outcome).answers
     rows = _rows(answers, ("iteration", "agent", "value"), chosen)

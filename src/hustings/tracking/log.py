@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings.errors import ArtifactError
 from hustings.identity import canonical
+from hustings.report.alerts import alerts
 from hustings.runfolder import (
     ADAPTER,
     EVENTS,
@@ -23,7 +24,7 @@ from hustings.runfolder import (
     kind_of,
     read_manifest,
 )
-from hustings.study import Study, load
+from hustings.study import Outcome, Study, load
 from hustings.tracking.session import Session
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _simulation(run: "wandb.Run", study: Study) -> None:
     tables = {"attitudes": study.attitudes, "transcripts": _transcripts(study)}
     if study.statistics is not None:
         tables["statistics"] = study.statistics
-        run.summary.update(_estimates(study.statistics))
+        run.summary.update(_estimates(study))
     run.log({name: wandb.Table(dataframe=table) for name, table in tables.items()})
     run.log(_pictures(study.folder / FIGURES))
     manifest = study.manifest
@@ -74,21 +75,28 @@ def _simulation(run: "wandb.Run", study: Study) -> None:
     debates.add_file(str(study.folder / EVENTS), name=EVENTS)
     run.log_artifact(debates)
     played = study.agents.drop_duplicates(["topic", "repetition"])
+    run.summary.update({"warnings": alerts(study, study.statistics)})
     run.summary.update({"debates": len(played), "invalid": int((~study.attitudes["valid"].astype(bool)).sum())})
 
 
 def _curves(study: Study) -> list[dict[str, Any]]:
-    """One row for each iteration: mean, standard error and n of every topic and role."""
+    """One row for each iteration: mean, standard error and n of every outcome, topic and role."""
     from hustings.analysis.curves import curve
 
     rows: dict[int, dict[str, Any]] = {}
-    for point in curve(study.analysed_as("score")).to_dict("records"):
-        row = rows.setdefault(int(point["iteration"]), {"iteration": int(point["iteration"])})
-        name = f"attitude/{point['topic']}/{point['role']}"
-        row |= {name: float(point["mean"]), f"{name}/n": int(point["n"])}
-        if point["se"] == point["se"]:
-            row[f"{name}/se"] = float(point["se"])
+    for outcome in study.outcomes:
+        for point in curve(study.analysed_as(outcome)).to_dict("records"):
+            row = rows.setdefault(int(point["iteration"]), {"iteration": int(point["iteration"])})
+            name = metric(outcome, point["topic"], point["role"])
+            row |= {name: float(point["mean"]), f"{name}/n": int(point["n"])}
+            if point["se"] == point["se"]:
+                row[f"{name}/se"] = float(point["se"])
     return [rows[iteration] for iteration in sorted(rows)]
+
+
+def metric(outcome: Outcome, topic: str, role: str) -> str:
+    """What a curve is called at W&B: 'attitude/expected/racism/democrat'."""
+    return f"attitude/{outcome}/{topic}/{role}"
 
 
 def _transcripts(study: Study) -> "pd.DataFrame":
@@ -98,12 +106,16 @@ def _transcripts(study: Study) -> "pd.DataFrame":
     return replies.assign(debate=[str(DebateKey(*key)) for key in keys])[_SPOKEN]
 
 
-def _estimates(statistics: "pd.DataFrame") -> dict[str, float]:
-    """Estimates for the summary, by `statistic/topic/role`."""
-    return {
-        "/".join(filter(None, (row["statistic"], row["topic"], row["role"]))): float(row["estimate"])
-        for row in statistics.dropna(subset=["estimate"]).to_dict("records")
-    }
+def _estimates(study: Study) -> dict[str, float]:
+    """Estimates for the summary, by `statistic/topic/role`; the moment and another outcome come last."""
+    found: dict[str, float] = {}
+    if study.statistics is None:
+        return found
+    for row in study.statistics.dropna(subset=["estimate"]).to_dict("records"):
+        other = row["outcome"] if row["outcome"] != study.outcome else ""
+        name = "/".join(filter(None, (row["statistic"], row["topic"], row["role"], row["at"], other)))
+        found[name] = float(row["estimate"])
+    return found
 
 
 def _personas(study: Study, model: dict[str, str]) -> "wandb.Artifact":

@@ -1,21 +1,31 @@
-"""A Weights & Biases Report that compares tracked runs: curves and statistics, losses by rank, benchmark scores."""
+"""A Weights & Biases Report that compares tracked runs: curves, controls, statistics, losses by rank, scores."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hustings.analysis.figures import SHADOW_COLOUR
 from hustings.errors import SettingsError, first_line
 from hustings.files import write_atomically
 from hustings.page import tables
-from hustings.page.data import sentence
+from hustings.page.sentence import sentence
 from hustings.page.training import training
+from hustings.report import controls
+from hustings.report.alerts import alerts
+from hustings.report.controls import MEANINGS, SYMBOLS
+from hustings.report.naming import OUTCOMES, shadow_label, tell_apart
+from hustings.report.numbers import bracketed
 from hustings.runfolder import STATISTICS, EvaluationManifest, RunManifest, TrainingManifest, kind_of, read_manifest
-from hustings.study import Study, load
+from hustings.settings.debate import SHADOW
+from hustings.study import Outcome, Study, load
+from hustings.tracking.log import metric
 from hustings.tracking.session import id_of
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import interface as v2
 
+_TELLING = ("closing", "party_gap", "drift", "default_drift", "echo", "crossing")
+"""Statistics whose sentences the Report quotes."""
 _MANIFESTS = {"training": TrainingManifest, "evaluation": EvaluationManifest}
 
 
@@ -72,8 +82,9 @@ def _blocks(folders: Sequence[Path], which: str) -> list[Any]:
     kinds = {folder: kind_of(folder) for folder in folders}
     studies = [load(folder) for folder, kind in kinds.items() if kind == "run"]
     blocks: list[Any] = [v2.H1("Attitude curves"), _grid(studies, which)] if studies else []
+    blocks += _controls(studies) if len(studies) > 1 else []
     for study in studies:
-        blocks += [v2.H1(sentence(study)), *_words(study.folder)]
+        blocks += [v2.H1(sentence(study)), *_words(study)]
     rows = [training(folder).row for folder, kind in kinds.items() if kind == "training"]
     if rows:
         lines = {"name": "by rank", "columns": list(rows[0]), "rows": [[*row.values()] for row in rows]}
@@ -107,26 +118,66 @@ def send(made: "v2.Report", spec: Path | None) -> str:
 
 
 def _grid(studies: Sequence[Study], which: str) -> Any:
-    """A panel for each topic, with a line for each role of each run, on an axis that covers the runs' scales."""
+    """A panel for each topic and outcome: a line for each role of each run, on an axis that covers the runs' scales."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     panels: list[Any] = []
-    for place, topic in enumerate(dict.fromkeys(topic for study in studies for topic in study.design["topics"])):
-        mine = [study for study in studies if topic in study.design["topics"]]
-        scales = [study.scale for study in mine]
-        roles = dict.fromkeys(role for study in mine for role in study.agents["role"].unique())
-        panels.append(
-            v2.LinePlot(
-                title=topic.replace("_", " "),
-                x="iteration",
-                y=[f"attitude/{topic}/{role}" for role in roles],
-                range_y=(min(low for low, _ in scales), max(high for _, high in scales)),
-                title_x="iteration (replies made)",
-                title_y="attitude",
-                layout=v2.Layout(x=12 * (place % 2), y=8 * (place // 2), w=12, h=8),
+    wanted = sorted(OUTCOMES, key=lambda outcome: outcome != studies[0].outcome)
+    for topic in dict.fromkeys(topic for study in studies for topic in study.design["topics"]):
+        for outcome in wanted:
+            mine = [study for study in studies if topic in study.design["topics"] and outcome in study.outcomes]
+            if not mine:
+                continue
+            place, scales = len(panels), [study.scale for study in mine]
+            asked = dict.fromkeys(role for study in mine for role in study.attitudes["role"].unique())
+            panels.append(
+                v2.LinePlot(
+                    title=f"{topic.replace('_', ' ')}: {OUTCOMES[outcome]}",
+                    x="iteration",
+                    y=[metric(outcome, topic, role) for role in asked],
+                    range_y=(min(low for low, _ in scales), max(high for _, high in scales)),
+                    title_x="iteration (replies made)",
+                    title_y="attitude",
+                    layout=v2.Layout(x=12 * (place % 2), y=8 * (place // 2), w=12, h=8),
+                    **_shadow(mine, outcome, topic),
+                )
             )
-        )
     return v2.PanelGrid(runsets=[v2.Runset(name="runs", filters=which)], panels=panels)
+
+
+def _shadow(studies: Sequence[Study], outcome: Outcome, topic: str) -> dict[str, Any]:
+    """The line of the shadow Default of each run: dashed, grey and named."""
+    lines = {
+        f"{id_of(dict(study.design))}:{metric(outcome, topic, SHADOW)}": shadow_label(study)
+        for study in studies
+        if SHADOW in set(study.attitudes["role"])
+    }
+    return {
+        "line_titles": lines,
+        "line_marks": dict.fromkeys(lines, "dashed"),
+        "line_colors": dict.fromkeys(lines, SHADOW_COLOUR),
+    }
+
+
+def _controls(studies: Sequence[Study]) -> list[Any]:
+    """Unwarranted drift and responsiveness by topic and role, where the runs differ in their control."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    named = dict(zip(tell_apart(studies), studies, strict=True))
+    blocks: list[Any] = []
+    for found in controls.of(named):
+        rows = [
+            [
+                agent.topic,
+                agent.role,
+                bracketed(agent.tests["unwarranted_drift"]),
+                bracketed(agent.tests["responsiveness"]),
+            ]
+            for agent in found.agents
+        ]
+        name = f"Controls: {found.name}" if found.name else "Controls"
+        blocks += _markdown({"name": name, "columns": ["topic", "role", *SYMBOLS.values()], "rows": rows})
+    return [*blocks, v2.UnorderedList(items=[*MEANINGS.values()])] if blocks else []
 
 
 def _losses(which: str) -> Any:
@@ -137,14 +188,16 @@ def _losses(which: str) -> Any:
     return v2.PanelGrid(runsets=[v2.Runset(name="trainings", filters=which)], panels=[panel])
 
 
-def _words(folder: Path) -> list[Any]:
-    """Statistics as sentences, and the other tables of a run as Markdown."""
+def _words(study: Study) -> list[Any]:
+    """Warnings, statistics as sentences, and the other tables of a run as Markdown."""
     from wandb_workspaces.reports.v2 import interface as v2
 
-    rows = tables.statistics(folder / STATISTICS)
-    sentences: list[Any] = [row["sentence"] for row in rows if row["statistic"] in ("convergence", "echo", "crossing")]
-    blocks: list[Any] = [v2.UnorderedList(items=sentences)] if sentences else []
-    return [*blocks, *(block for table in tables.tables(folder) for block in _markdown(table))]
+    rows = tables.statistics(study.folder / STATISTICS)
+    mine = [row for row in rows if row.get("outcome", study.outcome) == study.outcome]
+    sentences = [row["sentence"] for row in mine if row["statistic"] in _TELLING]
+    items: list[Any] = [*(f"Warning: {said}" for said in alerts(study, study.statistics)), *sentences]
+    blocks: list[Any] = [v2.UnorderedList(items=items)] if items else []
+    return [*blocks, *(block for table in tables.tables(study.folder) for block in _markdown(table))]
 
 
 def _markdown(table: dict[str, Any]) -> list[Any]:

@@ -71,7 +71,7 @@ def _aligned(study: "Study") -> "pd.DataFrame":
             known = np.isfinite(values)
             if not known[:, :, 1:].any():
                 continue
-            means = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+            means = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)  # (debates, surveys)
             if study.poles.get((role, topic)) == "low":
                 means = low + high - means
             debate, survey = np.nonzero(known.any(axis=1))

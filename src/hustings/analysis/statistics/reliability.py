@@ -7,7 +7,7 @@ import numpy as np
 
 from hustings.analysis.dynamics import jackknife
 from hustings.analysis.measures import of_role, parties, speakers, topics
-from hustings.analysis.resampling import LEVEL, Floats
+from hustings.analysis.resampling import LEVEL, Floats, ratio
 from hustings.analysis.statistic import Row, Statistic
 from hustings.analysis.wording import interval, span, where, who, whose
 
@@ -21,7 +21,7 @@ ICC = (
     "one-way random intraclass correlation of an agent's surveys within the party; 95 % interval of the F distribution"
 )
 NOISE = "SD between the surveys of one agent; 95 % interval of the χ² distribution"
-_STEPS = 50
+_STEPS = 500
 _NONE = 1e-9
 
 
@@ -31,7 +31,7 @@ def consistency(study: "Study") -> Iterator[Row]:
     Source: McDonald (1999), Test Theory; Cronbach (1951), Psychometrika 16(3).
     """
     number = len(study.design["instrument"]["items"])
-    measures: tuple[tuple[str, str, int, Callable[[Floats], float]], ...] = (
+    measures: tuple[tuple[str, str, int, Callable[[Floats], Floats]], ...] = (
         ("omega", OMEGA, 3, omega),
         ("cronbach_alpha", ALPHA, 2, cronbach),
     )
@@ -45,7 +45,7 @@ def consistency(study: "Study") -> Iterator[Row]:
                 yield _consistent(Row(name, topic, role, 0, method, at="start"), _items(study, topic, role), measure)
 
 
-def _consistent(row: Row, answers: Floats, measure: Callable[[Floats], float]) -> Row:
+def _consistent(row: Row, answers: Floats, measure: Callable[[Floats], Floats]) -> Row:
     """The row with its numbers.
 
     Args:
@@ -58,14 +58,12 @@ def _consistent(row: Row, answers: Floats, measure: Callable[[Floats], float]) -
         return replace(row, n=n, remark="there are fewer than three agents whose every answer is valid")
     if float(answers.std(axis=0).min()) <= _NONE:
         return replace(row, n=n, remark="an item got the same answer from every agent of the party")
-    estimate = measure(answers)
-    if np.isnan(estimate):
-        return replace(row, n=n, remark="the items of the party's agents do not correlate")
-    without = np.array([measure(np.delete(answers, place, axis=0)) for place in range(n)])
-    error = float(jackknife(np.array([estimate]), without[:, None])[0, 0]) ** 0.5
-    if np.isnan(error):
-        return replace(row, n=n, remark="too few agents for an interval", estimate=estimate)
-    half = _student(n) * error
+    without = [np.cov(np.delete(answers, place, axis=0), rowvar=False) for place in range(n)]
+    found = measure(np.stack([np.cov(answers, rowvar=False), *without]))
+    if np.isnan(found[0]):
+        return replace(row, n=n, remark="the answers of the party's agents cancel out")
+    estimate = float(found[0])
+    half = _student(n) * float(jackknife(found[:1], found[1:, None])[0, 0]) ** 0.5
     return replace(row, n=n, estimate=estimate, ci_low=estimate - half, ci_high=min(1.0, estimate + half))
 
 
@@ -84,26 +82,31 @@ def _items(study: "Study", topic: str, role: str) -> Floats:
     return wide.dropna().to_numpy(float)
 
 
-def cronbach(answers: Floats) -> float:
-    """Cronbach's α of answers (agents, items); NaN where their sum does not vary."""
-    k = answers.shape[1]
-    total = float(answers.sum(axis=1).var(ddof=1))
-    return k / (k - 1) * (1 - float(answers.var(axis=0, ddof=1).sum()) / total) if total > _NONE else np.nan
+def cronbach(covariance: Floats) -> Floats:
+    """Cronbach's α of items with these covariances, (…, items, items); NaN where their sum does not vary."""
+    k = covariance.shape[-1]
+    own = np.trace(covariance, axis1=-2, axis2=-1)
+    return k / (k - 1) * (1 - ratio(own, covariance.sum(axis=(-2, -1))))
 
 
-def omega(answers: Floats) -> float:
-    """McDonald's ω of answers (agents, items): the share of their sum's variance that one common factor explains."""
-    covariance = np.cov(answers, rowvar=False)
-    common = np.diag(covariance) / 2
-    loadings = np.zeros(len(covariance))
+def omega(covariance: Floats) -> Floats:
+    """McDonald's ω: the share of the variance of the items' sum that one common factor explains.
+
+    Args:
+        covariance: of the items, (…, items, items).
+    """
+    own = np.diagonal(covariance, axis1=-2, axis2=-1)
+    common, loadings = own / 2, np.zeros_like(own)
     for _ in range(_STEPS):
-        reduced = covariance - np.diag(np.diag(covariance) - common)
+        reduced = covariance.copy()
+        reduced[..., np.arange(own.shape[-1]), np.arange(own.shape[-1])] = common
         values, vectors = np.linalg.eigh(reduced)
-        loadings = vectors[:, -1] * max(values[-1], 0.0) ** 0.5
-        common = np.clip(loadings**2, 0.0, np.diag(covariance))
-    factor = float(loadings.sum()) ** 2
-    total = factor + float((np.diag(covariance) - common).sum())
-    return factor / total if total > _NONE else np.nan
+        loadings = vectors[..., -1] * np.sqrt(np.maximum(values[..., -1:], 0.0))
+        before, common = common, np.clip(loadings**2, 0.0, own)
+        if float(np.abs(common - before).max()) <= _NONE:
+            break
+    factor = loadings.sum(axis=-1) ** 2
+    return ratio(factor, factor + (own - common).sum(axis=-1))
 
 
 def retest(study: "Study") -> Iterator[Row]:
