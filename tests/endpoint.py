@@ -1,4 +1,4 @@
-"""An endpoint on the loopback that answers by the seed, and a proxy in front of it that breaks down in seven ways."""
+"""An endpoint on the loopback interface that answers by the seed and fails in seven ways, and a llama.cpp server."""
 
 import json
 import random
@@ -18,16 +18,16 @@ from typing import Any
 
 WAYS = ("429", "500", "reset", "timeout", "malformed", "truncated", "empty")
 SLOW = 4.0
-"""Seconds that the way `timeout` takes to say nothing."""
+"""Seconds of silence in a `timeout`."""
 
 
 class Endpoint:
     """Generates a text or survey answer from each request's seed, and counts what it generated.
 
     Args:
-        share: of the requests that fail, before anything is generated, in one of `ways`.
-        respond: takes the place of what would be generated: status and body from the request.
-        logprobs: give log-probabilities of survey answers.
+        share: fraction of the requests that fail, before anything is generated, in one of `ways`.
+        respond: replaces the generated answer: status and body, from the request and its key.
+        logprobs: include log-probabilities in survey answers.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Endpoint:
             return way
 
     def stop(self) -> None:
-        """As when the process dies: nobody listens, and open connections break."""
+        """Behave as if the process had died: nobody listens, and open connections break."""
         self.server.shutdown()
         self.server.server_close()
         for connection in list(self.connections):
@@ -91,7 +91,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that went away are what is tested."""
+        """Ignore clients that went away; they are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
     def do_POST(self) -> None:
         endpoint = self.of
@@ -169,12 +169,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def identity(body: dict[str, Any]) -> str:
-    """What tells a request from every other: seed and prompt."""
+    """What distinguishes a request from every other: its seed and prompt."""
     return f"{body['seed']} {json.dumps(body['messages'])}"
 
 
 def answer(body: dict[str, Any], logprobs: bool) -> dict[str, Any]:
-    """What a model might say to such a request."""
+    """What a model might answer."""
     prompt, seed = body["messages"][0]["content"], body["seed"]
     story = re.search(r"life story of (\w+)", prompt)
     if story:
@@ -192,7 +192,7 @@ def answer(body: dict[str, Any], logprobs: bool) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which nobody listens."""
     with closing(socket.socket()) as it:
         it.bind(("127.0.0.1", 0))
         return it.getsockname()[1]
@@ -211,7 +211,7 @@ sys.stdin.read()
 
 
 def llama(gguf: Path, port: int) -> "subprocess.Popen[bytes]":
-    """A llama.cpp server with this model, in a process of its own; it ends when its stdin does."""
+    """Start a llama.cpp server with this model in its own process, which ends when its stdin is closed."""
     return subprocess.Popen(
         [sys.executable, "-c", _LLAMA, str(gguf), str(port)],
         stdin=subprocess.PIPE,

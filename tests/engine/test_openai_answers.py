@@ -74,6 +74,11 @@ def test_the_beginning_of_one_option_counts_for_it() -> None:
     assert found.complete and found.best == "Agree"
 
 
+def test_shorter_beginnings_of_an_option_are_other_words() -> None:
+    found = read(LIKERT, {"Ag": 0.2, "A": 0.5, "D": 0.1, "Dis": 0.1999})
+    assert shares(found) == {"Agree": 0.2, "Disagree": 0.1999}
+
+
 def test_the_beginning_of_several_options_counts_for_none_of_them() -> None:
     found = read(LIKERT, {"Agree": 0.5, "Strong": 0.3, "Neither": 0.1999})
     assert shares(found) == {"Agree": 0.5, "Neither": 0.1999}

@@ -3,10 +3,11 @@
 from statistics import fmean
 
 import pytest
-from helpers import Event, Recorder, planted, play_all, settings, starts_of
+from helpers import LIKERT, Recorder, planted, play_all, settings, starts_of
 
 from hustings.engine.planted import PlantedSettings
-from hustings.records import Reply, Survey
+from hustings.errors import SettingsError
+from hustings.records import Event, Reply, Survey
 from hustings.settings import SimulateSettings
 
 CASES = {
@@ -112,3 +113,18 @@ def test_answers_of_the_planted_engine_do_not_depend_on_the_order_of_requests() 
     again = Recorder(planted(of))
     again._list(list(reversed(first.asked)))
     assert dict(zip(again.asked, again.answered, strict=True)) == dict(zip(first.asked, first.answered, strict=True))
+
+
+def test_a_planted_attitude_that_is_not_on_the_instruments_scale_is_refused() -> None:
+    of = settings(*LIKERT, "engine.bias=6.5")
+    with pytest.raises(SettingsError, match=r"engine\.bias=6\.5: .* likert run from 1 to 5"):
+        planted(of)
+
+
+def test_options_in_words_have_the_attitude_as_their_mean() -> None:
+    of = settings(*LIKERT, "repetitions=3", "topic=racism", "engine.noise=0")
+    answers = [it for it in play_all(of, planted(of)) if isinstance(it, Survey)]
+    default = [it.expected for it in answers if it.agent == 2 and it.iteration == 0]
+    assert {it.item for it in answers} == {"problem", "exaggerated"}
+    assert all(it.valid and it.raw in of.instrument.items[it.item].options for it in answers)
+    assert default == pytest.approx([3.5] * len(default), abs=1e-5)

@@ -68,9 +68,10 @@ def _likely(tokens: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
 class Options:
     """How probable each option is, as far as an answer's most probable tokens tell.
 
-    A token that only one option begins with counts for that option. What several options begin with ("1" of "1" and
-    "10", "Strong" of "Strongly agree" and "Strongly disagree") is `open` until the tokens after it are known. Nothing
-    is made up for options that are not listed: each is no more probable than the least probable token that is.
+    The longest token that begins an option stands for it, as that is how tokenizers spell it: "Ag", not "A", for
+    "Agree". What stands for several options ("1" for "1" and "10", "Strong" for "Strongly agree" and "Strongly
+    disagree") is `open` until the tokens after it are known. Nothing is made up for options that are not listed: each
+    is no more probable than the least probable token that is.
 
     Args:
         options: what can be answered.
@@ -105,37 +106,34 @@ class Options:
 
     def _spread(self, text: str, share: float, place: Place) -> float:
         """Give the options their parts of the share of a text; returns the part of it that was given."""
-        used = 0.0
+        parts: dict[str, float] = {}
         for token, logprob in place.likely:
             longer = (text + token).lstrip()
-            begun = [option for option in self._options if option.startswith(longer)]
-            if len(longer) <= len(text) or not (begun or longer.rstrip() in self._options):
-                continue
-            part = math.exp(logprob)
-            used += part
-            if len(begun) > 1:
-                self._open[longer] = self._open.get(longer, 0.0) + share * part
+            if not any(option.startswith(longer) for option in self._options):
+                longer = longer.rstrip()
+            if len(longer) > len(text):
+                parts[longer] = parts.get(longer, 0.0) + math.exp(logprob)
+        begun: dict[str, list[str]] = {}
+        for option in self._options:
+            longest = max((it for it in parts if option.startswith(it)), key=len, default=None)
+            if longest is not None:
+                begun.setdefault(longest, []).append(option)
+        for longer, options in begun.items():
+            if len(options) > 1:
+                self._open[longer] = self._open.get(longer, 0.0) + share * parts[longer]
             else:
-                self._add(begun[0] if begun else longer.rstrip(), share * part)
-        return used
+                self._add(options[0], share * parts[longer])
+        return sum(parts[longer] for longer in begun)
 
     def _add(self, option: str, share: float) -> None:
         self._shares[option] = self._shares.get(option, 0.0) + share
 
     @property
     def doubt(self) -> str | None:
-        """The most probable open text that matters; None if there is none."""
+        """The most probable open text that holds more than 1 % of the options' probability."""
         mass = sum(self._shares.values()) + sum(self._open.values())
-        return max(
-            (text for text, share in self._open.items() if share > UNKNOWN * mass and not self._whole(text)),
-            key=self._open.__getitem__,
-            default=None,
-        )
-
-    def _whole(self, text: str) -> bool:
-        """Whether an open text is an option, and the options that it begins have tokens of their own."""
-        longer = [option for option in self._options if option != text and option.startswith(text)]
-        return text in self._options and all(option in self._shares or option in self._open for option in longer)
+        relevant = [text for text, share in self._open.items() if share > UNKNOWN * mass]
+        return max(relevant, key=self._open.__getitem__, default=None)
 
     @property
     def shares(self) -> dict[str, float]:

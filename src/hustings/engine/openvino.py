@@ -33,13 +33,13 @@ _MIN_ROWS = 4
 _MAX_ROWS = 32
 """With more rows in a step, kernels without AVX-512 round differently; precision=exact keeps at most this many."""
 _BEGINNING = 200
-"""Characters by which prompts count as beginning alike: two blocks of the prefix cache, less than a life story."""
+"""Characters that prompts must share to count as beginning alike: two cache blocks, less than a life story."""
 _SPECIAL = re.compile(r"[\\.^$*+?{}()|\[\]]")
-"""What OpenVINO's regular expressions do not take literally; it warns where anything else is escaped."""
+"""Characters with a meaning in OpenVINO's regular expressions; escaping any other causes a warning."""
 _DRAWS = 128
-"""Draws of one token, which cost no more than a single one; each misses 1 of 20 candidates with probability 0.1 %."""
+"""Draws of one token, which cost no more than a single draw; one of 20 candidates is missed in 0.1 % of cases."""
 _TRIES = 8
-"""Rounds of such draws after which an option is given up; the first one finds nearly all tokens."""
+"""Rounds of draws before an option is given up; the first round nearly always suffices."""
 
 
 class OpenvinoSettings(EngineSettings):
@@ -305,12 +305,12 @@ class OpenvinoEngine(Engine):
     def _draw(self, job: _Job) -> bool:
         """Start the draws that the options of a job still need; False if there are none.
 
-        OpenVINO gives the log-probability of a token only where it has generated it, and can be constrained to a text
-        but not to the tokens that spell it: "Agree" may come as "A", "g", "ree". So after each prefix of an option,
-        one token is drawn many times, and all but uniformly, from those with which the text of an option can go on,
-        until the option's own has come up. (Beam search ignores the constraint, greedy search takes the same token
-        every time, and only the first token of several draws is constrained.) Prefixes take turns, also those of jobs
-        with the same prompt: OpenVINO mixes up the caches of generations that extend one prompt in different ways.
+        OpenVINO reports the log-probability of a token only if it generated it, and can be constrained to a text but
+        not to the tokens that spell it: "Agree" may come as "A", "g", "ree". So after each prefix of an option, one
+        token is drawn many times, almost uniformly from those that can continue the text of an option, until the
+        option's own token has come up. (Beam search ignores the constraint, greedy search takes the same token every
+        time, and only the first token of several draws is constrained.) Prefixes take turns, even across jobs with the
+        same prompt: OpenVINO corrupts the cache when generations extend one prompt in different ways at once.
 
         Raises:
             EngineError: a token never comes up.
@@ -332,7 +332,7 @@ class OpenvinoEngine(Engine):
         return True
 
     def _drawn(self, job: _Job, prefix: Tokens, rests: list[Tokens]) -> Any:
-        """The generation that draws the next token after a prefix, from the texts with which options can go on.
+        """Start drawing the next token after a prefix, from the beginnings of these rests of options.
 
         Raises:
             EngineError: the prefix ends within a character, or was tried too often.
@@ -378,7 +378,8 @@ class OpenvinoEngine(Engine):
             return
         live = self._genai.GenerationStatus.RUNNING
         self._fillers = [handle for handle in self._fillers if handle.get_status() == live]
-        while len(running) + len(self._fillers) < _MIN_ROWS:
+        busy = sum(bool(job.handles) for job in running)
+        while busy + len(self._fillers) < _MIN_ROWS:
             config = self._config(max_new_tokens=256, ignore_eos=True)
             self._fillers.append(self._generate(self._tokens(f"{len(self._fillers)}"), config))
 
