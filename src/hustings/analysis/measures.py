@@ -178,17 +178,27 @@ def at_edges(study: "Study", values: Floats) -> tuple[Floats, Floats]:
     return (values <= low + near).astype(float), (values >= high - near).astype(float)
 
 
-def crowded(study: "Study", *first: Floats) -> str:
-    """The remark on sign flips where many attitudes begin at an end of the scale and can only move away from it.
+def at_an_end(study: "Study", *first: Floats) -> str:
+    """'40 % of first attitudes are at an end of the scale'; empty where fewer than CROWDED are.
 
     Args:
-        first: attitudes at iteration 0, (debates,) for each role.
+        first: attitudes at iteration 0, (debates,) for each role; the role with the largest share counts.
     """
     shares = [max(float(edge.mean()) for edge in at_edges(study, it)) for it in first if len(it)]
     most = max(shares, default=0.0)
-    if most < CROWDED:
-        return ""
+    return f"{100 * most:.0f} % of first attitudes are at an end of the scale" if most >= CROWDED else ""
+
+
+def crowded(study: "Study", *first: Floats) -> str:
+    """The remark on sign flips where many attitudes begin at an end of the scale.
+
+    Args:
+        first: as for `at_an_end`.
+    """
+    said = at_an_end(study, *first)
     return (
-        f"{100 * most:.0f} % of first attitudes are at an end of the scale, from where they can only move inwards, so "
-        "p is not valid; compare with control=retest on the same personas"
+        f"{said}, from where they can only move inwards, so p is not valid; compare with control=retest on the same "
+        "personas"
+        if said
+        else ""
     )

@@ -23,7 +23,7 @@ from hustings.settings import SHADOW, ControlSettings, SamplingSettings, Simulat
 
 _STRANGERS = ("Moderator", "Host", "Interviewer", "Narrator", "User", "Assistant")
 SURVEY_TOKENS = 8
-"""Longest answer to a survey, on engines that have to generate it."""
+"""Longest answer to a survey, on engines that have to generate it; for options in words, a token for each character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,8 @@ class Debate:
         question = rules.instrument.question(item, wording, self._topic_key, self._topic)
         turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item)
         seed = seed_of(rules.seed, self.key, iteration, place, "survey", item)
-        sampling = Sampling(temperature=0.0, max_tokens=SURVEY_TOKENS)
         options = rules.instrument.options(item)
+        sampling = Sampling(temperature=0.0, max_tokens=max(SURVEY_TOKENS, *map(len, options)))
         return self._request(question, "", turn, seed, sampling, options)
 
     def _wording(self, iteration: int, place: int, item: str) -> int:

@@ -34,12 +34,13 @@
   const roles = new Map();
   for (const run of runs) for (const [key, look] of Object.entries(run.roles)) if (!roles.has(key)) roles.set(key, look);
   const order = [...roles.keys()];
+  const listens = (role) => roles.get(role)?.kind === "shadow";
   function of(element, role) {
     element.classList.add("of");
+    element.classList.toggle("listens", listens(role));
     element.style.setProperty("--role", roles.has(role) ? roles.get(role).colour : "#808080");
     return element;
   }
-  const listens = (role) => roles.get(role)?.kind === "shadow";
   function symbol(role, size) { return d3.symbol(SYMBOLS[order.indexOf(role) % SYMBOLS.length], size)(); }
 
   /* ---- curves ---- */
@@ -379,9 +380,7 @@
     const asked = { first: " (surveyed before the debate only)", never: " (not surveyed)" }[surveyed] ?? null;
     const head = make("summary", {}, make("span", { className: "tag" }, visible(name)), ` · ${run.roles[role]?.label ?? role}`, asked);
     const facts = [id, heard(debate, hears), model && `runs on ${model}`].filter(Boolean).join(" · ");
-    const card = make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, facts));
-    card.classList.toggle("listening", listens(role));
-    return of(card, role);
+    return of(make("details", {}, head, text(run.stories[story]), make("p", { className: "flag" }, facts)), role);
   }
 
   // Whom an agent hears, where that is not everybody in every debate.

@@ -39,7 +39,7 @@ def estimate(settings: SimulateSettings) -> str:
         result.scaled(spent, done)
     result.add(counter.counted, 1)
     twice = any(calls > 1 for _, calls in surveys.values())
-    note = " Two in five surveys are counted twice, for models that take the digits of 10 one by one." if twice else ""
+    note = " Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else ""
     return result.text(settings.model.price) + note
 
 

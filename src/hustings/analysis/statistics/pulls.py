@@ -11,11 +11,11 @@ import numpy as np
 
 from hustings.analysis import dynamics
 from hustings.analysis.dynamics import Fit, Moments
-from hustings.analysis.measures import first_default, no_bias, topics
+from hustings.analysis.measures import at, at_an_end, first_default, no_bias, topics
 from hustings.analysis.resampling import Floats, Numbers, ratio, remarks
 from hustings.analysis.statistic import SECONDARY, Row, Statistic
 from hustings.analysis.wording import evidence, interval, size, where
-from hustings.settings.debate import SHADOW
+from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
     from hustings.study import Panel, Study
@@ -56,8 +56,8 @@ class _Topic:
     """Of its debates, ascending."""
     directions: tuple[Moments, ...]
     """One; or two, with each half of the survey as the instrument of the other."""
-    deaf: bool
-    """Some speaker hears nobody."""
+    remark: str
+    """What the reader of its pulls must bear in mind."""
 
 
 def pulls(study: "Study") -> Iterator[Row]:
@@ -125,7 +125,11 @@ def _topic(study: "Study", topic: str) -> _Topic | str:
     whole = panel.values[:, asked]
     pairs = ((halves[0], halves[1]), (halves[1], halves[0])) if halves else ((whole, None),)
     moments = tuple(Moments.of(values, hears, instrument) for values, instrument in pairs)
-    return _Topic(topic, panel.repetitions, moments, bool((deaf & np.isfinite(whole[:, :, 0])).any()))
+    roles = {panel.seats[place][1] for place in asked} - {DEFAULT}
+    end = at_an_end(study, *(at(study, topic, role, 0) for role in sorted(roles)))
+    left_out = bool((deaf & np.isfinite(whole[:, :, 0])).any())
+    remark = remarks(_DEAF if left_out else "", f"{end}, where pulls are not what they seem" if end else "")
+    return _Topic(topic, panel.repetitions, moments, remark)
 
 
 def _hears(agents: Any, speakers: Sequence[int], panel: "Panel") -> tuple[Floats, bool]:
@@ -195,7 +199,7 @@ def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
         yield from _unknown(topic, why or f"there are too few debates ({n})", instruments, n)
         return
     remark = remarks(
-        _DEAF if any(it.deaf for it in found) else "",
+        *dict.fromkeys(it.remark for it in found),
         _STEPS if study.outcome == "score" else "",
         _strength(fit) if instruments else _NOISE,
     )
