@@ -92,8 +92,8 @@ class OpenaiSettings(EngineSettings):
         options = max(len(item.options) for item in instrument.items.values())
         if 0 < self.logprobs < options:
             raise ValueError(
-                f"engine.logprobs={self.logprobs}: instrument {instrument.name} has {options} options, and so few listed "
-                "tokens cannot show the probability of each; raise engine.logprobs if the endpoint allows it, "
+                f"engine.logprobs={self.logprobs}: instrument {instrument.name} has {options} options, and so few "
+                "listed tokens cannot show the probability of each; raise engine.logprobs if the endpoint allows it, "
                 "or set it to 0 to read answers from the text"
             )
 

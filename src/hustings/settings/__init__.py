@@ -30,8 +30,8 @@ from hustings.settings.society import (
     TopologySettings,
 )
 from hustings.settings.training import (
-    FineTuningSettings,
     DpoSettings,
+    FineTuningSettings,
     InterviewSettings,
     LoraSettings,
     NwpSettings,
@@ -46,7 +46,6 @@ __all__ = [
     "SHADOW",
     "AnalysisSettings",
     "BenchmarkSettings",
-    "FineTuningSettings",
     "Capability",
     "CastSettings",
     "CompositionSettings",
@@ -55,6 +54,7 @@ __all__ = [
     "DpoSettings",
     "EngineSettings",
     "EvaluateSettings",
+    "FineTuningSettings",
     "HumansSettings",
     "InstrumentSettings",
     "InterviewSettings",

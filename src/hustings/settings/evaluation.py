@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from hustings.settings.base import Name, Settings, Text, knob
 from hustings.settings.debate import SimulateSettings
 from hustings.settings.model import ModelSettings
-from hustings.settings.training import FineTuningSettings, DpoSettings, LoraSettings, TrainSettings
+from hustings.settings.training import DpoSettings, FineTuningSettings, LoraSettings, TrainSettings
 
 
 class BenchmarkSettings(Settings):
