@@ -168,18 +168,49 @@ def test_a_neutral_value_is_no_part_of_an_identity_and_any_other_is() -> None:
 
 
 PINNED = {
-    ("topic=racism",): {"racism": "PIN"},
-    ("topic=all",): {},
-    ("experiment=figure3",): {},
-    ("experiment=figure4", "topic=racism"): {},
-    ("experiment=figure5", "topic=racism"): {},
-    ("topic=racism", "seed=2"): {},
-    ("topic=racism", "control=retest"): {},
-    ("topic=racism", "shadow=false"): {},
-    ("topic=racism", "prompt=reversed_scale"): {},
-    ("topic=racism", "topology=ring"): {},
-    ("topic=racism", "mitigation=reminder"): {},
-    ("society=uk", "topic=uk", "composition=uk_mixed"): {},
+    ("topic=racism",): {
+        "racism": "da9bc77e7e63",
+    },
+    ("topic=all",): {
+        "climate_change": "cd64077b4d02",
+        "gun_violence": "82865561cc76",
+        "illegal_immigration": "f542ad8a260a",
+        "racism": "da9bc77e7e63",
+    },
+    ("experiment=figure3",): {
+        "climate_change": "8c59cc1c3c3b",
+        "gun_violence": "7116f6de1942",
+        "illegal_immigration": "6b13b75db0db",
+        "racism": "d35d9156e1fa",
+    },
+    ("experiment=figure4", "topic=racism"): {
+        "racism": "587920396677",
+    },
+    ("experiment=figure5", "topic=racism"): {
+        "racism": "239cc5238798",
+    },
+    ("topic=racism", "seed=2"): {
+        "racism": "f516c8430403",
+    },
+    ("topic=racism", "control=retest"): {
+        "racism": "80ff509ce64a",
+    },
+    ("topic=racism", "shadow=false"): {
+        "racism": "cd0c50c86cdb",
+    },
+    ("topic=racism", "prompt=reversed_scale"): {
+        "racism": "443a35d952ce",
+    },
+    ("topic=racism", "topology=ring"): {
+        "racism": "70524200bb6e",
+    },
+    ("topic=racism", "mitigation=reminder"): {
+        "racism": "84b7b185b565",
+    },
+    ("society=uk", "topic=uk", "composition=uk_mixed"): {
+        "immigration_cap": "5d32c39c71ab",
+        "wealth_tax": "00770dad6108",
+    },
 }
 """Identities of the debates on every topic of a run, on the planted engine; a version that moves one plays it again."""
 
@@ -192,7 +223,10 @@ def test_identities_do_not_move_between_versions(words: tuple[str, ...]) -> None
 
 def test_personas_have_identities_that_do_not_move_either() -> None:
     plan = Plan.of(settings("topic=racism"))
-    assert {party: plan.personas(party).id for party in plan.parties} == {"democrat": "PIN", "republican": "PIN"}
+    assert {party: plan.personas(party).id for party in plan.parties} == {
+        "democrat": "1d3094cdd3af",
+        "republican": "fe8cb7474de9",
+    }
     assert identity({"b": [1, 2.5, None, True], "a": "ü"}) == "5cffe7b22562"
 
 

@@ -241,5 +241,11 @@ def test_weak_instruments_are_called_weak() -> None:
     assert found["sentence"].str.contains("hardly predict each other").all()
 
 
+def test_pulls_at_the_end_of_the_scale_carry_a_remark() -> None:
+    table = planted(first={"republican": 0.2, "democrat": 7.0, "default": 6.0})
+    found = of(table.assign(expected=table["expected"].clip(0, 10)), *PULLS)
+    assert found["sentence"].str.contains("at an end of the scale, where pulls are not what they seem").all()
+
+
 def test_scores_in_whole_steps_carry_a_remark() -> None:
     assert of(planted(debates=12), *PULLS, outcome="score")["sentence"].str.contains("whole steps blur the pulls").all()

@@ -116,6 +116,9 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "figures/curves.csv",
         "figures/curves.png",
         "figures/curves.svg",
+        "figures/curves_score.csv",
+        "figures/curves_score.png",
+        "figures/curves_score.svg",
         "figures/gaps.csv",
         "figures/gaps.png",
         "figures/gaps.svg",
@@ -216,7 +219,7 @@ def test_a_british_experiment_is_one_job_for_each_kind_of_group_and_takes_a_topi
     for run, kind in zip(runs, ("uk_mixed", "uk_echo_labour", "uk_echo_conservative"), strict=True):
         first = json.loads((run / "events.jsonl").read_text().splitlines()[0])
         assert first["debate"] == f"wealth_tax/{kind}/0000"
-        assert [agent["speaks"] for agent in first["agents"]] == [True] * 4 + [False]
+        assert [agent["speaks"] for agent in first["agents"]] == [True] * 4 + [False] * 2
 
 
 def test_a_job_that_fails_in_a_sweep_is_reported_and_lets_the_others_run(tmp_path: Path) -> None:
@@ -233,9 +236,10 @@ def test_a_report_writes_every_statistic_with_a_sentence(run: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     with (folder / "statistics.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {"convergence", "echo", "crossing", "alpha", "beta", "kappa"} <= {row["statistic"] for row in rows}
+    names = {"closing", "party_gap", "drift", "echo", "crossing", "convergence", "model_pull", "social_pull", "anchor"}
+    assert names <= {row["statistic"] for row in rows}
     assert all(row["sentence"] for row in rows)
-    moved = next(row for row in rows if (row["statistic"], row["role"]) == ("convergence", "republican"))
+    moved = next(row for row in rows if (row["statistic"], row["role"]) == ("closing", "republican"))
     assert moved["sentence"] in shown.stdout
 
 
@@ -250,7 +254,7 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     (end,) = (row for row in rows if (row["statistic"], row["role"]) == ("end", "republican"))
     with (sweep / "attitudes.csv").open() as file:
         last = [row for row in csv.DictReader(file) if (row["role"], row["iteration"]) == ("republican", "6")]
-    means = {run: [float(row["score"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
+    means = {run: [float(row["expected"]) for row in last if row["run"] == run] for run in ("bias 3.0", "bias 8.0")}
     assert float(end["estimate"]) == pytest.approx((sum(means["bias 8.0"]) - sum(means["bias 3.0"])) / 6)
     assert end["sentence"].startswith("Republican agents ended ")
     assert "higher on racism in bias 8.0 than in bias 3.0 (n = 6 pairs of debates" in end["sentence"]
@@ -271,14 +275,41 @@ def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:
                                                                "topic gun violence"}  # fmt: skip
 
 
-def test_expected_scores_and_single_debates_are_drawn_on_request(tmp_path: Path) -> None:
-    wanted = ["analysis.outcome=expected", "analysis.spaghetti=true"]
+def test_scores_and_single_debates_are_drawn_on_request(tmp_path: Path) -> None:
+    wanted = ["analysis.outcome=score", "analysis.spaghetti=true"]
     done = cli(tmp_path, "engine=planted", "topic=racism", "repetitions=3", "rounds=1", *wanted)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
-    with (folder / "figures" / "curves.csv").open() as file:
-        means = [float(row["mean"]) for row in csv.DictReader(file)]
-    assert any(mean * 3 != round(mean * 3) for mean in means)
+    for name, whole in (("curves", True), ("curves_expected", False)):
+        with (folder / "figures" / f"{name}.csv").open() as file:
+            means = [float(row["mean"]) for row in csv.DictReader(file)]
+        assert all(mean * 3 == pytest.approx(round(mean * 3)) for mean in means) == whole
+
+
+def test_a_sweep_over_controls_ends_in_one_page_and_a_short_table(tmp_path: Path) -> None:
+    four = "control=none,advocates_low,advocates_high,advocates_both"
+    done = cli(tmp_path, "-m", "engine=planted", "topic=racism", "repetitions=2", "rounds=1", four)
+    assert done.returncode == 0, done.stderr
+    sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
+    table = done.stdout.rpartition("/3\n")[2]
+    assert {"controls.csv", "comparison.csv", "report.html"} <= {it.name for it in sweep.iterdir()}
+    assert (sweep / "figures" / "plane.png").exists()
+    assert "Unwarranted drift U" in table and "racism   republican" in table
+    assert '<section id="controls"' in (sweep / "report.html").read_text(encoding="utf-8")
+    copy = tmp_path / "copy"
+    sweep.rename(copy)
+    (copy / "controls.csv").unlink()
+    again = hustings("report", str(copy))
+    assert again.returncode == 0, again.stderr
+    assert "Unwarranted drift U" in again.stdout
+    assert (copy / "controls.csv").exists()
+
+
+def test_warnings_are_printed_in_one_line_each(tmp_path: Path) -> None:
+    done = cli(tmp_path, "engine=planted", "topic=racism", "repetitions=3", "rounds=1", "engine.start_low=7")
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("Warning: ")]
+    assert any(line.startswith("Warning: Only ") and line.endswith("the personas did not take.") for line in lines)
 
 
 def test_power_grows_with_the_number_of_repetitions() -> None:

@@ -124,7 +124,7 @@ def test_statistics_are_grouped_and_each_says_what_it_answers(finished: Path) ->
     assert {"persona_check", "truncated", "diversity"} <= {*named["descriptive"]}
     assert "Did the agent end nearer to what the model itself thinks then?" in parts["primary"]
     shipped = {statistic.name: statistic.about for statistic in all_statistics()}
-    assert all(html.count(f"<span>{shipped[name]}</span>") for name in named["secondary"])
+    assert all(f"<span>{escape(shipped[name])}</span>" in html for name in named["secondary"])
 
 
 def test_warnings_are_on_the_page(finished: Path, tmp_path: Path) -> None:
@@ -203,13 +203,9 @@ def test_who_hears_whom_and_what_was_in_force_is_said(tmp_path: Path) -> None:
     assert "Two Republican and two Democrat agents debated" in html
     assert "with the treatment reminder" in html
     assert "shadow Default (listens, never speaks)" in {role["label"] for role in data["roles"].values()}
-    for fact in (
-        "<dt>first speaker</dt><dd>random",
-        "<dt>who hears whom</dt><dd>ring",
-        "<dt>treatments</dt><dd>reminder",
-        "<dt>control</dt><dd>none",
-    ):
-        assert fact in html
+    facts = {"who hears whom": "ring", "treatments": "reminder", "control": "none", "first speaker": "random"}
+    for key, value in facts.items():
+        assert f"<dt>{key}</dt><dd>{value}" in html
 
 
 def test_roles_that_run_on_different_models_say_so(finished: Path, tmp_path: Path) -> None:
@@ -303,9 +299,9 @@ SAID = {
     "repetitions, without replies.",
     "off_topic": "debated the best way to spend a free weekend over 2 rounds and were surveyed on racism, on the model "
     "planted: 2 debates and 12 replies.",
-    "reader": "read the debate of another repetition on racism, over 2 rounds, in which they did not speak, on the model",
-    "advocates_high": "each debated racism over 2 rounds with two advocates for the high end, and heard nobody else, on",
-    "advocates_both": "with an advocate for the low end and an advocate for the high end, and heard nobody else, on the",
+    "reader": "read the debate of another repetition on racism, over 2 rounds, in which they did not speak, on the",
+    "advocates_high": "each debated racism over 2 rounds with two advocates for the high end, and heard nobody else,",
+    "advocates_both": "with an advocate for the low end and an advocate for the high end, and heard nobody else",
 }
 
 
@@ -364,7 +360,8 @@ def test_a_sweep_over_controls_is_one_page_with_drift_response_and_what_they_sep
     assert re.findall(r'<th scope="col">(.*?)</th>', changes)[2:] == [*controlled]
     assert all(escape(said) in section for said in SEPARATES.values())
     assert section.count("<img src=") == 1
-    assert "control.advocate<" not in html and ">control.name<" in html
+    listed = html[html.index('<section id="runs"') : html.index('<section id="controls"')]
+    assert re.findall(r'<th scope="col">(control.*?)</th>', listed) == ["control.name"]
 
 
 def test_a_sweep_without_controls_has_no_such_section(finished: Path, tmp_path: Path) -> None:
