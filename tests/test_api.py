@@ -113,8 +113,8 @@ def test_studies_are_compared_with_the_first_with_and_without_a_folder(
     assert ({*table["run"]}, {*table["baseline"]}) == ({"bias 3.0"}, {"bias 8.0"})
     pd.testing.assert_frame_equal(hustings.compare(studies, tmp_path / "both"), table)
     assert {"comparison.csv", "report.html"} <= {path.name for path in (tmp_path / "both").iterdir()}
-    expected = [study.analysed_as("expected") for study in studies]
-    assert not hustings.compare(expected)["estimate"].equals(table["estimate"])
+    scores = [study.analysed_as("score") for study in studies]
+    assert not hustings.compare(scores)["estimate"].equals(table["estimate"])
 
 
 def test_what_only_the_command_line_can_do_is_refused() -> None:

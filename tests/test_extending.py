@@ -214,7 +214,8 @@ def test_an_engine_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.Monk
         compose("engine=echo")
     install("engine", here, monkeypatch)
     study = simulate(here, "engine=echo", "topic=racism", "repetitions=2", "rounds=1")
-    assert study.attitudes.groupby("role")["score"].first().to_dict() == {"republican": 2, "democrat": 8, "default": 7}
+    assert study.attitudes.groupby("role")["score"].first().to_dict() == {
+        "republican": 2, "democrat": 8, "default": 7, "shadow": 6}  # fmt: skip
     assert study.attitudes["expected"].isna().all()
     assert [*study.replies["text"].iloc[:2]] == [*study.design["engine"]["replies"]]
     assert study.manifest.promise == "answers come from a table; any rerun is the same"
@@ -254,7 +255,7 @@ def test_a_treatment_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.Mo
 def test_a_topology_is_one_function_and_its_yaml(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("topology", here, monkeypatch)
     study = simulate(here, *commands("topology")[0], "repetitions=1", "rounds=1")
-    assert [*study.agents["hears"]] == ["all", "0", "0"] and {*study.agents["topology"]} == {"star"}
+    assert [*study.agents["hears"]] == ["all", "0", "0", "all"] and {*study.agents["topology"]} == {"star"}
     asked = requests(here, "topology=star", "topic=racism", "repetitions=1", "rounds=1").asked
     last = {it.turn.agent: it.prompt for it in asked if it.turn.iteration == 3}
     spoken = {place: [f"\n{study.agents['name'][other]}: " in prompt for other in range(3)]

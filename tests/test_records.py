@@ -143,8 +143,8 @@ def test_a_half_line_longer_than_a_block_is_dropped_whole(tmp_path: Path) -> Non
 
 GOLDEN = [
     '{"v":2,"kind":"start","debate":"racism/rep_dem_default/0007","agents":[{"role":"republican","persona":'
-    '"republican/07","name":"Ann","story":"You.","speaks":true,"surveyed":"always","hears":[1],"runs_on":"tiny on openvino"}],"first":1,'
-    '"topology":"ring","control":"none","treatments":["reminder"]}',
+    '"republican/07","name":"Ann","story":"You.","speaks":true,"surveyed":"always","hears":[1],'
+    '"runs_on":"tiny on openvino"}],"first":1,"topology":"ring","control":"none","treatments":["reminder"]}',
     '{"v":2,"kind":"survey","debate":"racism/rep_dem_default/0007","iteration":0,"agent":0,"item":"severity",'
     '"wording":0,"value":3.0,"expected":3.41,"logprobs":[-0.5,null],"mass":0.98,"valid":true,"raw":"3"}',
     '{"v":2,"kind":"reply","debate":"racism/rep_dem_default/0007","iteration":1,"agent":1,"text":"Hm.","tokens":57,'

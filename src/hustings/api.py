@@ -40,7 +40,7 @@ def simulate(settings: SimulateSettings, folder: Path | str | None = None) -> St
         >>> import hustings
         >>> study = hustings.simulate(hustings.compose("engine=planted", "topic=racism", "repetitions=2"))
         >>> study.attitudes.groupby("role")["score"].count().to_dict()
-        {'default': 8, 'democrat': 8, 'republican': 8}
+        {'default': 8, 'democrat': 8, 'republican': 8, 'shadow': 8}
     """
     from hustings import pipeline
 
