@@ -185,7 +185,7 @@ def test_an_instrument_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) 
     answers = attitudes[(attitudes["role"] == "republican") & (attitudes["iteration"] == 0)].set_index("item")["raw"]
     assert {*answers["serious"]} == {"disagree"} and {*answers["exaggerated"]} == {"agree"}
     first = study.answers[(study.answers["role"] == "republican") & (study.answers["iteration"] == 0)]
-    assert {*first["value"]} == {2.5}
+    assert {*first["value"]} == {2.0}
 
 
 def test_a_mitigation_in_words_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,8 @@ def test_a_topology_is_one_function_and_its_yaml(here: Path, monkeypatch: pytest
     last = {it.turn.agent: it.prompt for it in asked if it.turn.iteration == 3}
     spoken = {place: [f"\n{study.agents['name'][other]}: " in prompt for other in range(3)]
               for place, prompt in last.items()}  # fmt: skip
-    assert spoken == {0: [True, True, True], 1: [True, True, False], 2: [True, False, True]}
+    assert spoken == {
+        0: [True, True, True], 1: [True, True, False], 2: [True, False, True], 3: [True, True, True]}  # fmt: skip
 
 
 @pytest.mark.parametrize(

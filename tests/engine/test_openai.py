@@ -62,7 +62,7 @@ def events(folder: Path) -> list[Any]:
 def whole(found: list[Any], debates: int) -> None:
     """The log has every debate to its end, and every reply and answer of it once."""
     kinds = Counter(type(event).__name__ for event in found)
-    assert kinds == {"Start": debates, "End": debates, "Survey": debates * 12, "Reply": debates * 9}
+    assert kinds == {"Start": debates, "End": debates, "Survey": debates * 16, "Reply": debates * 9}
     places = [(event.debate, event.kind, getattr(event, "iteration", 0), getattr(event, "agent", 0)) for event in found]
     assert len(set(places)) == len(places)
 
@@ -87,7 +87,7 @@ def test_thousand_requests_of_which_three_in_ten_fail_in_seven_ways(
     whole(found, 48)
     assert set(endpoint.generated.values()) == {1}
     personas = sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("personas.jsonl"))
-    assert endpoint.generated.total() == 48 * 21 + personas
+    assert endpoint.generated.total() == 48 * 25 + personas
     seeds = {identity_.split()[0] for identity_ in endpoint.generated}
     said = [event.text for event in found if isinstance(event, records.Reply)]
     assert len(set(said)) == len(said) and all(text.rstrip(".").split()[-1] in seeds for text in said)
@@ -157,7 +157,7 @@ def test_a_server_that_dies_and_comes_back_costs_time_and_nothing_else(
         dying.join()
     whole(events(tmp_path), 8)
     assert "no connection; trying again in" in capfd.readouterr().err
-    stored = 8 * 21 + sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("personas.jsonl"))
+    stored = 8 * 25 + sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("personas.jsonl"))
     # What was on its way when the server died was generated there and never arrived.
     assert len(endpoint.generated) == stored and endpoint.generated.total() <= stored + 4
 
@@ -393,12 +393,12 @@ def test_a_dry_run_counts_what_is_missing_and_leaves_nothing(tmp_path: Path) -> 
         words = (f"artifacts={tmp_path / 'artifacts'}", "repetitions=2", "topic=racism", "engine.start=ask")
         said = estimate(of(endpoint.url, *words))
         assert left(tmp_path) == [] and endpoint.asked == []
-        assert "2 debates to play: about 46 calls" in said
+        assert "2 debates to play: about 54 calls" in said
         run(tmp_path, endpoint.url, *words)
-        assert endpoint.generated.total() == 46
+        assert endpoint.generated.total() == 54
         before = left(tmp_path)
         assert "0 debates to play: about 0 calls" in estimate(of(endpoint.url, *words))
-        assert "1 debates to play: about 23 calls" in estimate(of(endpoint.url, *words, "repetitions=3"))
+        assert "1 debates to play: about 27 calls" in estimate(of(endpoint.url, *words, "repetitions=3"))
         assert left(tmp_path) == before
 
 
@@ -485,7 +485,7 @@ def _mean(logprobs: tuple[float, ...]) -> float:
 def test_a_debate_on_a_real_server_comes_to_its_end(server: str, tmp_path: Path) -> None:
     run(tmp_path, server, "topic=racism", "repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000")
     found = events(tmp_path)
-    assert Counter(type(event).__name__ for event in found) == {"Start": 1, "Survey": 6, "Reply": 3, "End": 1}
+    assert Counter(type(event).__name__ for event in found) == {"Start": 1, "Survey": 8, "Reply": 3, "End": 1}
     assert all(event.valid and event.expected is not None for event in found if isinstance(event, records.Survey))
 
 

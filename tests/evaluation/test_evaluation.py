@@ -255,7 +255,7 @@ def test_each_job_leaves_a_manifest_its_debates_and_its_scores(swept: Path) -> N
     assert {*scores["seed"]} == {1, 2} and {*scores["adapter_id"]} == {*manifest.adapters}
     attitudes = scores[scores["benchmark"] == "attitude/racism"]
     assert {*zip(attitudes["low"], attitudes["high"], strict=True)} == {(0, 10)}
-    debates = study.load(run / "debates-1")
+    debates = study.load(run / "debates-1").analysed_as("score")
     last = debates.answers[(debates.answers["role"] == "default") & (debates.answers["iteration"] == 3)]
     score = attitudes[(attitudes["seed"] == 2) & (attitudes["metric"] == "score")].iloc[0]
     assert score["score"] == pytest.approx(last["value"].mean()) and score["n"] == len(last) == 2
