@@ -276,6 +276,8 @@ def test_statistics_are_filtered_in_their_groups(watched: Watched) -> None:
     assert groups.all_inner_texts() == ["Primary", "The paper's reading"]
     assert rows.count() == 8 < every
     about = shown.locator("tr.about:visible").first.inner_text()
+    head, table = (shown.locator(it).first.bounding_box() for it in ("tr.about:visible th", "table.statistics:visible"))
+    assert head and table and head["width"] == pytest.approx(table["width"], abs=1)
     assert about == "closing Did the agent end nearer to what the model itself thinks then?"
     shown.locator("#statistics-find").fill("democrat racism")
     assert rows.count() == 2

@@ -213,7 +213,10 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
             )
         case "reading":
             higher = "higher" if row.estimate >= 0 else "lower"
-            said = f"{agents} who read a debate ended {size(row)} {higher} on {topic} than those who spoke ({seen})"
+            said = (
+                f"After reading another debate, {agents} ended {size(row)} {higher} on {topic} than after the debate "
+                f"itself ({seen})"
+            )
         case _:
             said = (
                 f"Asked again without a debate, {whose(row, labels)} answers on {topic} differ by an SD of {span(row)}"
