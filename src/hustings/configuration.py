@@ -63,8 +63,6 @@ def compose(
         3
     """
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     folder = None if config_dir is None else Path(config_dir).resolve()
     if folder is not None and not folder.is_dir():
@@ -73,7 +71,7 @@ def compose(
     try:
         with _search_path(job, folder):
             return _settings(hydra.compose(job, words), job, job, _searched(words))
-    except (HydraException, OmegaConfBaseException) as error:
+    except composition_errors() as error:
         raise SettingsError(explain(error, partial(known, job, words, folder))) from error
 
 
@@ -205,9 +203,8 @@ def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[s
         key: of the setting that names them, for errors.
     """
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+    from omegaconf.errors import MissingMandatoryValue
 
     try:
         composed = hydra.compose(name, [*searched, *words])
@@ -220,7 +217,7 @@ def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[s
         raise SettingsError(
             f"{key}: {error.full_key} has no value yet; set \"{key}.overrides=['{error.full_key}=…']\"."
         ) from error
-    except (HydraException, OmegaConfBaseException) as error:
+    except composition_errors() as error:
         raise SettingsError(f"{key}: {explain(error, tuple)}") from error
 
 
@@ -250,16 +247,32 @@ def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
         state.hydra = before
 
 
+def composition_errors() -> tuple[type[Exception], ...]:
+    """What composing raises where a user's overrides or YAML files are wrong; `explain` has the words for it."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    return HydraException, OmegaConfBaseException, YAMLError
+
+
 def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
     """One paragraph on a config that Hydra cannot compose, with the nearest correct spelling.
 
     Args:
-        error: Hydra's or OmegaConf's.
+        error: one of `composition_errors`.
         names: gives every group and dotted key that there is; only called where a name is unknown.
     """
     from hydra.errors import OverrideParseException
+    from yaml import MarkedYAMLError
 
     message = str(error)
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return (
+            f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: this file is not valid YAML "
+            f"({error.problem}); correct it, with quotes around texts that contain one of : ? # {{ }} [ ] , if need be."
+        )
     if isinstance(error, OverrideParseException):
         reason = message.splitlines()[0]
         (word,) = as_typed([error.override])

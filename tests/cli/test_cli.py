@@ -72,6 +72,14 @@ def test_bad_input_is_one_paragraph_and_leaves_nothing(
     assert seconds < 2
 
 
+def test_a_file_of_the_user_that_is_not_yaml_is_one_paragraph(tmp_path: Path) -> None:
+    (tmp_path / "topic").mkdir()
+    (tmp_path / "topic" / "tea.yaml").write_text("topics: {tea: [}\n")
+    done = fresh_cli(tmp_path, "--config-dir", ".", "engine=planted", "topic=tea")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "tea.yaml, line 1, column 16: this file is not valid YAML" in done.stderr
+
+
 def timed(cwd: Path, *arguments: str, within: float = 2) -> tuple["subprocess.CompletedProcess[str]", float]:
     """An entry point run to its end, and its seconds of processor time, which a busy machine hardly changes.
 

@@ -126,6 +126,13 @@ def test_a_folder_of_configs_that_is_not_there_is_refused(tmp_path: Path) -> Non
         compose(config_dir=tmp_path / "no")
 
 
+def test_a_file_that_is_not_yaml_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "topic").mkdir()
+    (tmp_path / "topic" / "tea.yaml").write_text("topics:\n  tea: {question: How big is it?, low: small}\n")
+    with pytest.raises(SettingsError, match=r"topic/tea\.yaml, line 2, column 32: this file is not valid YAML \(exp"):
+        compose("topic=tea", config_dir=tmp_path)
+
+
 def test_composing_leaves_hydra_as_it_was() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         before = GlobalHydra.instance().hydra

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from hustings.cli.terminal import fail, one_paragraph
-from hustings.configuration import Job, conf_folder, explain, known, settable
+from hustings.configuration import Job, composition_errors, conf_folder, explain, known, settable
 
 _TRACEBACK = "HYDRA_FULL_ERROR"
 
@@ -38,8 +38,6 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
     os.environ[_TRACEBACK] = "1"  # errors reach us, in place of Hydra's own summary of them
     from hydra import version
     from hydra._internal.utils import _run_hydra, get_args_parser  # pyright: ignore[reportPrivateUsage]
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from hustings.cli.jobs import JOBS
 
@@ -50,7 +48,7 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
     arguments.overrides = [f"hydra.job.name={name}", *typed]
     try:
         _run_hydra(arguments, parser, JOBS[job], str(conf_folder()), job)
-    except (HydraException, OmegaConfBaseException) as error:
+    except composition_errors() as error:
         if traceback_wanted:
             raise
         folder = Path(arguments.config_dir).resolve() if arguments.config_dir else None
