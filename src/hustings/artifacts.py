@@ -122,7 +122,7 @@ def _leave_nothing(folder: Path, root: Path) -> None:
 
 def peek(place: Place) -> Artifact:
     """The same artifact without its lock, for a process that only reads it or works beside the one that locked it."""
-    return Artifact(place.folder, _manifest(place.folder, place.kind, place.id, place.substance))
+    return Artifact(place.folder, _manifest(place))
 
 
 def artifacts(root: Path, kind: str) -> Iterator[dict[str, Any]]:
@@ -190,11 +190,12 @@ def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
             artifact.seal()
 
 
-def _manifest(folder: Path, kind: str, name: str, substance: dict[str, Any]) -> dict[str, Any]:
+def _manifest(place: Place) -> dict[str, Any]:
+    """What the manifest says, once its files were checked; that of an empty artifact where there is none."""
+    folder, name = place.folder, place.id
     path = folder / MANIFEST
-    fresh = {"v": 1, "kind": kind, "id": name, "state": "growing", "files": {}, "of": substance}
     if not path.exists():
-        return fresh
+        return {"v": 1, "kind": place.kind, "id": name, "state": "growing", "files": {}, "of": place.substance}
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files = dict(manifest["files"])

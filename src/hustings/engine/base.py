@@ -15,6 +15,13 @@ from hustings.errors import EngineError
 from hustings.models import Weights
 from hustings.settings import ModelSettings, SimulateSettings
 
+PROMISES = {
+    "fast": "two uninterrupted runs on the same machine give the same log; "
+    "another batch size or order, or a resume, can change replies through rounding",
+    "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
+}
+"""What an engine that computes in this process promises about repeating a run, by its precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -47,6 +54,9 @@ class Turn:
     """Name of the agent."""
     item: str = ""
     """The instrument's item, in a survey."""
+
+    def __str__(self) -> str:
+        return f"{self.debate}, agent {self.agent}, iteration {self.iteration}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +187,8 @@ def check_length(request: Request, prompt: int, answer: int, context: int) -> No
         EngineError: the request is too long; the message names the debate and the lengths.
     """
     if prompt + answer > context:
-        turn = request.turn
         raise EngineError(
-            f"{turn.debate}, agent {turn.agent}, iteration {turn.iteration}: the prompt has {prompt} tokens and the "
-            f"answer up to {answer}, which exceeds the model's context of {context}; use fewer rounds or agents, a "
-            "smaller sampling.max_tokens, or a model with a longer context (model.context)."
+            f"{request.turn}: the prompt has {prompt} tokens and the answer up to {answer}, which exceeds the model's "
+            f"context of {context}; use fewer rounds or agents, a smaller sampling.max_tokens, or a model with a "
+            "longer context (model.context)."
         )

@@ -140,19 +140,17 @@ class _Usage:
 
     def __init__(self, settings: OpenaiSettings, model: ModelSettings) -> None:
         self._settings, self._price = settings, model.price
-        self._prompt, self._generated = 0, 0
-        self._characters, self._counted = 0, 0
+        self._prompt, self._generated, self._characters = 0, 0, 0
 
     def add(self, request: Request, prompt: int, generated: int) -> None:
         """Count an answer, in tokens of the prompt and generated tokens."""
         self._characters += len(request.prompt)
-        self._counted += prompt
         self._prompt += prompt
         self._generated += generated
 
     def expected(self, request: Request) -> float:
         """Tokens of a prompt, at the characters per token that the endpoint has counted so far."""
-        ratio = self._characters / self._counted if self._counted else _CHARACTERS
+        ratio = self._characters / self._prompt if self._prompt else _CHARACTERS
         return (len(request.prompt) + len(request.start)) / ratio
 
     def exceeded(self, requests: Iterable[Request]) -> list[str]:

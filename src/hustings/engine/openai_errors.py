@@ -84,9 +84,8 @@ class Failures:
         if attempt + 1 >= self._attempts and not limited:
             raise EngineError(
                 f"{self._url}: {what}, {self._attempts} times for one request "
-                f"({request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}). All answers "
-                "so far are kept; rerun the same command when the server works again, or raise engine.attempts or "
-                "engine.timeout."
+                f"({request.turn}). All answers so far are kept; rerun the same command when the server works again, "
+                "or raise engine.attempts or engine.timeout."
             ) from None
         self._say(what, f"trying again in {wait:.1f} s", attempt)
         return wait
@@ -144,9 +143,8 @@ class Failures:
             if prompt and room:
                 check_length(request, prompt, request.sampling.max_tokens, room)
             raise EngineError(
-                f"{request.turn.debate}, agent {request.turn.agent}, iteration {request.turn.iteration}: the prompt is "
-                f"too long for the model at {where}; use fewer rounds or agents, a smaller sampling.max_tokens, or a "
-                "model with a longer context."
+                f"{request.turn}: the prompt is too long for the model at {where}; use fewer rounds or agents, a "
+                "smaller sampling.max_tokens, or a model with a longer context."
             ) from None
         if status < 500 and status not in (408, 409, 425, 429):
             hint = "; set engine.logprobs=0 if it provides no log-probabilities" if "logprobs" in said else ""

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, check_length
+from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, check_length
 from hustings.engine.options import score_of
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.gguf.header import gguf_header
@@ -27,6 +27,10 @@ _EXACT = {
     "INFERENCE_PRECISION_HINT": "f32",
     "KV_CACHE_PRECISION": "f32",
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+_PROMISES = {
+    **PROMISES,
+    "exact": "f32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
 }
 _MIN_ROWS = 4
 """With fewer rows in a step, CPU kernels round differently; precision=exact keeps at least this many."""
@@ -198,12 +202,7 @@ class OpenvinoEngine(Engine):
         self._owners: dict[str, _Job] = {}
         self._fillers: list[Any] = []
         self._count = 0
-        self.promise = (
-            "exact: f32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume"
-            if self._exact
-            else "fast: two uninterrupted runs on the same machine give the same log; "
-            "another batch size or order, or a resume, can change replies through rounding"
-        )
+        self.promise = f"{settings.precision}: {_PROMISES[settings.precision]}"
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer requests as they finish, in an order in which what they share is computed once."""
@@ -340,9 +339,9 @@ class OpenvinoEngine(Engine):
         import numpy as np
 
         job.draws[prefix] += 1
+        if job.draws[prefix] > _TRIES:
+            raise self._unspellable(job)
         try:
-            if job.draws[prefix] > _TRIES:
-                raise self._unspellable(job)
             texts = [_SPECIAL.sub(r"\\\g<0>", self._spelled(rest)) for rest in rests]
         except UnicodeDecodeError as error:  # the prefix ends within a character
             raise self._unspellable(job) from error

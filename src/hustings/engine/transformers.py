@@ -10,7 +10,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score, check_length
+from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, Score, check_length
 from hustings.engine.options import prefixes_of, score_of
 from hustings.huggingface import (
     Tokens,
@@ -30,9 +30,7 @@ from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
 
 _PROMISES = {
-    "fast": "two uninterrupted runs on the same machine give the same log; "
-    "another batch size or order, or a resume, can change replies through rounding",
-    "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
+    **PROMISES,
     "8bit": "LLM.int8() quantizes all rows of a batch together, so replies can change with the batch size or order, "
     "or after a resume",
 }
@@ -49,8 +47,6 @@ class TransformersSettings(EngineSettings):
     device: Literal["auto", "cpu", "cuda"] = knob()
     batch_size: int = knob(ge=1)
     """Rows per batch."""
-    concurrency: int = knob(ge=1)
-    """Debates played at the same time."""
 
     @property
     def can(self) -> frozenset[Capability]:

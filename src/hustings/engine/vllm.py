@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from hustings.engine.base import Answer, Completion, Engine, Order, Request, check_length
+from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, check_length
 from hustings.engine.options import prefixes_of, score_of
 from hustings.errors import EngineError, ModelError, first_line
 from hustings.huggingface import (
@@ -38,9 +38,7 @@ _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
 """vLLM's names of the quantizations that it applies while it loads the weights."""
 _PROMISES = {
-    "fast": "two uninterrupted runs on the same machine give the same log; "
-    "another batch size or order, or a resume, can change replies through rounding",
-    "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
+    **PROMISES,
     "workers": "worker processes take requests as they come, so replies can change through rounding from run to run",
 }
 _QUIET = {
@@ -96,6 +94,8 @@ class _Job:
 
     request: Request
     prompt: list[int]
+    sequences: list[Tokens]
+    """The tokens of each option."""
     parts: dict[str, Tokens] = field(default_factory=dict[str, Tokens])
     """Unfinished parts: the prefix of an option that follows the prompt, by vLLM's id."""
     after: dict[Tokens, dict[int, float]] = field(default_factory=dict[Tokens, dict[int, float]])
@@ -175,7 +175,7 @@ class VllmEngine(Engine):
         sequences = sequences_of(self._tokenizer, request.options)
         longest = max(map(len, sequences), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
-        job = _Job(request, prompt)
+        job = _Job(request, prompt, sequences)
         if not sequences:
             sampling = request.sampling
             self._ask(
@@ -227,8 +227,7 @@ class VllmEngine(Engine):
         job.after[prefix] = {token: found.logprob for token, found in text.logprobs[0].items()}
         if job.parts:
             return None
-        options = job.request.options
-        return score_of(options, sequences_of(self._tokenizer, options), job.after, len(job.prompt))
+        return score_of(job.request.options, job.sequences, job.after, len(job.prompt))
 
     def _completion(self, job: _Job, text: Any) -> Completion:
         if text.finish_reason not in ("stop", "length"):

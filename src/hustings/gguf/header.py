@@ -3,6 +3,7 @@
 It does not read the weights.
 """
 
+import math
 import mmap
 import struct
 from dataclasses import dataclass
@@ -63,11 +64,6 @@ class GgufHeader:
     def context(self) -> int | None:
         """Longest text that the model was trained for, in tokens."""
         return self.get("*.context_length")
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja template of a chat model."""
-        return self.get("tokenizer.chat_template")
 
 
 class _Cursor:
@@ -171,10 +167,7 @@ def _parse(cursor: _Cursor) -> GgufHeader:
             raise KeyError from error
         if shape and shape[-1] % block:
             raise KeyError
-        number = 1
-        for length in shape:
-            number *= length
-        tensors.append(GgufTensor(name, shape, kind, base + offset, number // block * size))
+        tensors.append(GgufTensor(name, shape, kind, base + offset, math.prod(shape) // block * size))
     return GgufHeader(metadata["general.architecture"].value, metadata, tuple(tensors))
 
 

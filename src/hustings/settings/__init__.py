@@ -1,6 +1,6 @@
 """Typed, frozen settings of the three jobs, and `load`, the one place that sees an omegaconf object."""
 
-from hustings.settings.base import KNOB, NEUTRAL, Settings, Variant, load
+from hustings.settings.base import KNOB, Settings, Variant, load
 from hustings.settings.debate import (
     DEFAULT,
     SHADOW,
@@ -42,7 +42,6 @@ from hustings.settings.treatments import TreatmentSettings
 __all__ = [
     "DEFAULT",
     "KNOB",
-    "NEUTRAL",
     "SHADOW",
     "AnalysisSettings",
     "BenchmarkSettings",

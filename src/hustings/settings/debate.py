@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from hustings.settings.base import Name, Settings, Text, knob, neutral
-from hustings.settings.instrument import InstrumentSettings
+from hustings.settings.instrument import ANY, InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
 from hustings.settings.society import (
     NO_CONTROL,
@@ -189,6 +189,7 @@ class SimulateSettings(Settings):
     def _possible(self) -> Self:
         check_model(self.model, self.engine, self.adapter)
         self._check_roles()
+        self._check_questions()
         for role, engine in self.engines().items():
             self._check_engine(role, engine)
         return self
@@ -250,6 +251,16 @@ class SimulateSettings(Settings):
                     f"{known}"
                 )
 
+    def _check_questions(self) -> None:
+        """Refuse topics that the instrument does not ask about."""
+        for topic in self.topics:
+            for name, item in self.instrument.items.items():
+                if topic not in item.wordings and ANY not in item.wordings:
+                    raise ValueError(
+                        f"instrument.items.{name}.wordings: instrument {self.instrument.name} has no question on the "
+                        f"topic {topic!r}; add one, or wordings for `any` topic"
+                    )
+
     def _check_engine(self, role: str, engine: EngineSettings) -> None:
         """Refuse what this role's engine cannot do."""
         for name, treatment in self.treatments.items():
@@ -260,13 +271,6 @@ class SimulateSettings(Settings):
                     f"(role {role}) lacks; choose another engine, or leave the treatment out"
                 )
         engine.check_instrument(self.instrument)
-        for topic in self.topics:
-            for name, item in self.instrument.items.items():
-                if topic not in item.wordings and "any" not in item.wordings:
-                    raise ValueError(
-                        f"instrument.items.{name}.wordings: instrument {self.instrument.name} has no question on the "
-                        f"topic {topic!r}; add one, or wordings for `any` topic"
-                    )
         if self.trainer.ranks > 1 and "shared by processes" not in engine.can:
             raise ValueError(
                 f"trainer.devices={self.trainer.devices}, trainer.num_nodes={self.trainer.num_nodes}: the debates of "
