@@ -26,7 +26,7 @@ class Endpoint:
 
     Args:
         share: fraction of the requests that fail, before anything is generated, in one of `ways`.
-        respond: replaces the generated answer: status and body, from the request and its key.
+        respond: replaces the generated answer: status, body (an object or bytes) and headers, from request and key.
         logprobs: include log-probabilities in survey answers.
     """
 
@@ -34,7 +34,7 @@ class Endpoint:
         self,
         share: float = 0.0,
         ways: tuple[str, ...] = WAYS,
-        respond: Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]] | None = None,
+        respond: Callable[[dict[str, Any], str], tuple[Any, ...]] | None = None,
         logprobs: bool = True,
         port: int = 0,
     ) -> None:
@@ -43,6 +43,8 @@ class Endpoint:
         self.failed: Counter[str] = Counter()
         self.asked: list[dict[str, Any]] = []
         self.times: list[float] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """Path and headers of each request."""
         self.now, self.most = 0, 0
         self.connections: set[socket.socket] = set()
         self._random = random.Random(1)
@@ -117,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         with endpoint.lock:
             endpoint.asked.append(body)
             endpoint.times.append(time.monotonic())
+            endpoint.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             endpoint.now += 1
             endpoint.most = max(endpoint.most, endpoint.now)
         try:
@@ -155,14 +158,13 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._send(200, {"choices": [], "note": key})
 
-    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        self._raw(status, json.dumps(body).encode(), headers=headers)
+    def _send(self, status: int, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> None:
+        self._raw(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers=headers)
 
     def _raw(self, status: int, raw: bytes, length: int | None = None, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw) if length is None else length))
-        for name, value in (headers or {}).items():
+        sent = {"Content-Type": "application/json", "Content-Length": str(len(raw) if length is None else length)}
+        for name, value in {**sent, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(raw)

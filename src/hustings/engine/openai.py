@@ -70,13 +70,14 @@ class OpenaiSettings(EngineSettings):
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        if problem := flaw(self.base_url):
+            shown = "…" if "@" in self.base_url else self.base_url
+            raise ValueError(f"engine.base_url={shown!r}: {problem}")
         if secret(self.base_url):
             raise ValueError(
                 "engine.base_url: an address must not hold a name or key, because it is written to manifests; put the "
                 f"key into the environment variable {self.key}"
             )
-        if problem := flaw(self.base_url):
-            raise ValueError(f"engine.base_url={self.base_url!r}: {problem}")
         if self.logprobs and self.structured not in ("auto", "off"):
             raise ValueError(
                 f"engine.structured={self.structured}: log-probabilities are read from answers of any form; set "
@@ -231,12 +232,12 @@ class OpenaiEngine(Engine):
         if self._bodies.prefills(request.start) and not text.startswith(request.start):
             text = request.start + text
         no = received.declined or refused(text.removeprefix(request.start))
-        return Completion(text, prompt, tokens, received.finish, no)
+        return Completion(text, prompt, tokens, _finish(received, tokens, request), no)
 
     async def _score(self, request: Request) -> Score:
         received, prompt, tokens = await self._ask(request, "")
         text, no = self._form.read(received.text, request.options), received.declined
-        cut = received.finish == "length" and text == received.text
+        cut = _finish(received, tokens, request) == "length" and text == received.text
         places = received.places if self._settings.logprobs and not no else []
         if not places:
             return Score(None, text, prompt, tokens, no or refused(text), cut)
@@ -313,3 +314,8 @@ class OpenaiEngine(Engine):
         if not self._loop.is_closed():
             self._loop.run_until_complete(self._client.close())
             self._loop.close()
+
+
+def _finish(received: Received, tokens: int, request: Request) -> Literal["stop", "length"]:
+    """How an answer ended; where the endpoint does not say, by its length."""
+    return received.finish or ("length" if tokens >= request.sampling.max_tokens else "stop")

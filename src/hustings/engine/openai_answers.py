@@ -41,6 +41,28 @@ def refused(text: str) -> bool:
     return bool(_REFUSAL.match(text))
 
 
+def wrong(error: ValidationError, *place: str) -> str:
+    """What is wrong with an answer, in a few words: `choices.0.message is null`.
+
+    Args:
+        place: where in the answer the value stood that was validated.
+    """
+    first = error.errors()[0]
+    names = [str(it) for it in (*place, *first["loc"]) if it != "str"]  # pydantic names the kinds of a union there
+    where = ".".join(name for name in names if not name.startswith(("_", "list[")))
+    match first["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "too_short":
+            return f"{where} is empty"
+        case "value_error":
+            return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        case _:
+            value: Any = first["input"]
+            kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null", bool: str(value).lower()}
+            return f"{where} is {kinds.get(type(value), 'a number')}"
+
+
 class _Token(BaseModel):
     token: str
     logprob: float | None = None
@@ -74,8 +96,7 @@ def places_of(choice: Mapping[str, Any]) -> list[Place]:
             return [_place(it.token, ((top.token, top.logprob) for top in it.top_logprobs or [it])) for it in positions]
         of = _OfText.model_validate(given)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise ValueError(".".join(map(str, ("logprobs", *wrong["loc"]))) + f": {wrong['msg']}") from None
+        raise ValueError(wrong(error, "logprobs")) from None
     likely = [_place("", (it or {}).items()) for it in of.top_logprobs or ()]
     tokens = of.tokens or [max(it.likely, key=itemgetter(1))[0] if it.likely else "" for it in likely]
     return [replace(place, token=token) for token, place in zip(tokens, likely, strict=False)]
@@ -182,7 +203,8 @@ class Options:
         begun = (*self._shares, *self._open, *self._followed)
         unlisted = sum(not any(option.startswith(text) for text in begun) for option in self._options)
         unknown = min(self._rest, unlisted * self._least)
-        return self.doubt is None and unknown <= UNKNOWN * sum(self.shares.values())
+        known = sum(self.shares.values())
+        return self.doubt is None and known > 0 and unknown <= UNKNOWN * known
 
     @property
     def best(self) -> str | None:
@@ -190,6 +212,6 @@ class Options:
         shares = self.shares
         option = max(shares, key=shares.__getitem__, default=None)
         doubt = self.doubt
-        if option is None or (doubt is not None and self._open[doubt] >= shares[option]):
+        if option is None or shares[option] == 0 or (doubt is not None and self._open[doubt] >= shares[option]):
             return None
         return option

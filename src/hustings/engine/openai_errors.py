@@ -131,12 +131,13 @@ class Failures:
             EngineError: for longer than anybody waits.
         """
         pause = self._gate.close(told, sent)
-        until = datetime.now() + timedelta(seconds=min(pause or 0.0, 1e8))
+        left = self._gate.left
+        until = datetime.now() + timedelta(seconds=min(left, 1e8))
         if self._gate.shut > _PATIENCE:
             raise EngineError(
-                f"{self._url}: {what}, and the next request is allowed in {duration(pause or 0.0)}, on "
-                f"{until:%d %B at %H:%M}. Hustings waits no longer than {duration(_PATIENCE)} for an endpoint. All "
-                "answers so far are kept; rerun the same command then."
+                f"{self._url}: {what}, and the next request is allowed in {duration(left)}, on {until:%d %B at %H:%M}. "
+                f"Hustings waits no longer than {duration(_PATIENCE)} for an endpoint. All answers so far are kept; "
+                "rerun the same command then."
             ) from None
         if pause is not None:
             clock = f", at {until:%H:%M:%S}" if pause >= _CLOCK else ""

@@ -100,7 +100,7 @@ class Gate:
         """Wait at the gate; the block sends one request."""
         if self._refusals:
             async with self._first:
-                while (rest := self._until - time.monotonic()) > 0 and not self.halted.is_set():
+                while (rest := self.left) > 0 and not self.halted.is_set():
                     await self.rest(rest)
                 if self._refusals:
                     yield
@@ -143,6 +143,11 @@ class Gate:
         known = self._until - now
         self._until = max(self._until, now + pause)
         return pause if fresh or pause > known + 1 else None
+
+    @property
+    def left(self) -> float:
+        """Seconds until the next request may pass."""
+        return max(0.0, self._until - time.monotonic())
 
     @property
     def shut(self) -> float:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from hustings.engine.base import spoken
-from hustings.engine.openai_answers import Place, places_of
+from hustings.engine.openai_answers import Place, places_of, wrong
 from hustings.errors import first_line
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -20,6 +20,8 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"\s*(?:<!doctype|<html|<head|<body|<\?xml)", re.IGNORECASE)
 _LENGTH = {"length", "max_tokens", "max_length", "model_length", "token_limit"}
 """What servers call an answer that was cut at the token limit."""
+_STOP = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "content_filter"}
+"""What they call one that ended by itself, or was ended by them."""
 _MOST = 10**9
 """A larger count of tokens is none."""
 
@@ -58,7 +60,8 @@ class Received:
 
     text: str
     """What was said, without reasoning; of a refusal, its text."""
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length"] | None
+    """None if the endpoint does not say."""
     declined: bool
     """The endpoint itself marks it as a refusal."""
     places: list[Place]
@@ -130,6 +133,7 @@ class _Part(BaseModel):
     type: str = "text"
     text: str | None = None
     refusal: str | None = None
+    thinking: Any = None
 
 
 class _Message(BaseModel):
@@ -153,7 +157,7 @@ class _Message(BaseModel):
 
     @property
     def thought(self) -> int:
-        given = self.reasoning_content or self.reasoning
+        given = self.reasoning_content or self.reasoning or [it.thinking for it in self.parts if it.thinking]
         return len(given) if isinstance(given, str) else len(json.dumps(given)) if given else 0
 
 
@@ -190,9 +194,7 @@ def read(body: str) -> Received:
     try:
         choice = _Answer.model_validate(plain).choices[0]
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(it) for it in first["loc"] if it not in ("_Part", "str", "list[union[_Part,str]]"))
-        raise Unreadable(f"{where}: {first['msg']}", usage) from None
+        raise Unreadable(wrong(problem), usage) from None
     if choice.error or choice.finish_reason == "error":
         given = choice.error
         raise Reported(given if isinstance(given, Mapping) else {"message": reason_of(given or "finish_reason error")})
@@ -239,10 +241,10 @@ def _received(choice: _Choice, usage: Usage) -> Received:
     except ValueError as problem:
         flaw = first_line(problem)
     thought = message.thought + len(raw) - len(spoken(raw))
-    reason = choice.finish_reason
+    reason = choice.finish_reason.lower() if isinstance(choice.finish_reason, str) else None
     return Received(
         text=text,
-        finish="length" if isinstance(reason, str) and reason.lower() in _LENGTH else "stop",
+        finish="length" if reason in _LENGTH else "stop" if reason in _STOP else None,
         declined=reason == "content_filter" or bool(refusal),
         places=_from(places, text) if thought else places,
         flaw=flaw,
