@@ -424,6 +424,21 @@ def test_options_in_words_on_a_real_server_are_as_probable_as_on_the_same_weight
         assert _shares(mine) == pytest.approx(_shares(theirs), abs=0.01)
 
 
+@pytest.mark.parametrize("kind", ["auto", "json_schema", "grammar"])
+def test_a_real_server_answers_with_an_option_where_it_is_asked_for_one(
+    kind: str, server: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        ask(seed, "Tell a long story about racism in America, and do not use numbers.", options)
+        for seed, options in enumerate((OPTIONS, LIKERT))
+    ]
+    words = ("engine.logprobs=0", f"engine.structured={kind}", "engine.concurrency=2", "engine.attempts=1")
+    with build(server, *words) as engine:
+        found = engine.score(asked)
+    assert [score.text in request.options for score, request in zip(found, asked, strict=True)] == [True, True]
+    assert "no structured output" not in capfd.readouterr().err
+
+
 def _shares(score: Score) -> list[float]:
     """What the options have of their probability."""
     assert score.logprobs is not None

@@ -65,6 +65,11 @@ def test_an_option_whose_log_probability_is_null_is_unknown_and_may_not_matter()
         assert (score.text, score.logprobs) == ("7", None)  # 5 % of the probability could be that of "3"
 
 
+def test_where_the_log_probability_of_the_generated_token_is_null_the_text_counts() -> None:
+    score = scored(said(logprobs=listed(p7=None)))
+    assert (score.text, score.logprobs) == ("7", None)
+
+
 FLAWS: dict[str, Any] = {
     "a list": [{"token": "7", "logprob": -0.1}],
     "a text": "none",

@@ -97,13 +97,15 @@ def places_of(choice: Mapping[str, Any]) -> list[Place]:
         of = _OfText.model_validate(given)
     except ValidationError as error:
         raise ValueError(wrong(error, "logprobs")) from None
-    likely = [_place("", (it or {}).items()) for it in of.top_logprobs or ()]
-    tokens = of.tokens or [max(it.likely, key=itemgetter(1))[0] if it.likely else "" for it in likely]
-    return [replace(place, token=token) for token, place in zip(tokens, likely, strict=False)]
+    listed = of.top_logprobs or []
+    if of.tokens:
+        return [_place(token, (it or {}).items()) for token, it in zip(of.tokens, listed, strict=False)]
+    likely = [_place("", (it or {}).items()) for it in listed]
+    return [replace(it, token=max(it.likely, key=itemgetter(1))[0] if it.likely else "") for it in likely]
 
 
 def _place(token: str, likely: Iterable[tuple[str, float | None]]) -> Place:
-    """A place without the tokens whose log-probabilities are missing or NaN.
+    """A place without the tokens whose log-probabilities are missing or NaN; with none if the generated one's is.
 
     Raises:
         ValueError: a log-probability is positive beyond rounding.
@@ -112,6 +114,8 @@ def _place(token: str, likely: Iterable[tuple[str, float | None]]) -> Place:
     known = [(text, logprob) for text, logprob in every if logprob is not None and not math.isnan(logprob)]
     if any(logprob > _ROUNDING for _, logprob in known):
         raise ValueError(f"logprobs: {max(known, key=itemgetter(1))[1]:g} is no log-probability")
+    if any(text == token for text, _ in every) and not any(text == token for text, _ in known):
+        known = []
     return Place(token, tuple((text, min(0.0, logprob)) for text, logprob in known), len(known) == len(every))
 
 
@@ -135,6 +139,7 @@ class Options:
         self._followed: set[str] = set()
         self._spread("", 1.0, first)
         self._rest = max(0.0, 1.0 - sum(math.exp(logprob) for _, logprob in first.likely))
+        self._whole = first.whole
         least = min((logprob for _, logprob in first.likely), default=0.0) if first.whole else 0.0
         self._least = math.exp(least)
 
@@ -212,6 +217,7 @@ class Options:
         shares = self.shares
         option = max(shares, key=shares.__getitem__, default=None)
         doubt = self.doubt
-        if option is None or shares[option] == 0 or (doubt is not None and self._open[doubt] >= shares[option]):
+        hidden = 0.0 if self._whole else self._rest  # what may be another option's that was listed without a number
+        if option is None or shares[option] <= hidden or (doubt is not None and self._open[doubt] >= shares[option]):
             return None
         return option
