@@ -1,6 +1,7 @@
 """The openai engine as tests build it, what they ask it, and what its runs leave."""
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ def of(url: str, *overrides: str) -> SimulateSettings:
     return load(SimulateSettings, config(*words))
 
 
+_of = lru_cache(of)
+
+
 def build(url: str, *overrides: str) -> OpenaiEngine:
-    made = of(url, *overrides)
+    made = _of("http://127.0.0.1:1/v1", *overrides)  # composing takes half a second
     assert isinstance(made.engine, OpenaiSettings)
-    return OpenaiEngine(made.engine, made.model)
+    return OpenaiEngine(made.engine.model_copy(update={"base_url": url}), made.model)
 
 
 def ask(seed: int, prompt: str = "Speak.", options: tuple[str, ...] = (), start: str = "") -> Request:
@@ -43,10 +47,11 @@ def events(folder: Path) -> list[Any]:
     return [event for path in logs_of(folder / "artifacts") for event in records.read(path)]
 
 
-def whole(found: list[Any], debates: int) -> None:
+def whole(found: list[Any], debates: int, rounds: int = 3) -> None:
     """The log has every debate to its end, and every reply and answer of it once."""
     kinds = Counter(type(event).__name__ for event in found)
-    assert kinds == {"Start": debates, "End": debates, "Survey": debates * 16, "Reply": debates * 9}
+    surveys, replies = debates * 4 * (rounds + 1), debates * 3 * rounds
+    assert kinds == {"Start": debates, "End": debates, "Survey": surveys, "Reply": replies}
     places = [(event.debate, event.kind, getattr(event, "iteration", 0), getattr(event, "agent", 0)) for event in found]
     assert len(set(places)) == len(places)
 

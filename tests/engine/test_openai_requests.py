@@ -24,6 +24,7 @@ FIELDS = {
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("hustings.engine.openai_errors.backoff", lambda _: 0.01)
 
 
 def said(text: str, finish: str = "stop") -> dict[str, Any]:
@@ -92,11 +93,9 @@ def test_an_answer_in_no_form_is_left_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("overrides", [("engine.structured=off",), ("engine=openai_completions",)])
 def test_nothing_is_asked_for_where_it_is_off_or_a_text_is_continued(overrides: tuple[str, ...]) -> None:
     respond = lambda *_: (200, {"choices": [{"text": "7", "message": {"content": "7"}}]})  # noqa: E731
-    with Endpoint(respond=respond) as endpoint:
-        words = (*overrides, f"engine.base_url={endpoint.url}", TEXT)
-        with build(endpoint.url, *words) as engine:
-            engine.score([ask(1, options=OPTIONS)])
-            engine.complete([ask(2)])
+    with Endpoint(respond=respond) as endpoint, build(endpoint.url, *overrides, TEXT) as engine:
+        engine.score([ask(1, options=OPTIONS)])
+        engine.complete([ask(2)])
     assert not any(set(body) & set().union(*FIELDS.values()) for body in endpoint.asked)
 
 

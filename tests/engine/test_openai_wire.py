@@ -17,6 +17,7 @@ from hustings.errors import EngineError
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr("hustings.engine.openai_errors.backoff", lambda _: 0.01)
 
 
 def said(content: Any = "7", **choice: Any) -> dict[str, Any]:

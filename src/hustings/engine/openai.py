@@ -300,7 +300,7 @@ class OpenaiEngine(Engine):
             self._say_once(
                 "reasoning",
                 "used up an answer's tokens, so that nothing was said; turn it off (for vLLM and llama.cpp: "
-                "'+engine.extra.chat_template_kwargs={enable_thinking: false}'), or allow longer answers.",
+                "+engine.extra.chat_template_kwargs.enable_thinking=false), or allow longer answers.",
             )
         return prompt, tokens
 
