@@ -118,7 +118,7 @@ def ends_later(headers: dict[str, str], status: int, after: float) -> Any:
 def test_an_endpoint_that_allows_no_more_is_not_hammered(way: str, capfd: pytest.CaptureFixture[str]) -> None:
     began = time.monotonic()
     with (
-        Endpoint(respond=ends_later(SIXTY[way](), 503 if way == "503" else 429, 2.0)) as endpoint,
+        Endpoint(respond=ends_later(SIXTY[way](), 503 if way == "503" else 429, 1.2)) as endpoint,
         build(endpoint.url, "engine.concurrency=32") as engine,
         pytest.raises(EngineError, match="400: bad"),
     ):
