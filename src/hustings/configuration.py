@@ -94,7 +94,7 @@ def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSett
     from hydra.core.hydra_config import HydraConfig
 
     running = HydraConfig.get()
-    return _settings(config, job, str(running.job.config_name), _searched(running.overrides.hydra))
+    return _settings(config, job, str(running.job.config_name), _searched(plain(running.overrides.hydra)))
 
 
 def program(hydra: Any) -> list[str]:
@@ -121,6 +121,14 @@ def settable(words: Iterable[str]) -> list[str]:
     """
     expanded = (re.sub(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)", rf"\1{Path('~').expanduser()}", it) for it in words)
     return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in expanded]
+
+
+def plain(words: Any) -> list[str]:
+    """A list of overrides in Hydra's own settings, with their references as they were written."""
+    from omegaconf import OmegaConf
+
+    found: Any = OmegaConf.to_container(words, resolve=False)
+    return list(map(str, found))
 
 
 def as_typed(words: Iterable[str]) -> list[str]:

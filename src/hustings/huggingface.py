@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import AdapterError, EngineError, ModelError, first_line, quoting
+from hustings.pretrained import check_tensors, read_object, tokenizer_of
 
 Tokens = tuple[int, ...]
 
@@ -44,27 +45,33 @@ def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) 
     Raises:
         ModelError: transformers cannot load the model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     disable_progress_bar()
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
-        model: Any = AutoModelForCausalLM.from_pretrained(
+    tokenizer = tokenizer_of(folder)
+    said = (
+        f"{folder}: transformers could not load this model ({{}}). The model must be of an architecture that "
+        "transformers supports, in safetensors files, without code of its own."
+    )
+    with quoting(ModelError, said):
+        model, report = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             device_map={"": device},
             quantization_config=quantization(quantized, dtype),
             use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
             **options,
-            **safe,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers would make up random ones
         raise ModelError(
-            f"{folder}: transformers could not load this model ({first_line(error)}). The model must be of an "
-            "architecture that transformers supports, in safetensors files, without code of its own."
-        ) from error
+            f"{folder}: {len(missing)} weights of this model are in none of its files ({', '.join(missing[:3])}, …); "
+            "download the model again."
+        )
     return tokenizer, model
 
 
@@ -95,12 +102,19 @@ def quantization(kind: str, dtype: Any) -> Any:
 
 
 def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """The model with a PEFT adapter loaded onto it."""
+    """The model with a PEFT adapter loaded onto it.
+
+    Raises:
+        AdapterError: its files are damaged or missing, or it does not fit the model.
+    """
+    read_object(folder / "adapter_config.json", AdapterError)
+    check_tensors(folder / "adapter_model.safetensors", AdapterError)
     # PEFT imports bitsandbytes, which complains about missing optional kernels.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from peft import PeftModel
 
-    with warnings.catch_warnings():
+    said = f"{folder}: PEFT could not load this adapter ({{}}); train it again, or choose another."
+    with quoting(AdapterError, said), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name of transformers
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 

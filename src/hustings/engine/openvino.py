@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, check_length
 from hustings.engine.options import score_of
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import EngineError, HustingsError, ModelError, first_line
 from hustings.gguf.header import gguf_header
 from hustings.huggingface import Chat, Tokens
 from hustings.merging import merged
@@ -186,7 +186,9 @@ class OpenvinoEngine(Engine):
             self._pipeline = genai.ContinuousBatchingPipeline(
                 str(gguf), tokenizer, scheduler, settings.device, **properties
             )
-        except RuntimeError as error:
+        except HustingsError:
+            raise
+        except Exception as error:  # whatever a part of OpenVINO raises
             raise ModelError(
                 f"{gguf}: OpenVINO could not read this model ({first_line(error)}). "
                 "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; set engine=transformers for others."
