@@ -73,7 +73,9 @@ def _fault(file: Path) -> str | None:
         line = error.object[: error.start].count(b"\n") + 1
         return f", line {line}: this file is not UTF-8 text; save it as UTF-8."
     except MarkedYAMLError as error:
-        return not_yaml(error) if error.problem_mark else f": this file is not valid YAML ({error.problem}); correct it."
+        return (
+            not_yaml(error) if error.problem_mark else f": this file is not valid YAML ({error.problem}); correct it."
+        )
     except (YAMLError, OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         return f": this file cannot be read ({' '.join(str(error).split())[:200]}); correct it."
     if text.startswith("\ufeff"):

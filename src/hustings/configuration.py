@@ -97,15 +97,17 @@ def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSett
     return _settings(config, job, str(running.job.config_name), _searched(plain(running.overrides.hydra)))
 
 
-def program(hydra: Any) -> list[str]:
+def program(hydra: Any, script: str | None = None) -> list[str]:
     """The words that start the running job, up to its overrides.
 
     Args:
         hydra: Hydra's own settings; entry points give the job its name there.
+        script: as it was called, `../simulate.py`; None leaves out its folder.
     """
     name, config_name = str(hydra.job.name), str(hydra.job.config_name)
     job = name.removeprefix(INSTALLED) if name.removeprefix(INSTALLED) in get_args(Job) else config_name
-    words = ["python", "-m", "hustings", job] if name.startswith(INSTALLED) else ["python", f"{job}.py"]
+    called = script if script is not None and Path(script).name == f"{job}.py" else f"{job}.py"
+    words = ["python", "-m", "hustings", job] if name.startswith(INSTALLED) else ["python", called]
     if config_name != job:
         words += ["--config-name", config_name]
     for source in hydra.runtime.config_sources:
@@ -155,7 +157,9 @@ def _settings(
             config.comparison = compose_by_name("comparison", [f"model={config.comparison}"])["model"]
         cast_of = _plain(config.get("cast")) or {}
         if not isinstance(cast_of, dict):
-            raise SettingsError(f"cast={cast_of}: name a role and what it runs on, as in cast.republican.model=mistral.")
+            raise SettingsError(
+                f"cast={cast_of}: name a role and what it runs on, as in cast.republican.model=mistral."
+            )
         for role, asked in cast_of.items():
             config.cast[role] = _part(str(role), asked, config, compose_by_name)
     match job:

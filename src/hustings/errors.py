@@ -15,7 +15,6 @@ HustingsError                exit code 2 unless noted
 └── EngineError              an engine could not answer a request
 """
 
-
 from collections.abc import Generator
 from contextlib import contextmanager
 

@@ -32,6 +32,7 @@ def merged(weights: Weights, adapter: Path) -> Weights:
 
     def export(part: Path) -> None:
         import torch
+
         base = as_folder(weights, say)
         exportable(base)
         say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO (only once)")

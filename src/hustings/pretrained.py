@@ -38,6 +38,7 @@ def check(folder: Path) -> None:
         raise ModelError(
             f"{folder}: this is not a transformers model, because it has no config.json; set model.path or model.id."
         )
+    files = weight_files(folder)
     for name in _OBJECTS:
         if (folder / name).is_file():
             read_object(folder / name, ModelError)
@@ -45,7 +46,7 @@ def check(folder: Path) -> None:
         refuse_pointer(file, ModelError)
     if not isinstance(read_object(folder / "config.json", ModelError).get("model_type"), str):
         raise ModelError(f"{folder / 'config.json'}: it names no model_type, so this is not a model of transformers.")
-    for file in weight_files(folder):
+    for file in files:
         check_tensors(file, ModelError)
 
 
@@ -134,7 +135,7 @@ def config_of(folder: Path) -> Any:
     """
     from transformers import AutoConfig
 
-    with quoting(ModelError, f"{folder / 'config.json'}: transformers cannot read this config ({{}})."):
+    with quoting(ModelError, f"{folder / 'config.json'}: transformers could not load this model's config ({{}})."):
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -146,7 +147,6 @@ def tokenizer_of(folder: Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    said = f"{folder}: transformers cannot read the tokenizer of this model ({{}}); {_AGAIN.replace('it', 'the model')}."
+    said = f"{folder}: transformers could not load this model's tokenizer ({{}}); {_AGAIN.replace('it', 'the model')}."
     with quoting(ModelError, said):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-

@@ -118,7 +118,7 @@ class SweepEnd(Callback):
         folder = Path(config.hydra.sweep.dir)
         made = self.together(folder)
         if self._failures:
-            say(summary(self._failures, program(config.hydra), plain(config.hydra.overrides.hydra)))
+            say(summary(self._failures, program(config.hydra, sys.argv[0]), plain(config.hydra.overrides.hydra)))
         if made:
             print(f"run: {os.path.relpath(folder)}", flush=True)
         if self._failures:

@@ -221,6 +221,12 @@ class VllmEngine(Engine):
     def _answer(self, job: _Job, output: Any) -> Answer | None:
         """The answer to a job whose part has finished, or None if other parts have not."""
         prefix = job.parts.pop(output.request_id)
+        taken = output.prompt_token_ids
+        if taken is not None and list(taken) != [*job.prompt, *prefix]:
+            raise EngineError(
+                f"{job.request.turn}: vLLM was given a prompt of {len(job.prompt) + len(prefix)} tokens and took "
+                f"{len(taken)}, or others; set engine=transformers."
+            )
         [text] = output.outputs
         if not job.request.options:
             return self._completion(job, text)
