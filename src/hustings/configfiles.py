@@ -20,8 +20,10 @@ _HEADER = re.compile(r"#\s*@package\b[ \t]*(?P<package>.*)")
 
 def folders(words: Iterable[str], config_dir: Path | None) -> list[Path]:
     """Where a user's own options are: `--config-dir`, and the folders of `hydra.searchpath`."""
-    searched = (re.findall(r"file://([^,\]'\"]+)", word) for word in words if word.startswith("hydra.searchpath="))
-    return [*([] if config_dir is None else [config_dir]), *(Path(place) for found in searched for place in found)]
+    lists = (word.partition("=")[2].strip("[]").split(",") for word in words if word.startswith("hydra.searchpath="))
+    named = [place.strip(" '\"").removeprefix("file://") for places in lists for place in places]
+    searched = [Path(place) for place in named if place and "://" not in place and "$" not in place]
+    return [*([] if config_dir is None else [config_dir]), *searched]
 
 
 def chosen(words: Iterable[str], places: Sequence[Path]) -> Iterator[Path]:
@@ -92,7 +94,9 @@ def _odd_defaults(entries: Any) -> str | None:
         return f": its `defaults` are not a list; {as_it_should}"
     for entry in entries:
         if not (isinstance(entry, str) or (isinstance(entry, dict) and len(entry) == 1)):
-            return f": its `defaults` have an entry that is not a name or one group with its option, {entry!r}; {as_it_should}"
+            return (
+                f": its `defaults` have an entry that is neither a name nor `group: option`, {entry!r}; {as_it_should}"
+            )
     if entries.count("_self_") > 1:
         return ": its `defaults` name _self_ twice; keep one of them."
     return None

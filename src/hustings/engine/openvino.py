@@ -237,8 +237,8 @@ class OpenvinoEngine(Engine):
         states = [handle.get_status() for _, handle in job.handles]
         if self._genai.GenerationStatus.IGNORED in states:
             raise EngineError(
-                f"{job.request.turn}: OpenVINO did not take this prompt of {job.length} tokens, as its cache has no room "
-                "for it; raise engine.cache_gb, or use fewer rounds or agents."
+                f"{job.request.turn}: OpenVINO did not take this prompt of {job.length} tokens, as its cache has no "
+                "room for it; raise engine.cache_gb, or use fewer rounds or agents."
             )
         live = self._genai.GenerationStatus.RUNNING in states
         if not live or job.handles[0][1].can_read():
