@@ -299,7 +299,8 @@ def explain(error: Exception, job: Job, words: Sequence[str], config_dir: Path |
     if not isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
         for fault in configfiles.faults(configfiles.every(configfiles.folders(words, config_dir))):
             return fault
-    return _explained(error, partial(known, job, words, config_dir))
+    said = _explained(error, partial(known, job, words, config_dir))
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", said)
 
 
 def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:

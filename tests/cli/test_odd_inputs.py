@@ -161,9 +161,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """The paragraph with which an entry point ends, run in this process in a folder with an empty `file`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
@@ -219,9 +217,7 @@ def test_a_model_whose_files_are_not_whole_is_refused_by_the_name_of_the_file(
 
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("name", GGUFS)
-def test_a_gguf_file_that_is_none_is_named(
-    refused: Callable[..., str], tmp_path: Path, name: str, job: Job
-) -> None:
+def test_a_gguf_file_that_is_none_is_named(refused: Callable[..., str], tmp_path: Path, name: str, job: Job) -> None:
     content, words = GGUFS[name]
     (tmp_path / "odd.gguf").write_bytes(content)
     said = refused(job, "model=gguf", "model.path=odd.gguf")
