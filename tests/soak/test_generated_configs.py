@@ -24,8 +24,9 @@ OPTIONS = {folder.name: sorted(it.stem for it in folder.glob("*.yaml")) for fold
 VALUES = (
     "0", "1", "-1", "2.5", "1e400", "nan", "-inf", "99999999999999999999", "true", "null", "''", "x", "thé", "~", "~/x",
     "[]", "[1,2]", "[[a]]", "{}", "{a:1}", "{a:{b:[c]}}", "'a b'", "a b", "${seed}", "${nowhere}", "${oc.env:NOPE}",
-    "${", "$", "a,b", "1,2", "range(3)", "glob(*)", "choice(1,2)", "'{{ name'", "{{ name }}", "'{% for %}'", "???", "_", "/",
-    "a=b", "\\", "\"", "'", "#", "@", "a: b", "- a", "racism", "republican", "default", "[racism]", "openai", "planted",
+    "${", "$", "a,b", "1,2", "range(3)", "glob(*)", "choice(1,2)", "'{{ name'", "{{ name }}", "'{% for %}'", "???", "_",
+    "/", "a=b", "\\", "\"", "'", "#", "@", "a: b", "- a", "racism", "republican", "default", "[racism]", "openai",
+    "planted",
 )  # fmt: skip
 """What settings are set to."""
 PREFIXES = ("", "", "", "", "+", "++", "~")
