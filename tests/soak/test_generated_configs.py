@@ -76,7 +76,7 @@ def command_lines(draw: st.DrawFn) -> tuple[Job, list[str]]:
 @example(("simulate", ["cast=3"]))
 @example(("evaluate", ["comparison=null", "row=comparison"]))
 @given(command_lines())
-@settings(max_examples=2000 if LONG else 50, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000 if LONG else 40, suppress_health_check=list(HealthCheck))
 def test_a_generated_command_line_is_settings_or_one_paragraph(line: tuple[Job, list[str]]) -> None:
     job, words = line
     try:
@@ -86,7 +86,7 @@ def test_a_generated_command_line_is_settings_or_one_paragraph(line: tuple[Job, 
 
 
 @given(command_lines())
-@settings(max_examples=400 if LONG else 8, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400 if LONG else 6, suppress_health_check=list(HealthCheck))
 def test_a_generated_command_line_ends_an_entry_point_without_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, line: tuple[Job, list[str]]
 ) -> None:
