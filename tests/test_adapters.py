@@ -9,6 +9,7 @@ from hustings import adapters, runfolder
 from hustings.adapters import Adapter
 from hustings.artifacts import Place, locked
 from hustings.errors import AdapterError
+from hustings.huggingface import with_adapter
 from hustings.merging import ADAPTER_FILE
 from hustings.models import Weights
 
@@ -65,6 +66,35 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
     (one.folder / ADAPTER_FILE).write_text("other weights")
     with pytest.raises(AdapterError, match=r"safetensors: this file is missing or was changed after it was sealed"):
         adapters.find(tmp_path, TINY, one.name)
+
+
+def test_a_changed_config_and_a_pointer_are_refused(tmp_path: Path) -> None:
+    one = trained(tmp_path, "republican_nwp_r4_s1")
+    (one.folder / "adapter_config.json").write_text('{"r": 8}')
+    with pytest.raises(AdapterError, match=r"adapter_config\.json: this file is missing or was changed"):
+        adapters.find(tmp_path, TINY, one.name)
+    (one.folder / ADAPTER_FILE).write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(AdapterError, match=r"safetensors: this is only a pointer of Git LFS"):
+        adapters.find(tmp_path, TINY, one.name)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "{", '{"kind": "adapters", "state": "sealed", "files": []}'])
+def test_a_folder_with_a_manifest_that_is_none_is_no_adapter(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / adapters.KIND / "odd"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(content)
+    assert adapters.listed(tmp_path) == []
+    with pytest.raises(AdapterError, match="no finished adapter in this folder"):
+        adapters.find(tmp_path, TINY, str(folder))
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", ADAPTER_FILE])
+def test_an_adapter_that_peft_cannot_load_is_named(tmp_path: Path, name: str) -> None:
+    one = trained(tmp_path, "republican_nwp_r4_s1")
+    if name == "adapter_config.json":
+        (one.folder / name).write_text("[]")
+    with pytest.raises(AdapterError, match=rf"{name}: this .*file .*(?:cut off|JSON object)"):
+        with_adapter(None, one.folder)
 
 
 def test_an_adapter_that_is_not_finished_is_neither_listed_nor_found(tmp_path: Path) -> None:

@@ -64,3 +64,9 @@ def test_weights_of_the_hub_are_found_in_its_cache(tmp_path: Path, monkeypatch: 
     assert not {model.name: model.here for model in doctor.models(CONF)}["mistral"]
     (folder / "model.safetensors").write_bytes(b"")
     assert {model.name: model.here for model in doctor.models(CONF)}["mistral"]
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert not {model.name: model.here for model in doctor.models(CONF)}["mistral"]
+    (tmp_path / "xdg" / "huggingface").mkdir(parents=True)
+    (tmp_path / "xdg" / "huggingface" / "hub").symlink_to(tmp_path)
+    assert {model.name: model.here for model in doctor.models(CONF)}["mistral"]

@@ -158,6 +158,61 @@ def test_a_folder_fingerprint_follows_weights_and_tokenizer_and_nothing_else(tmp
     assert resolve(settings(source="local", path=str(folder))).fingerprint != first
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '"x"', "{", "\ufeff{}", '{"FILE": 3}', '{"FILE": [1]}', '{"FILE": [1, 2, 3]}']
+)
+def test_a_list_of_fingerprints_that_is_none_is_written_anew(tiny_gguf: Path, cache: Path, content: str) -> None:
+    known = cache / "fingerprints.json"
+    known.parent.mkdir()
+    known.write_text(content.replace("FILE", str(tiny_gguf.resolve())))
+    found = resolve(settings(source="gguf", path=str(tiny_gguf))).fingerprint
+    assert found == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
+    assert found in json.loads(known.read_text())[str(tiny_gguf.resolve())]
+
+
+def test_a_second_copy_of_the_weights_is_neither_counted_nor_exported(tmp_path: Path, tiny: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    first = resolve(settings(source="local", path=str(folder)))
+    shutil.copy(folder / "model.safetensors", folder / "consolidated.safetensors")
+    assert resolve(settings(source="local", path=str(folder))) == first
+    export_gguf(folder, None, tmp_path / "one.gguf")
+    export_gguf(tiny, None, tmp_path / "other.gguf")
+    assert (tmp_path / "one.gguf").read_bytes() == (tmp_path / "other.gguf").read_bytes()
+
+
+def test_weights_that_no_file_has_are_not_made_up(tmp_path: Path, tiny: Path) -> None:
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from hustings import huggingface
+
+    folder = Path(shutil.copytree(tiny, tmp_path / "copy"))
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 weights .* are in none of its files \(model\.layers\.1\.mlp\.up_proj"):
+        huggingface.load(folder, torch.float32, "cpu", "none")
+
+
+def test_caches_are_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HUSTINGS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    usual = tmp_path / ".cache"
+    assert (models.cache_folder(), models.hub_cache()) == (usual / "hustings", usual / "huggingface" / "hub")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert (models.cache_folder(), models.hub_cache()) == (Path("/xdg/hustings"), Path("/xdg/huggingface/hub"))
+    monkeypatch.setenv("HF_HOME", "~/hf")
+    assert models.hub_cache() == tmp_path / "hf" / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", "/hub")
+    monkeypatch.setenv("HUSTINGS_CACHE", "$HOME/mine")
+    assert (models.cache_folder(), models.hub_cache()) == (tmp_path / "mine", Path("/hub"))
+
+
 def test_pickled_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_bytes(b"")

@@ -15,6 +15,7 @@ from hustings.errors import AdapterError
 from hustings.identity import sha256
 from hustings.merging import ADAPTER_FILE
 from hustings.models import Weights
+from hustings.pretrained import refuse_pointer
 from hustings.settings import TrainSettings
 
 KIND = "adapters"
@@ -48,10 +49,13 @@ class Adapter:
         return self.manifest["files"][ADAPTER_FILE]
 
     @property
-    def intact(self) -> bool:
-        """Whether its weights are there as they were sealed."""
-        file = self.folder / ADAPTER_FILE
-        return file.exists() and sha256(file) == self.sha256
+    def changed(self) -> Path | None:
+        """The first of its files that is not there as it was sealed, of those that change what the model says."""
+        for name in (ADAPTER_FILE, "adapter_config.json"):
+            file, sealed = self.folder / name, self.manifest["files"].get(name)
+            if sealed is not None and not (file.is_file() and sha256(file) == sealed):
+                return file
+        return None
 
     def __str__(self) -> str:
         return f"{self.name}-{self.id}"
@@ -73,6 +77,11 @@ def _read(folder: Path) -> Adapter | None:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         whole = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
+        texts = (manifest["id"], manifest["name"], manifest["base"], manifest["of"]["model"])
+        numbers = (manifest["rows"], manifest["last_loss"])
+        whole = (
+            whole and all(isinstance(it, str) for it in texts) and all(isinstance(it, int | float) for it in numbers)
+        )
         return Adapter(folder, manifest) if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -97,9 +106,12 @@ def find(store: Path, weights: Weights, wanted: str) -> Adapter:
             f"adapter={wanted}: it was trained on another model, {adapter.manifest['base']} ({adapter.base[:12]}…), "
             f"not on {weights.name} ({weights.fingerprint[:12]}…); choose that model, or train an adapter for this one."
         )
-    if not adapter.intact:
+    changed = adapter.changed
+    if changed is not None:
+        if changed.is_file():
+            refuse_pointer(changed, AdapterError)
         raise AdapterError(
-            f"{adapter.folder / ADAPTER_FILE}: this file is missing or was changed after it was sealed; delete its "
+            f"{changed}: this file is missing or was changed after it was sealed; delete its "
             "folder and rerun its train.py command."
         )
     return adapter
@@ -118,7 +130,7 @@ def _in_folder(store: Path, folder: Path) -> Adapter:
 
 
 def _named(store: Path, weights: Weights, wanted: str) -> Adapter:
-    [(name, beginning)] = re.findall(r"^(.*?)(?:-([0-9a-f]+))?$", wanted)
+    [(name, beginning)] = re.findall(r"\A(.*?)(?:-([0-9a-f]+))?\Z", wanted, re.DOTALL)
     there = [adapter for adapter in listed(store) if adapter.base == weights.fingerprint]
     found = [
         adapter

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, overload
 
-from hustings.errors import SettingsError
+from hustings import configfiles
+from hustings.errors import HustingsError, SettingsError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,15 +65,18 @@ def compose(
     """
     import hydra
 
-    folder = None if config_dir is None else Path(config_dir).resolve()
+    folder = None if config_dir is None else Path(config_dir).expanduser().resolve()
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"config_dir={config_dir}: there is no such folder.")
     words = settable(overrides)
+    check_files(words, folder)
     try:
         with _search_path(job, folder):
             return _settings(hydra.compose(job, words), job, job, _searched(words))
-    except composition_errors() as error:
-        raise SettingsError(explain(error, partial(known, job, words, folder))) from error
+    except HustingsError:
+        raise
+    except Exception as error:  # whatever Hydra, OmegaConf and YAML raise
+        raise SettingsError(explain(error, job, words, folder)) from error
 
 
 @overload
@@ -90,18 +94,20 @@ def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSett
     from hydra.core.hydra_config import HydraConfig
 
     running = HydraConfig.get()
-    return _settings(config, job, str(running.job.config_name), _searched(running.overrides.hydra))
+    return _settings(config, job, str(running.job.config_name), _searched(plain(running.overrides.hydra)))
 
 
-def program(hydra: Any) -> list[str]:
+def program(hydra: Any, script: str | None = None) -> list[str]:
     """The words that start the running job, up to its overrides.
 
     Args:
         hydra: Hydra's own settings; entry points give the job its name there.
+        script: as it was called, `../simulate.py`; None leaves out its folder.
     """
     name, config_name = str(hydra.job.name), str(hydra.job.config_name)
     job = name.removeprefix(INSTALLED) if name.removeprefix(INSTALLED) in get_args(Job) else config_name
-    words = ["python", "-m", "hustings", job] if name.startswith(INSTALLED) else ["python", f"{job}.py"]
+    called = script if script is not None and Path(script).name == f"{job}.py" else f"{job}.py"
+    words = ["python", "-m", "hustings", job] if name.startswith(INSTALLED) else ["python", called]
     if config_name != job:
         words += ["--config-name", config_name]
     for source in hydra.runtime.config_sources:
@@ -111,8 +117,20 @@ def program(hydra: Any) -> list[str]:
 
 
 def settable(words: Iterable[str]) -> list[str]:
-    """Overrides as Hydra takes them: `cast` has no role before somebody sets one, which Hydra writes as `++`."""
-    return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in words]
+    """Overrides as Hydra takes them.
+
+    `cast` has no role before somebody sets one, which Hydra writes as `++`; and Hydra makes a folder called ~.
+    """
+    expanded = (re.sub(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)", rf"\1{Path('~').expanduser()}", it) for it in words)
+    return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in expanded]
+
+
+def plain(words: Any) -> list[str]:
+    """A list of overrides in Hydra's own settings, with their references as they were written."""
+    from omegaconf import OmegaConf
+
+    found: Any = OmegaConf.to_container(words, resolve=False)
+    return list(map(str, found))
 
 
 def as_typed(words: Iterable[str]) -> list[str]:
@@ -137,8 +155,13 @@ def _settings(
     with open_dict(config):
         if isinstance(config.get("comparison"), str):
             config.comparison = compose_by_name("comparison", [f"model={config.comparison}"])["model"]
-        for role, asked in dict(config.get("cast") or {}).items():
-            config.cast[role] = _part(str(role), _plain(asked), config, compose_by_name)
+        cast_of = _plain(config.get("cast")) or {}
+        if not isinstance(cast_of, dict):
+            raise SettingsError(
+                f"cast={cast_of}: name a role and what it runs on, as in cast.republican.model=mistral."
+            )
+        for role, asked in cast_of.items():
+            config.cast[role] = _part(str(role), asked, config, compose_by_name)
     match job:
         case "simulate":
             return load(SimulateSettings, config)
@@ -217,8 +240,8 @@ def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[s
         raise SettingsError(
             f"{key}: {error.full_key} has no value yet; set \"{key}.overrides=['{error.full_key}=…']\"."
         ) from error
-    except composition_errors() as error:
-        raise SettingsError(f"{key}: {explain(error, tuple)}") from error
+    except Exception as error:  # whatever Hydra, OmegaConf and YAML raise
+        raise SettingsError(f"{key}: {_explained(error, tuple)}") from error
 
 
 def _searched(words: Iterable[str]) -> list[str]:
@@ -247,35 +270,57 @@ def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
         state.hydra = before
 
 
-def composition_errors() -> tuple[type[Exception], ...]:
-    """What composing raises where a user's overrides or YAML files are wrong; `explain` has the words for it."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+def check_files(words: Sequence[str], config_dir: Path | None) -> None:
+    """Refuse an option of the user's whose file is not what it must be, before Hydra reads it.
 
-    return HydraException, OmegaConfBaseException, YAMLError
+    Raises:
+        SettingsError: the first fault of the first such file.
+    """
+    places = configfiles.folders(words, config_dir)
+    for place in places:
+        if not place.is_dir():
+            raise SettingsError(f"hydra.searchpath: {place}: there is no such folder.")
+    for fault in configfiles.faults(configfiles.chosen(words, places)):
+        raise SettingsError(fault)
 
 
-def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
+def explain(error: Exception, job: Job, words: Sequence[str], config_dir: Path | None) -> str:
     """One paragraph on a config that Hydra cannot compose, with the nearest correct spelling.
 
     Args:
-        error: one of `composition_errors`.
+        error: what composing raised.
+        words: the overrides.
+        config_dir: the user's own configs.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import MarkedYAMLError
+
+    if not isinstance(error, HydraException | OmegaConfBaseException | MarkedYAMLError):
+        for fault in configfiles.faults(configfiles.every(configfiles.folders(words, config_dir))):
+            return fault
+    said = _explained(error, partial(known, job, words, config_dir))
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", said)
+
+
+def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
+    """As `explain`, from the words of the error alone.
+
+    Args:
         names: gives every group and dotted key that there is; only called where a name is unknown.
     """
     from hydra.errors import OverrideParseException
     from yaml import MarkedYAMLError
 
-    message = str(error)
+    message = str(error) or str(error.__cause__ or type(error).__name__)
     if isinstance(error, MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return (
-            f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: this file is not valid YAML "
-            f"({error.problem}); correct it, with quotes around texts that contain one of : ? # {{ }} [ ] , if need be."
-        )
+        return f"{error.problem_mark.name}{configfiles.not_yaml(error)}"
     if isinstance(error, OverrideParseException):
         reason = message.splitlines()[0]
         (word,) = as_typed([error.override])
+        quoted = _in_quotes(word)
+        if quoted:
+            return f'{word}: Hydra reads such a value only within quotes; write "{quoted}".'
         return f"{word}: this setting cannot be read ({reason}); set it as name=value, in quotes if need be."
     option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
@@ -296,6 +341,22 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
             return f"{key['key']}: the value has a key that this setting lacks; add it with ++{key['key']}=…"
         return f"{key['key']}: there is no such setting; {_nearest(key['key'], there)}"
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def _in_quotes(word: str) -> str | None:
+    """An override that Hydra cannot read, with quotes around its value; None where that does not help."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = word.partition("=")
+    if not value or re.search(r"[\[\]{}()'\",]", value):
+        return None
+    quoted = f"{key}='{value}'"
+    try:
+        OverridesParser.create().parse_override(quoted)
+    except HydraException:
+        return None
+    return quoted
 
 
 def _nearest(word: str, names: Sequence[str]) -> str:
@@ -324,7 +385,11 @@ def known(job: Job, words: Sequence[str], config_dir: Path | None) -> list[str]:
     groups = sorted(group.name for group in conf_folder().iterdir() if group.is_dir())
     options = [word for word in words if re.fullmatch(rf"(?:{'|'.join(groups)})=[\w.-]+", word)]
     with _search_path(job, config_dir):
-        return [*groups, *_keys(hydra.compose(job, options), "")]
+        try:
+            composed = hydra.compose(job, options)
+        except Exception:  # an option that cannot be composed either
+            composed = hydra.compose(job)
+        return [*groups, *_keys(composed, "")]
 
 
 def _keys(config: Mapping[Any, Any], prefix: str) -> Iterator[str]:

@@ -87,10 +87,11 @@ def machine() -> Machine:
     """This one."""
     import psutil
 
-    from hustings.models import cache_folder
+    from hustings.models import hub_cache
 
     memory = psutil.virtual_memory()
-    place = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
+    cache = hub_cache().absolute()
+    place = next(path for path in (cache, *cache.parents) if path.exists())
     return Machine(
         _processor(),
         psutil.cpu_count(logical=False) or os.cpu_count() or 1,
@@ -164,9 +165,9 @@ def _here(plain: Any) -> bool:
             return False
     if plain.get("source") != "hub":
         return False
-    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    folder = cache / f"models--{plain['id'].replace('/', '--')}"
+    from hustings.models import hub_cache
+
+    folder = hub_cache() / f"models--{plain['id'].replace('/', '--')}"
     return any(folder.glob("snapshots/*/*.safetensors"))
 
 

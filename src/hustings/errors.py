@@ -15,6 +15,9 @@ HustingsError                exit code 2 unless noted
 └── EngineError              an engine could not answer a request
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 
 class HustingsError(Exception):
     """An error that the user can act on; shown as one paragraph, without a traceback."""
@@ -68,6 +71,23 @@ class SweepError(HustingsError):
 
 class EngineError(HustingsError):
     """An engine could not answer a request."""
+
+
+@contextmanager
+def quoting(kind: type[HustingsError], paragraph: str) -> Generator[None]:
+    """The door of another library: whatever it raises is an error of ours, with its first line in place of `{}`.
+
+    Args:
+        kind: of the error.
+        paragraph: what was wrong, where, what to do.
+    """
+    try:
+        yield
+    except HustingsError:
+        raise
+    except Exception as error:  # libraries raise what they like, and so do those that they call
+        before, _, after = paragraph.partition("{}")
+        raise kind(f"{before}{first_line(error)}{after}") from error
 
 
 def first_line(error: Exception) -> str:

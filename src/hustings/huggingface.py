@@ -4,12 +4,14 @@ It does not know what a model is used for.
 """
 
 import logging
+import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import AdapterError, EngineError, ModelError, first_line, quoting
+from hustings.pretrained import check_tensors, config_of, read_object, tokenizer_of
 
 Tokens = tuple[int, ...]
 
@@ -44,27 +46,35 @@ def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) 
     Raises:
         ModelError: transformers cannot load the model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
-    safe: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     disable_progress_bar()
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, **safe)
-        model: Any = AutoModelForCausalLM.from_pretrained(
+    config_of(folder)
+    tokenizer = tokenizer_of(folder)
+    said = (
+        f"{folder}: transformers could not load this model ({{}}). The model must be of an architecture that "
+        "transformers supports, in safetensors files, without code of its own."
+    )
+    with quoting(ModelError, said):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             device_map={"": device},
             quantization_config=quantization(quantized, dtype),
             use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
             **options,
-            **safe,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers would make up random ones
         raise ModelError(
-            f"{folder}: transformers could not load this model ({first_line(error)}). The model must be of an "
-            "architecture that transformers supports, in safetensors files, without code of its own."
-        ) from error
+            f"{folder}: {len(missing)} weights of this model are in none of its files ({', '.join(missing[:3])}, …); "
+            "download the model again."
+        )
     return tokenizer, model
 
 
@@ -95,12 +105,19 @@ def quantization(kind: str, dtype: Any) -> Any:
 
 
 def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
-    """The model with a PEFT adapter loaded onto it."""
+    """The model with a PEFT adapter loaded onto it.
+
+    Raises:
+        AdapterError: its files are damaged or missing, or it does not fit the model.
+    """
+    read_object(folder / "adapter_config.json", AdapterError)
+    check_tensors(folder / "adapter_model.safetensors", AdapterError)
     # PEFT imports bitsandbytes, which complains about missing optional kernels.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from peft import PeftModel
 
-    with warnings.catch_warnings():
+    said = f"{folder}: PEFT could not load this adapter ({{}}); train it again, or choose another."
+    with quoting(AdapterError, said), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name of transformers
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
@@ -118,13 +135,16 @@ class Chat:
         render: formats turns (role, content) with the template, with or without the opening of the answer; None if the
             model has no template.
         bos: text of the token that begins a text; empty if there is none.
+        opening: tokens that the tokenizer puts before a text by itself.
 
     Raises:
         ModelError: the template rejects a single user turn.
     """
 
-    def __init__(self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str) -> None:
-        self._render, self._bos = render, bos
+    def __init__(
+        self, render: Callable[[list[dict[str, str]], bool], str] | None, bos: str, opening: Sequence[int] = ()
+    ) -> None:
+        self._render, self._bos, self.opening = render, bos, list(opening)
         self._gap = ""
         self.preamble = ""
         """What the template writes before a user turn by itself, with the text of its system slot."""
@@ -166,8 +186,11 @@ class Chat:
         return f"{opened}{self._gap}{start}" if start else opened
 
     def begins(self, text: str) -> bool:
-        """Whether a text already has the token that begins a text, so that the tokenizer must not add another."""
-        return bool(self._bos) and text.startswith(self._bos)
+        """Whether a text already has the token that begins a text, so that the tokenizer must not add another.
+
+        Some templates leave line breaks or spaces of their own before it.
+        """
+        return bool(self._bos) and text.lstrip().startswith(self._bos)
 
 
 def chat_of(tokenizer: Any) -> Chat:
@@ -178,13 +201,62 @@ def chat_of(tokenizer: Any) -> Chat:
             turns, add_generation_prompt=opening, tokenize=False, enable_thinking=False
         )
 
-    return Chat(rendered if tokenizer.chat_template else None, tokenizer.bos_token or "")
+    return Chat(rendered if tokenizer.chat_template else None, tokenizer.bos_token or "", _opening(tokenizer))
+
+
+def _opening(tokenizer: Any) -> list[int]:
+    """The tokens that a tokenizer puts before a text by itself; those that it would put after it end no prompt."""
+    alone: list[int] = tokenizer("a", add_special_tokens=False).input_ids
+    whole: list[int] = tokenizer("a").input_ids
+    places = (place for place in range(len(whole)) if whole[place : place + len(alone)] == alone)
+    return whole[: next(places, 0)]
 
 
 def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str, system: str | None = None) -> list[int]:
-    """The tokens of a user turn, formatted with the chat template, and of the prefilled start of the answer."""
+    """The tokens of a user turn, formatted with the chat template, and of the prefilled start of the answer.
+
+    Raises:
+        EngineError: the tokenizer cut or changed the text.
+    """
     text = chat.text(prompt, start, system)
-    return tokenizer(text, add_special_tokens=not chat.begins(text)).input_ids
+    tokens: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    check_taken(text, tokens, tokenizer.decode)
+    return tokens if chat.begins(text) else [*chat.opening, *tokens]
+
+
+_EDGE = 16
+"""Tokens at each end of a prompt that are read back."""
+_NO_CHARACTER = "\ufffd"
+"""What a character is decoded to whose tokens are cut apart."""
+
+
+def check_taken(text: str, tokens: Sequence[int], decode: Callable[[list[int]], str]) -> None:
+    """Compare both ends of a prompt with what a tokenizer made of them, but for spaces, case and forms of letters.
+
+    Args:
+        text: that the tokenizer was given.
+        tokens: that it made of it.
+        decode: gives the text of tokens.
+
+    Raises:
+        EngineError: something was cut, added or changed.
+    """
+    given = _squeezed(text)
+    first = _squeezed(decode(list(tokens[:_EDGE]))).partition(_NO_CHARACTER)[0]
+    last = _squeezed(decode(list(tokens[-_EDGE:]))).rpartition(_NO_CHARACTER)[2]
+    if given.startswith(first) and given.endswith(last) and (tokens or not given):
+        return
+    wrong = "begins" if not given.startswith(first) else "ends"
+    was, became = (given[: len(first)], first) if wrong == "begins" else (given[-max(len(last), 40) :], last)
+    raise EngineError(
+        f"The model's tokenizer changes prompts: one that {wrong} with {was!r} became {len(tokens)} tokens that "
+        f"{wrong[:-1]} with {became!r}. Nothing may be cut or added: correct the tokenizer in the model's folder (its "
+        "normalizer, truncation or unknown characters), or use another model."
+    )
+
+
+def _squeezed(text: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hustings.gguf.export import export_gguf, exportable
-from hustings.huggingface import with_adapter
+from hustings.huggingface import load, with_adapter
 from hustings.identity import sha256
 from hustings.models import Weights, as_folder, cached, once
 from hustings.progress import say
@@ -32,18 +32,15 @@ def merged(weights: Weights, adapter: Path) -> Weights:
 
     def export(part: Path) -> None:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
         base = as_folder(weights, say)
         exportable(base)
         say(f"{weights.name}: merging {adapter.name} and exporting to GGUF for OpenVINO (only once)")
-        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
+        tokenizer, model = load(base, torch.float32, "cpu", "none")
         whole: Any = with_adapter(model, adapter).merge_and_unload()
         with tempfile.TemporaryDirectory(dir=part.parent) as name:
             whole.to(torch.float16).save_pretrained(name)
-            AutoTokenizer.from_pretrained(base, local_files_only=True).save_pretrained(name)
+            tokenizer.save_pretrained(name)
             export_gguf(Path(name), weights.gguf, part)
 
     return Weights(weights.name, fingerprint, once(cached(fingerprint, ".gguf"), export), None)

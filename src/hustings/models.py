@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hustings import pretrained
 from hustings.errors import ModelError, first_line
 from hustings.gguf.convert import convert
 from hustings.gguf.export import dequantize_gguf, export_gguf
@@ -62,9 +63,47 @@ class Weights:
 
 
 def cache_folder() -> Path:
-    """$HUSTINGS_CACHE, or ~/.cache/hustings: converted models and known fingerprints. It can be deleted at any time."""
+    """$HUSTINGS_CACHE, or `hustings` in the user's cache: converted models and known fingerprints.
+
+    It can be deleted at any time.
+    """
     named = os.environ.get("HUSTINGS_CACHE")
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "hustings"
+    return expanded(named, "HUSTINGS_CACHE") if named else _users_cache("HUSTINGS_CACHE") / "hustings"
+
+
+def hub_cache() -> Path:
+    """Where the Hugging Face hub's client keeps its downloads."""
+    for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
+        if os.environ.get(name):
+            return expanded(os.environ[name], name) / below
+    return _users_cache("HF_HOME") / "huggingface" / "hub"
+
+
+def _users_cache(instead: str) -> Path:
+    """$XDG_CACHE_HOME, or ~/.cache.
+
+    Args:
+        instead: variable that names the folder itself, for the error message.
+    """
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", instead)
+
+
+def expanded(path: str, instead: str) -> Path:
+    """A path with ~ and $NAME filled in.
+
+    Args:
+        instead: what to set to a whole path, for the error message.
+
+    Raises:
+        ModelError: it begins with ~, and this user has no home folder.
+    """
+    try:
+        return Path(os.path.expandvars(path)).expanduser()
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: this user has no home folder (HOME is not set, and the system has no entry for the user id "
+            f"{os.getuid()}); set {instead} to a folder that can be written."
+        ) from error
 
 
 def resolve(settings: ModelSettings) -> Weights:
@@ -84,15 +123,15 @@ def resolve(settings: ModelSettings) -> Weights:
             folder = _download(settings.id or "", settings.revision)
             return Weights(_name(settings), folder.name, None, folder)
         case "local":
-            folder = Path(settings.path or "").expanduser()
+            folder = expanded(settings.path or "", "model.path")
             if not folder.is_dir():
                 raise ModelError(
                     f"{folder}: this folder does not exist; set model.path, or use model=gguf for a single file."
                 )
-            _refuse_pickles(folder)
+            pretrained.check(folder)
             return Weights(_name(settings), _folder_fingerprint(folder), None, folder)
         case "gguf":
-            file = Path(settings.path or "").expanduser()
+            file = expanded(settings.path or "", "model.path")
             gguf_header(file)
             return Weights(_name(settings), _file_fingerprint(file), file, None)
 
@@ -145,20 +184,8 @@ def _download(repository: str, revision: str | None) -> Path:
             "the network and the spelling of model.id and model.revision; a gated model needs `hf auth login`. On a "
             "machine without a network, copy the model here and set model=hf model.source=local model.path=…"
         ) from error
-    _refuse_pickles(folder)
+    pretrained.check(folder)
     return folder
-
-
-def _refuse_pickles(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{folder}: this is not a transformers model, because it has no config.json; set model.path or model.id."
-        )
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"{folder}: this model has no safetensors files. Pickled .bin or .pt weights can execute code when they "
-            "are loaded and are therefore refused; convert them with save_pretrained, or use another model."
-        )
 
 
 def fetch_embedded() -> Path:
@@ -224,11 +251,8 @@ def _file_fingerprint(path: Path) -> str:
     facts = path.stat()
     key = str(path.resolve())
     memory = cache_folder() / "fingerprints.json"
-    try:
-        known: dict[str, list[Any]] = json.loads(memory.read_text())
-        size, changed, fingerprint = known.get(key, (None, None, ""))
-    except (OSError, ValueError, TypeError):
-        known, size, changed, fingerprint = {}, None, None, ""
+    known = _remembered(memory)
+    size, changed, fingerprint = known.get(key, (None, None, ""))
     if (size, changed) == (facts.st_size, facts.st_mtime_ns):
         return fingerprint
     fingerprint = sha256(path)
@@ -243,8 +267,23 @@ def _file_fingerprint(path: Path) -> str:
     return fingerprint
 
 
+def _remembered(memory: Path) -> dict[str, list[Any]]:
+    """Size, modification time and sha256 of files, by path: what can be read of the cache's list."""
+    try:
+        known: Any = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {
+        key: facts
+        for key, facts in known.items()
+        if isinstance(facts, list) and len(facts) == 3 and re.fullmatch(r"[0-9a-f]{64}", str(facts[2]))
+    }
+
+
 def _folder_fingerprint(folder: Path) -> str:
-    files = [*sorted(folder.glob("*.safetensors")), *(folder / name for name in _SUBSTANCE)]
+    files = [*pretrained.weight_files(folder), *(folder / name for name in _SUBSTANCE)]
     return files_fingerprint([file for file in files if file.is_file()])
 
 

@@ -1,8 +1,10 @@
 """What a manifest says of the software that made something."""
 
+import os
 import subprocess
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 
 from hustings import __version__
 
@@ -19,9 +21,15 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of the working folder, if it is a checkout."""
+    """The git commit of Hustings' own checkout; None where it is installed as a wheel, wherever one stands."""
+    package = Path(__file__).resolve().parent
+    root = package.parents[1]
+    if not (root / ".git").exists() or package != root / "src" / "hustings":
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5, env=elsewhere)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -20,7 +20,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 
 from hustings import runfolder
-from hustings.configuration import as_typed, program
+from hustings.configuration import as_typed, plain, program
 from hustings.errors import HustingsError, SweepError, first_line
 from hustings.progress import say, show
 
@@ -118,7 +118,7 @@ class SweepEnd(Callback):
         folder = Path(config.hydra.sweep.dir)
         made = self.together(folder)
         if self._failures:
-            say(summary(self._failures, program(config.hydra), list(config.hydra.overrides.hydra)))
+            say(summary(self._failures, program(config.hydra, sys.argv[0]), plain(config.hydra.overrides.hydra)))
         if made:
             print(f"run: {os.path.relpath(folder)}", flush=True)
         if self._failures:

@@ -66,7 +66,7 @@ def test_failing_jobs_let_the_others_run_and_the_printed_command_runs_only_the_f
     assert "2 of the sweep's jobs failed:" in lines
     assert "  job 0 (repetitions=41)" in lines and "  job 2 (repetitions=42)" in lines
     assert any("repetitions=41: party republican has 40 personas" in line for line in lines)
-    command = "  python simulate.py -m engine=planted rounds=1 topic=racism repetitions=41,42"
+    command = f"  python {ROOT / 'simulate.py'} -m engine=planted rounds=1 topic=racism repetitions=41,42"
     assert lines[-1] == command
 
 

@@ -3,6 +3,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tiny import tiny_model
 
 from hustings.engine.base import Engine, Request, Sampling, Score, Turn
 from hustings.engine.transformers import TransformersEngine
-from hustings.engine.vllm import VllmEngine, VllmSettings
+from hustings.engine.vllm import VllmEngine, VllmSettings, _Job
 from hustings.errors import EngineError, ModelError, SettingsError
 from hustings.models import Weights
 from hustings.settings import SimulateSettings, load
@@ -178,7 +179,7 @@ def test_an_adapter_changes_scores_as_in_transformers(tiny: Path, engine: VllmEn
 @pytest.mark.vllm
 def test_a_model_that_vllm_cannot_load_is_a_model_error(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no_such_architecture"}')
-    with pytest.raises(ModelError, match="vLLM could not load this model"):
+    with pytest.raises(ModelError, match="could not load this model"):
         VllmEngine(weights(tmp_path), settings(), CONTEXT)
 
 
@@ -213,3 +214,11 @@ def test_the_config_is_whole_and_names_what_cannot_be() -> None:
         load(SimulateSettings, config("engine=vllm", "engine.quantization=8bit", "engine.precision=exact"))
     with pytest.raises(SettingsError, match=r"engine\.distributed_executor"):
         load(SimulateSettings, config("engine=vllm", "engine.distributed_executor=slurm"))
+
+
+def test_a_prompt_that_vllm_did_not_take_as_it_was_given_is_an_error() -> None:
+    engine = object.__new__(VllmEngine)
+    job = _Job(request(1), [1, 2, 3], [], {"7": ()})
+    output = SimpleNamespace(request_id="7", prompt_token_ids=[2, 3], outputs=[None])
+    with pytest.raises(EngineError, match="was given a prompt of 3 tokens and took 2"):
+        engine._answer(job, output)

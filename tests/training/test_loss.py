@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from helpers import config
 
+from hustings.errors import TrainingError
 from hustings.settings import TrainSettings, load
 from hustings.training import loss
 from hustings.training.trainer import dataset_of
@@ -38,6 +39,64 @@ def test_only_answers_count_in_the_loss_and_their_loss_is_trls_own(tiny: Path, t
     of = AutoModelForCausalLM.from_pretrained(tiny, dtype=torch.float32)
     losses.append(loss.answer_loss(of, tokenizer, rows, plain))
     assert losses == pytest.approx([losses[0]] * 3, abs=1e-5)
+
+
+OPENED = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+"""A template that opens an answer with what a finished conversation does not have."""
+
+
+def row(answer: str) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": "How big?"}],
+        "completion": [{"role": "assistant", "content": answer}],
+    }
+
+
+def tokenizer_of(folder: Path, **changes: Any) -> Any:
+    """The tokenizer of the tiny model, changed."""
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    return tokenizer
+
+
+def test_an_answer_keeps_its_first_words_where_a_template_opens_answers_otherwise(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = tokenizer_of(tiny, chat_template=OPENED)
+    prompt, answer = loss.encoded(row(ANSWERS[0]), tokenizer)
+    assert tokenizer.decode(answer) == f"{ANSWERS[0]}<|im_end|>\n"
+    assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n")
+    loss.check(tokenizer, "tiny")
+    assert "opens every answer with '<think>\\n'" in capsys.readouterr().err
+    loss.check(tokenizer_of(tiny), "tiny")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_model_whose_answers_cannot_be_trained_on_is_refused(tiny: Path) -> None:
+    for template, words in (
+        ("{% for m in messages %}{{ m['content'] if m['role'] == 'user' }}{% endfor %}", "loses the answer"),
+        ("{{ raise_exception('Only one turn!') if messages | length > 1 }}x", r"rejects .* \(Only one turn!\)"),
+    ):
+        with pytest.raises(TrainingError, match=words):
+            loss.check(tokenizer_of(tiny, chat_template=template), "tiny")
+    with pytest.raises(TrainingError, match="neither a chat template nor a token that ends a text"):
+        loss.check(tokenizer_of(tiny, chat_template=None, eos_token=None, pad_token=None), "tiny")
+
+
+def test_any_token_that_the_model_knows_fills_up_a_batch(tiny: Path) -> None:
+    assert loss.padding_of(tokenizer_of(tiny), 384) == "<|im_end|>"
+    bare = tokenizer_of(tiny, pad_token=None, eos_token=None)
+    assert loss.padding_of(bare, 384) == "<|endoftext|>"
+    added = tokenizer_of(tiny)
+    added.add_special_tokens({"pad_token": "[PAD]"})
+    assert added.pad_token_id >= 384
+    assert loss.padding_of(added, 384) == "<|im_end|>"
 
 
 def test_cheaper_dropout_drops_as_many_and_keeps_the_mean() -> None:

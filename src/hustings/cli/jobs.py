@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hustings.cli.terminal import fail, show_run
-from hustings.configuration import Job, as_typed, program, settings_of
+from hustings.configuration import Job, as_typed, plain, program, settings_of
 from hustings.errors import HustingsError, SettingsError
 from hustings.progress import duration
 
@@ -93,7 +93,7 @@ def _launch() -> "Launch":
     hydra = HydraConfig.get()
     return Launch(
         folder=Path(hydra.runtime.output_dir),
-        command=[*program(hydra)[1:], *as_typed(hydra.overrides.task)],
+        command=[*program(hydra)[1:], *as_typed(plain(hydra.overrides.task))],
         experiment=hydra.runtime.choices.get("experiment"),
         sweep=hydra.mode == RunMode.MULTIRUN,
     )

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, check_length
 from hustings.engine.options import score_of
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import EngineError, HustingsError, ModelError, first_line
 from hustings.gguf.header import gguf_header
-from hustings.huggingface import Chat, Tokens
+from hustings.huggingface import Chat, Tokens, check_taken
 from hustings.merging import merged
 from hustings.models import Weights, as_gguf, cached, once
 from hustings.progress import say
@@ -186,7 +186,9 @@ class OpenvinoEngine(Engine):
             self._pipeline = genai.ContinuousBatchingPipeline(
                 str(gguf), tokenizer, scheduler, settings.device, **properties
             )
-        except RuntimeError as error:
+        except HustingsError:
+            raise
+        except Exception as error:  # whatever a part of OpenVINO raises
             raise ModelError(
                 f"{gguf}: OpenVINO could not read this model ({first_line(error)}). "
                 "It reads GGUF files of the Llama, Qwen2 and Qwen3 families; set engine=transformers for others."
@@ -197,7 +199,7 @@ class OpenvinoEngine(Engine):
         header = gguf_header(gguf)
         llama = "llama" in (header.get("tokenizer.ggml.model"), str(header.get("tokenizer.ggml.pre"))[:5])
         self._adds_bos = bool(header.get("tokenizer.ggml.add_bos_token", llama))  # OpenVINO leaves that to us
-        self._end: set[int] = set(self._pipeline.get_config().stop_token_ids)
+        self._end = {token for token in self._pipeline.get_config().stop_token_ids if token >= 0}
         self._known_options: dict[tuple[str, ...], tuple[Tokens, ...]] = {}
         self._owners: dict[str, _Job] = {}
         self._fillers: list[Any] = []
@@ -232,7 +234,13 @@ class OpenvinoEngine(Engine):
 
     def _progress(self, job: _Job, waiting: _Waiting, queue: deque[Request]) -> Answer | None:
         """The answer to a job if it is complete; requests that its prompt makes cheaper go back into the queue."""
-        live = any(handle.get_status() == self._genai.GenerationStatus.RUNNING for _, handle in job.handles)
+        states = [handle.get_status() for _, handle in job.handles]
+        if self._genai.GenerationStatus.IGNORED in states:
+            raise EngineError(
+                f"{job.request.turn}: OpenVINO did not take this prompt of {job.length} tokens, as its cache has no "
+                "room for it; raise engine.cache_gb, or use fewer rounds or agents."
+            )
+        live = self._genai.GenerationStatus.RUNNING in states
         if not live or job.handles[0][1].can_read():
             queue.extendleft(reversed(waiting.behind(job.request)))
         return None if live else self._answer(job)
@@ -243,11 +251,16 @@ class OpenvinoEngine(Engine):
     def _tokens(self, text: str) -> Any:
         return self._tokenizer.encode(text, add_special_tokens=False).input_ids
 
+    def _read(self, tokens: list[int]) -> str:
+        """The text of tokens, special ones included."""
+        return self._tokenizer.decode(tokens, skip_special_tokens=False)
+
     def _start(self, request: Request) -> _Job:
         text = self._chat.text(request.prompt, request.start, request.system)
         if self._adds_bos and not self._chat.begins(text):
             text = self._tokenizer.get_bos_token() + text
         job = _Job(request, self._tokens(text), self._sequences(request.options))
+        check_taken(text, [*map(int, job.prompt.data[0])], self._read)
         longest = max(map(len, job.sequences), default=request.sampling.max_tokens)
         check_length(request, job.length, longest, self._context)
         if request.options:

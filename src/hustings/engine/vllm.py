@@ -5,7 +5,6 @@ It does not know which requests share a prefix: vLLM's cache finds that out by i
 
 import gc
 import importlib
-import json
 import os
 import warnings
 from collections import deque
@@ -18,7 +17,7 @@ from pydantic import model_validator
 
 from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, check_length
 from hustings.engine.options import prefixes_of, score_of
-from hustings.errors import EngineError, ModelError, first_line
+from hustings.errors import AdapterError, EngineError, ModelError, first_line
 from hustings.huggingface import (
     Tokens,
     chat_of,
@@ -29,6 +28,7 @@ from hustings.huggingface import (
     sequences_of,
 )
 from hustings.models import Weights, as_folder
+from hustings.pretrained import read_object, tokenizer_of
 from hustings.progress import say
 from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
@@ -221,6 +221,12 @@ class VllmEngine(Engine):
     def _answer(self, job: _Job, output: Any) -> Answer | None:
         """The answer to a job whose part has finished, or None if other parts have not."""
         prefix = job.parts.pop(output.request_id)
+        taken = output.prompt_token_ids
+        if taken is not None and list(taken) != [*job.prompt, *prefix]:
+            raise EngineError(
+                f"{job.request.turn}: vLLM was given a prompt of {len(job.prompt) + len(prefix)} tokens and took "
+                f"{len(taken)}, or others; set engine=transformers."
+            )
         [text] = output.outputs
         if not job.request.options:
             return self._completion(job, text)
@@ -262,13 +268,11 @@ def _loaded(folder: Path, settings: VllmSettings, context: int, extra: dict[str,
     Raises:
         ModelError: vLLM cannot load the model.
     """
-    from transformers import AutoTokenizer
-
     vllm = _part("vllm")
+    tokenizer = tokenizer_of(folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             engine = vllm.LLMEngine.from_engine_args(
                 vllm.EngineArgs(
                     model=str(folder),
@@ -322,8 +326,11 @@ def rank_of(adapter: Path) -> int:
 
     Raises:
         ModelError: the adapter's rank is too high.
+        AdapterError: its config is damaged.
     """
-    rank: int = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    rank = read_object(adapter / "adapter_config.json", AdapterError).get("r")
+    if not isinstance(rank, int):
+        raise AdapterError(f"{adapter / 'adapter_config.json'}: it names no rank (r); train the adapter again.")
     for room in _RANKS:
         if rank <= room:
             return room

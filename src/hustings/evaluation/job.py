@@ -85,7 +85,7 @@ def run(settings: EvaluateSettings, folder: Path, command: list[str]) -> Outcome
             debates = _debates(settings, cell, folder / f"debates-{place}", command)
             rows += [_line(cell, score, debates.scale) for score in _attitudes(debates, role)]
             sources.append(debates.folder)
-        results[str(cell)] = [os.path.relpath(source, folder) for source in sources]
+        results[str(cell)] = [os.path.relpath(source.resolve(), folder.resolve()) for source in sources]
         _write(folder / runfolder.SCORES, rows)
     outcome = Outcome(folder, rows, time.monotonic() - began)
     manifest = runfolder.EvaluationManifest(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hustings.errors import ModelError, first_line
+from hustings.errors import ModelError, quoting
 from hustings.gguf.header import BF16, F16, F32, UNQUANTIZED, GgufHeader, GgufTensor, gguf_header
 from hustings.gguf.names import halved, hf_name, rotated_heads
 
@@ -25,10 +25,10 @@ def convert(file: Path, folder: Path) -> None:
     with convertible(file):
         tensors = dict(_tensors(file, header))
         tokenizer = _tokenizer(file, header)
+        config = _config(
+            header, tied="lm_head.weight" not in tensors, biased="model.layers.0.self_attn.q_proj.bias" in tensors
+        )
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
-    config = _config(
-        header, tied="lm_head.weight" not in tensors, biased="model.layers.0.self_attn.q_proj.bias" in tensors
-    )
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
@@ -36,13 +36,9 @@ def convert(file: Path, folder: Path) -> None:
 @contextmanager
 def convertible(file: Path) -> Generator[None]:
     """Turn what the libraries raise for an unknown tensor or tokenizer into a ModelError."""
-    try:
+    said = f"{file}: this file has a tensor or tokenizer that cannot be converted ({{}}). "
+    with quoting(ModelError, f"{said}Use the original model with model=hf model.id=…"):
         yield
-    except (KeyError, ValueError, NotImplementedError) as error:
-        raise ModelError(
-            f"{file}: this file has a tensor or tokenizer that cannot be converted ({first_line(error)}). "
-            "Use the original model with model=hf model.id=…"
-        ) from error
 
 
 def unscaled(file: Path) -> GgufHeader:

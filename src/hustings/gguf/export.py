@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hustings.errors import ModelError
+from hustings.errors import ModelError, quoting
 from hustings.gguf.convert import convertible, tensor_of, unscaled
 from hustings.gguf.header import ARRAY, STRING, GgufValue, gguf_header
 from hustings.gguf.names import gguf_name, interleaved, rotated_heads
+from hustings.pretrained import config_of, tokenizer_of, weight_files
 
 
 def dequantize_gguf(file: Path, out: Path) -> None:
@@ -78,12 +79,12 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
         ModelError: GGUF, or this export, cannot express the model.
     """
     from safetensors import safe_open
-    from transformers import AutoConfig
 
     architecture = exportable(folder)
-    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = config_of(folder)
     if like is None:
-        metadata = {**_model_metadata(config, architecture), **_tokenizer_metadata(folder, config)}
+        with quoting(ModelError, f"{folder}: GGUF cannot express this model ({{}}); set engine=transformers."):
+            metadata = {**_model_metadata(config, architecture), **_tokenizer_metadata(folder, config)}
     else:
         header = gguf_header(like)
         if header.architecture != architecture:
@@ -99,7 +100,7 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
         return interleaved(tensor, heads_of) if heads_of else tensor
 
     tensors: list[_Written] = []
-    for file in [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]:
+    for file in [safe_open(path, "pt") for path in weight_files(folder)]:
         for name in file.keys():  # noqa: SIM118 (a safe_open is no dictionary)
             if name.endswith(".rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
                 continue
@@ -119,9 +120,7 @@ def exportable(folder: Path) -> str:
     Raises:
         ModelError: GGUF, or this export, cannot express the model.
     """
-    from transformers import AutoConfig
-
-    config: Any = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = config_of(folder)
     names = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
     architecture = names.get(config.model_type)
     if architecture is None:
@@ -129,7 +128,7 @@ def exportable(folder: Path) -> str:
             f"{folder}: models of the type {config.model_type!r} cannot be exported to GGUF; only "
             f"{', '.join(names)} can. Set engine=transformers."
         )
-    rope: dict[str, Any] = config.rope_parameters
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
     sliding = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
     if rope.get("rope_type", "default") != "default" or sliding:
         raise ModelError(
@@ -172,9 +171,7 @@ _NORMAL, _CONTROL, _USER, _UNUSED = 1, 3, 4, 5
 
 def _tokenizer_metadata(folder: Path, config: Any) -> dict[str, GgufValue]:
     """GGUF metadata of a byte-level BPE tokenizer."""
-    from transformers import AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = tokenizer_of(folder)
     described: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     split = _split_name(described["pre_tokenizer"])
     if described["model"]["type"] != "BPE" or described["model"].get("byte_fallback") or split is None:

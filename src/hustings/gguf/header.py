@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hustings.errors import ModelError
+from hustings.pretrained import refuse_pointer
 
 # gguf.GGUFReader takes 2 s for a small file and 7 s for one of 1 GB, as it makes numpy views of every string.
 # Source of the layout: ggml's docs/gguf.md, versions 2 and 3, little endian.
@@ -116,6 +117,7 @@ def gguf_header(path: Path) -> GgufHeader:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] != b"GGUF":
+                refuse_pointer(path, ModelError)
                 raise ModelError(
                     f"{path}: this is not a GGUF file (its first four bytes are not GGUF); set model.path to one."
                 )

@@ -72,7 +72,9 @@ def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = Non
     write_table(target / ATTITUDES, _stacked((run.name, run.study.attitudes) for run in runs))
     write_table(target / STATISTICS, tests)
     write_table(target / COMPARISON, differences)
-    members = [{"run": run.name, "folder": os.path.relpath(run.study.folder, target)} for run in runs]
+    members = [
+        {"run": run.name, "folder": os.path.relpath(run.study.folder.resolve(), target.resolve())} for run in runs
+    ]
     write_manifest(target, ComparisonManifest(runs=members))
     _draw(runs, cells, tests, target)
     return differences

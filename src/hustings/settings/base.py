@@ -3,6 +3,7 @@
 Classes have no defaults: those live in conf/. It does not know any particular setting.
 """
 
+import os
 import re
 from contextlib import suppress
 from importlib import import_module
@@ -10,7 +11,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hustings.errors import SettingsError
 
@@ -108,6 +109,8 @@ class Variant(Settings):
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 Text = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A file or folder; ~ is the user's home."""
 Positive = Annotated[float, Field(gt=0)]
 
 S = TypeVar("S", bound=Settings)

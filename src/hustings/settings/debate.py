@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, Settings, Text, knob, neutral
+from hustings.settings.base import Name, PathText, Settings, Text, knob, neutral
 from hustings.settings.instrument import ANY, InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
 from hustings.settings.society import (
@@ -48,7 +48,7 @@ class PromptSettings(Settings):
 class PersonaSettings(Settings):
     """How personas are written, or where they are."""
 
-    file: str | None
+    file: PathText | None
     """JSON lines with party, name and story; None lets the model in use write them."""
     max_tokens: int = Field(ge=16)
     attempts: int = Field(ge=1)
@@ -109,7 +109,7 @@ class WandbSettings(Settings):
     group: str | None
     """None is the experiment's name."""
     tags: tuple[Text, ...] = Field(strict=False)
-    folder: Text
+    folder: PathText = Field(min_length=1)
     """W&B puts its files into `wandb` in this folder."""
 
 
@@ -180,7 +180,7 @@ class SimulateSettings(Settings):
     """`balanced`: over the repetitions, each seat begins equally often."""
     adapter: str | None
     """An adapter that train.py made, by name or folder; None plays on the model as it is."""
-    artifacts: str = knob(min_length=1)
+    artifacts: PathText = knob(min_length=1)
     """Folder of the artifact store."""
     dry_run: bool = knob()
     """Only say what the run would take: calls, tokens, money."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, Settings, Text, knob
+from hustings.settings.base import Name, PathText, Settings, Text, knob
 from hustings.settings.debate import SimulateSettings
 from hustings.settings.model import ModelSettings
 from hustings.settings.training import DpoSettings, FineTuningSettings, LoraSettings, TrainSettings
@@ -22,7 +22,7 @@ class BenchmarkSettings(Settings):
     """Documents of each task, drawn at random by `seed`; None is all."""
     seed: int = Field(ge=0)
     """Of the draw, and of few-shot examples."""
-    data_dir: str | None
+    data_dir: PathText | None
     """Folder that `hustings fetch benchmarks` has filled; None takes the data from the Hugging Face hub."""
     engine: Literal["transformers", "vllm"]
     """What lm-eval runs the model on; vllm needs a model of the hub or in a folder."""

