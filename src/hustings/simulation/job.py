@@ -8,6 +8,7 @@ from pathlib import Path
 from hustings import artifacts, distributed, records
 from hustings.artifacts import Rows
 from hustings.debate import protocol
+from hustings.debate.alarm import Alarm
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
 from hustings.files import write_table
@@ -96,7 +97,7 @@ def run_as_worker(settings: SimulateSettings) -> bool:
         return False
     plan = Plan.of(settings)
     try:
-        sharing = distributed.Sharing(settings.trainer, settings.engine, Rules.of(settings))
+        sharing = distributed.Sharing(settings.trainer, settings.engine, settings.alarm, Rules.of(settings))
         sharing.play(None, plan.casting.debaters, Listener())
     finally:
         plan.casting.close()
@@ -128,6 +129,7 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
     logged = _logged(rows)
     missing = plan.missing(logged)
     if not missing and not distributed.awaited(plan.settings.trainer):
+        _alarm(plan, logged).check(ended=True)
         return logged
     topics = dict.fromkeys(DebateKey.parse(key).topic for key in missing)
     plan.say_what_changed(topics)
@@ -148,7 +150,17 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
             artifact = rows[topic].artifact
             now = {name: value - before[topic].get(name, 0) for name, value in tally.on(topic).plain().items()}
             artifact.grow(spent=total([artifact.manifest.get("spent") or {}, now]))
-    return _logged(rows)
+    logged = _logged(rows)
+    _alarm(plan, logged).check(ended=True)
+    return logged
+
+
+def _alarm(plan: Plan, logged: Logged) -> Alarm:
+    """What has been answered so far in the debates of this run."""
+    alarm = Alarm(plan.settings.alarm)
+    for key in plan.seats:
+        alarm.read(logged.get(key, ()))
+    return alarm
 
 
 def _logged(rows: Mapping[str, Rows]) -> dict[str, list[Event]]:
@@ -188,14 +200,19 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
     done = sum(isinstance(event, Reply | Survey) for event in here)
     work = (_answers(settings) * len(table.starts) - done) // settings.trainer.ranks
+    alarm = _alarm(plan, table.logged)
+    alarm.check()
     with showing("debates", debates, debates - len(table.starts), work) as progress:
         alone = settings.trainer.ranks == 1
 
         def on_event(event: Event) -> None:
             (table.keep if alone else table.count)(event)
             _show(progress, event)
+            if alone:
+                alarm.on_event(event)
 
         def on_answer(request: Request, answer: Answer) -> None:
+            alarm.on_answer(request, answer)
             table.tally.on(DebateKey.parse(request.turn.debate).topic).add(answer, settings.model.price)
             progress.tokens += answer.tokens
             if answer.refused or settings.model.price is not None:
@@ -220,7 +237,8 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
     folders = {topic: str(rows.artifact.folder.resolve()) for topic, rows in table.rows.items()}
     unfinished = {start.debate: table.logged.get(start.debate, ()) for start in table.starts}
     work = distributed.Work(folders, table.starts, unfinished)
-    sharing = distributed.Sharing(plan.settings.trainer, plan.settings.engine, rules)
+    settings = plan.settings
+    sharing = distributed.Sharing(settings.trainer, settings.engine, settings.alarm, rules)
     whole = sharing.play(work, lambda: engine, listener)
     for topic, taken in whole.items():
         counts = table.tally.on(topic)
