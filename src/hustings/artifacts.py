@@ -104,6 +104,7 @@ def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
             "or choose another folder (artifacts=…)."
         ) from error
     try:
+        _sweep(folder)
         yield peek(place)
     finally:
         if not wait:
@@ -111,10 +112,17 @@ def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
         lock.release()
 
 
+def _sweep(folder: Path) -> None:
+    """Remove files that a process was writing when it was killed."""
+    for part in folder.glob(".*.[0-9]*"):
+        with suppress(OSError):
+            part.unlink()
+
+
 def _leave_nothing(folder: Path, root: Path) -> None:
     """Remove what was made for an artifact that never began; whoever waits for its lock must not do this."""
-    if [path.name for path in folder.iterdir()] == [".lock"]:
-        with suppress(OSError):
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [".lock"]:
             (folder / ".lock").unlink()
             for empty in (folder, folder.parent, root):
                 empty.rmdir()

@@ -47,7 +47,9 @@ def unreadable(request: Request, made: Answer) -> Answer:
 
 
 def silent(request: Request, made: Answer) -> Answer:
-    return made if isinstance(made, Score) or request.turn.purpose == "persona" else Completion(" \n\u200b ", 9, 9, "stop")
+    return (
+        made if isinstance(made, Score) or request.turn.purpose == "persona" else Completion(" \n\u200b ", 9, 9, "stop")
+    )
 
 
 @pytest.mark.parametrize(
