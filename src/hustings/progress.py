@@ -119,7 +119,8 @@ def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]
             from rich.console import Console
             from rich.status import Status
 
-            live = stack.enter_context(Status(progress.text(), console=Console(file=_Lasting())))
+            terminal: Any = _Lasting()
+            live = stack.enter_context(Status(progress.text(), console=Console(file=terminal)))
             progress.live = live
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()

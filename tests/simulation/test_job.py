@@ -6,13 +6,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import Recorder, logs_of, settings, simulate
+from helpers import Recorder, logs_of, report, settings, simulate
 
 from hustings import engine, records, study
-from hustings.errors import RecordError
+from hustings.errors import ArtifactError, RecordError
 from hustings.runfolder import RunManifest, read_manifest
 from hustings.settings import CastSettings
-from hustings.simulation import job
+from hustings.simulation import disk, job
+from hustings.simulation.plan import Plan
 
 
 @pytest.fixture
@@ -145,3 +146,23 @@ def test_treatments_and_control_are_in_the_log(tmp_path: Path) -> None:
     assert isinstance(start, records.Start)
     assert (start.treatments, start.control, start.topology) == (("reminder",), "retest", "round_robin")
     assert {agent.runs_on for agent in start.agents} == {"planted on planted"}
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
+    with pytest.raises(
+        ArtifactError, match=r"about \d+ MB, and the disk has 1 MB left; free some disk space, ask for f"
+    ):
+        simulate(tmp_path, "repetitions=2", "topic=racism")
+    assert list(tmp_path.glob("artifacts/debates/*/*.jsonl")) == []
+
+
+def test_a_run_writes_at_most_what_was_estimated_and_not_far_less(tmp_path: Path) -> None:
+    of = settings(f"artifacts={tmp_path / 'artifacts'}", "repetitions=40", "topic=racism", "sampling.max_tokens=20")
+    estimated = sum(size for _, size in disk.needed(Plan.of(of), tmp_path / "run"))
+    simulate(tmp_path, "repetitions=40", "topic=racism", "sampling.max_tokens=20")
+    report(tmp_path)
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert estimated / 4 < written < estimated

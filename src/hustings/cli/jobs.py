@@ -28,7 +28,7 @@ def simulate(config: "DictConfig") -> None:
         if settings.dry_run:
             from hustings.simulation.estimate import estimate
 
-            print(estimate(settings))
+            print(estimate(settings, launch.folder))
             return _leave_nothing(launch.folder)
         from hustings import pipeline
         from hustings.simulation import job
@@ -126,7 +126,8 @@ def _printing(launch: "Launch") -> Generator[None]:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and not launch.sweep:
             raise
-        said = f"The output cannot be written ({error.strerror}); the run is complete, in {os.path.relpath(launch.folder)}."
+        where = os.path.relpath(launch.folder)
+        said = f"The output cannot be written ({error.strerror}); the run is complete, in {where}."
         if not launch.sweep:
             fail(said, 1)
         say(said)

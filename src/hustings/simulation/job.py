@@ -11,7 +11,7 @@ from hustings.debate import protocol
 from hustings.debate.alarm import Alarm
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
-from hustings.files import write_table
+from hustings.files import check_room, write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
 from hustings.records import Agent, End, Event, Reply, Start, Survey
@@ -28,6 +28,7 @@ from hustings.runfolder import (
     write_manifest,
 )
 from hustings.settings import SimulateSettings
+from hustings.simulation import disk
 from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
 from hustings.simulation.plan import Logged, Plan, by_debate, first
@@ -65,8 +66,9 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     _say_who_hears_nobody(settings)
     rules = Rules.of(settings)
     plan = Plan.of(settings)
+    check_room(disk.needed(plan, folder), "ask for fewer debates (repetitions=…, topic=…)")
     if any(engine.kind == "openai" for engine in settings.engines().values()):
-        say(estimate(settings))
+        say(estimate(settings, folder))
     tally = Tally()
     try:
         if settings.control.read:
@@ -199,7 +201,7 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     settings, debates = plan.settings, len(plan.seats)
     here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
     done = sum(isinstance(event, Reply | Survey) for event in here)
-    work = (_answers(settings) * len(table.starts) - done) // settings.trainer.ranks
+    work = (sum(disk.answers(settings)) * len(table.starts) - done) // settings.trainer.ranks
     alarm = _alarm(plan, table.logged)
     alarm.check()
     with showing("debates", debates, debates - len(table.starts), work) as progress:
@@ -243,15 +245,6 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
     for topic, taken in whole.items():
         counts = table.tally.on(topic)
         counts.replies, counts.tokens, counts.prompt_tokens, counts.played = taken
-
-
-def _answers(settings: SimulateSettings) -> int:
-    """Replies and survey answers of a whole debate."""
-    speakers, items = len(settings.composition.roles), len(settings.instrument.items)
-    talk = settings.control.speak and not settings.control.read
-    replies = protocol.iterations(settings.rounds, speakers + settings.partners) if talk else 0
-    surveys = (settings.rounds + 1) * (speakers + settings.shadow) + len(settings.composition.observers)
-    return replies + surveys * items
 
 
 def _show(progress: Progress, event: Event) -> None:
@@ -311,9 +304,12 @@ def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
 def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
     """The events of the run's own debates, topic by topic: a file of its own, so that the folder can be copied."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.writelines(_lines(plan, rows))
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.writelines(_lines(plan, rows))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _lines(plan: Plan, rows: Mapping[str, Rows]) -> Iterator[bytes]:
