@@ -36,7 +36,7 @@ def test_a_folder_is_named_by_what_it_is_of(tmp_path: Path) -> None:
 
 def test_a_manifest_says_what_the_artifact_is_made_from_and_holds(tmp_path: Path) -> None:
     manifest = json.loads((make(tmp_path) / MANIFEST).read_text())
-    assert (manifest["v"], manifest["kind"], manifest["id"]) == (1, "debates", identity(OF))
+    assert (manifest["v"], manifest["kind"], manifest["id"]) == (2, "debates", identity(OF))
     assert (manifest["state"], manifest["of"], manifest["promise"]) == ("sealed", OF, "none")
     assert manifest["files"] == {"events.jsonl": "2c8b08da5ce60398e1f19af0e5dccc744df274b826abe585eaba68c525434806"}
 

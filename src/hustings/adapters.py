@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings.artifacts import MANIFEST
+from hustings.artifacts import MANIFEST, changed, whole
 from hustings.errors import AdapterError
-from hustings.identity import sha256
 from hustings.merging import ADAPTER_FILE
 from hustings.models import Weights
 from hustings.settings import TrainSettings
@@ -49,9 +48,9 @@ class Adapter:
 
     @property
     def intact(self) -> bool:
-        """Whether its weights are there as they were sealed."""
-        file = self.folder / ADAPTER_FILE
-        return file.exists() and sha256(file) == self.sha256
+        """Whether its weights, and what says how they are used, are there as they were sealed."""
+        read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
+        return (self.folder / ADAPTER_FILE).exists() and not changed(self.folder, read)
 
     def __str__(self) -> str:
         return f"{self.name}-{self.id}"
@@ -72,8 +71,8 @@ def _read(folder: Path) -> Adapter | None:
     """The adapter in a folder, or None when there is no finished one."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        whole = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
-        return Adapter(folder, manifest) if whole else None
+        finished = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
+        return Adapter(folder, manifest) if finished and whole(manifest) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -50,10 +50,10 @@ def trouble(error: BaseException) -> str | None:
     return None
 
 
-def _paragraph(error: OSError, path: object) -> str:
+def _paragraph(error: OSError, path: object, what: str = "read or written") -> str:
     where = f"{os.fsdecode(path) if isinstance(path, bytes) else path}: this file" if path else "A file or the output"
     advice = _ADVICE.get(error.errno or 0, f"{_ROOM}, or {_RIGHTS}")
-    return f"{where} cannot be read or written ({error.strerror}); {advice}, {_KEPT}."
+    return f"{where} cannot be {what} ({error.strerror}); {advice}, {_KEPT}."
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def write_atomically(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise ArtifactError(_paragraph(error, path)) from error
+        raise ArtifactError(_paragraph(error, path, "written")) from error
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
@@ -158,7 +158,7 @@ class JsonLines:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise ArtifactError(_paragraph(error, path)) from error
+            raise ArtifactError(_paragraph(error, path, "opened for writing")) from error
         self.path = path
         self._drop_half_line()
 
@@ -189,7 +189,7 @@ class JsonLines:
         try:
             written = os.write(self._file, content)
         except OSError as error:
-            raise ArtifactError(_paragraph(error, self.path)) from error
+            raise ArtifactError(_paragraph(error, self.path, "written")) from error
         if written < len(content):
             raise ArtifactError(f"{self.path}: the disk is full; {_ROOM}, {_KEPT}.")
 

@@ -55,8 +55,8 @@ def silent(request: Request, made: Answer) -> Answer:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (unreadable, r"20 of 20 survey answers of planted on planted are invalid, which is above alarm\.invalid=0\.5, so "
-                     r".*everything up to here is kept.*'As an AI, I cannot have an opinion on this\. As an AI, I cann…'"
+        (unreadable, r"20 of 20 survey answers of planted on planted are invalid, which is above alarm\.invalid=0\.5, "
+                     r".*everything up to here is kept.*'As an AI, I cannot have an opinion on this\. As an AI, .*…'"
                      r".*engine\.logprobs.*model=…, prompt=….*alarm\.invalid \(1 never stops it\): nothing is asked"),
         (silent, r"20 of 20 replies of planted on planted are empty, which is above alarm\.empty=0\.5.*look like this: "
                  r"'\\u200b'\. Raise sampling\.max_tokens .*prompt=…, model=….*alarm\.empty \(1 never"),
@@ -150,7 +150,7 @@ NO_PROBABILITIES = ("engine=openai_server", "model=api", "model.id=x", "engine.l
 
 
 def test_expected_values_without_log_probabilities_are_refused_before_anything_is_asked() -> None:
-    said = r"analysis\.outcome=expected: engine=openai \(role \w+\) gives no log-probabilities .*set analysis\.outcome=score"
+    said = r"analysis\.outcome=expected: engine=openai \(role \w+\) gives no log-prob.*set analysis\.outcome=score"
     with pytest.raises(SettingsError, match=said):
         load(SimulateSettings, config(*NO_PROBABILITIES, "analysis.outcome=expected"))
 

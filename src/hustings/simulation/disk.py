@@ -18,7 +18,7 @@ _EVENT = 160
 _OPTION = 12
 """Of each option's log-probability."""
 _DERIVED = 2.7
-"""The run's own log, tables and page together, in bytes for each byte of the log: 2.4 in a planted run of 160 debates."""
+"""The run's own log, tables and page together, per byte of the log: 2.4 in a planted run of 160 debates."""
 _FIGURES = 0.5e6
 """On each topic, in a run of two curves: PNG, SVG and CSV are 0.2 MB there."""
 _PAGE = 1e6

@@ -25,6 +25,7 @@ from hustings.runfolder import (
     ModelName,
     RunManifest,
     copy_adapter,
+    hashes,
     write_manifest,
 )
 from hustings.settings import SimulateSettings
@@ -288,6 +289,7 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
         played=tally.total.plain(),
         spent=total(it.artifact.manifest.get("spent") or {} for it in rows.values()),
         commit=commit(),
+        files=hashes(folder, (EVENTS, ATTITUDES, REPLIES, AGENTS)),
     )
     write_manifest(folder, manifest)
     counts = tally.total
