@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 from endpoint import Endpoint, answer
-from helpers import Scripted, cli, config, logs_of, planted, settings, simulate
+from helpers import Scripted, cli, config, logs_of, planted, settings, simulate, starts_of
 
-from hustings import engine, records
+from hustings import distributed, engine, records
 from hustings.debate.alarm import Alarm, blank
+from hustings.debate.play import Listener, Rules
 from hustings.engine.base import Answer, Completion, Engine, Request, Score
 from hustings.errors import AlarmError, SettingsError
 from hustings.records import Agent, Event, Start, Survey
 from hustings.settings import AlarmSettings, SimulateSettings, load
+from hustings.simulation.plan import by_debate
 
 Change = Callable[[Request, Answer], Answer]
 RUN = ("repetitions=8", "topic=racism", "rounds=2")
@@ -159,3 +161,19 @@ def test_what_is_analysed_follows_the_engines_unless_it_is_set() -> None:
     assert settings().analysis.outcome == "expected"
     assert settings("analysis.outcome=score").analysis.outcome == "score"
     assert load(SimulateSettings, config(*NO_PROBABILITIES)).analysis.outcome == "score"
+
+
+def test_each_process_of_a_shared_run_stops_too(tmp_path: Path) -> None:
+    of = settings("repetitions=8", "topic=racism")
+    inner = planted(of)
+    engine_of_rank = Scripted(lambda request: unreadable(request, inner._list([request])[0]))
+    sharing = distributed.Sharing(of.trainer, of.engine, of.alarm, Rules.of(of))
+    starts = starts_of(of)
+    share = distributed._Share(sharing, lambda: engine_of_rank, Listener())
+    with pytest.raises(AlarmError, match="20 of 20 survey answers"):
+        share.play(distributed.Work({"racism": str(tmp_path)}, starts), starts, 1)
+    kept = [*records.read(tmp_path / "events.rank1.jsonl")]
+    assert sum(isinstance(it, Survey) for it in kept) == 20
+    again = distributed.Work({"racism": str(tmp_path)}, starts, by_debate(kept))
+    with pytest.raises(AlarmError):
+        distributed._Share(sharing, lambda: engine_of_rank, Listener()).play(again, starts, 1)

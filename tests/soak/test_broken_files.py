@@ -53,7 +53,7 @@ TABLES = ("attitudes.csv", "replies.csv", "agents.csv", "statistics.csv", "event
 def test_damage_to_any_file_of_the_store_is_noticed_or_made_again(whole: Path, tmp_path: Path) -> None:
     files = sorted(it for it in (whole / "artifacts").rglob("*") if it.is_file() and it.name != ".lock")
     noticed = tried = 0
-    for file in some(files, 12):
+    for file in some(files, 5):
         for content in damages(file):
             folder = tmp_path / "copy"
             shutil.copytree(whole, folder)
@@ -81,7 +81,7 @@ def test_damage_to_any_file_of_a_run_is_noticed_or_made_again(
     reports.again(study.load(again))
     drawn = {it.relative_to(again): it.read_bytes() for it in again.rglob("*.csv")}
     noticed = mended = tried = 0
-    for file in some(files, 8):
+    for file in some(files, 3):
         for content in damages(file):
             folder = tmp_path / "run"
             shutil.copytree(whole / "run", folder)

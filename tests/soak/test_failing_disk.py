@@ -19,7 +19,7 @@ WORDS = [
     "hydra.run.dir=out",
 ]  # fmt: skip
 TABLES = ("attitudes.csv", "replies.csv", "agents.csv", "statistics.csv", "events.jsonl")
-SHORT = 4
+SHORT = 2
 """Places at which `make test` tries a fault."""
 
 
@@ -66,7 +66,7 @@ def test_a_disk_that_fails_at_any_place_is_one_paragraph_and_the_rerun_goes_on(
             failed += 1
             assert ended.code == 2, f"{place}: {ended.err}"
             assert "same command again" in last or "choose" in last, f"{place}: {ended.err}"
-        if not LONG or place % 4 == 0:
+        if not LONG or place % 8 == 0:
             check_rerun(warm, folder, expected)
         shutil.rmtree(folder)
         if not LONG:
@@ -87,7 +87,7 @@ def test_a_clock_that_goes_back_changes_nothing(warm: Warm, expected: Path, tmp_
     check_rerun(warm, tmp_path, expected)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT] if LONG else [signal.SIGTERM])
 def test_a_signal_ends_the_run_in_one_line_and_the_rerun_goes_on(
     number: signal.Signals, warm: Warm, expected: Path, tmp_path: Path
 ) -> None:
@@ -102,10 +102,10 @@ def test_a_signal_ends_the_run_in_one_line_and_the_rerun_goes_on(
     check_rerun(warm, tmp_path, expected)
 
 
-@pytest.mark.parametrize("closed", [">/dev/full", ">&-", "2>&-", ">&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize(
+    "closed", [">/dev/full", *((">&-", "2>&-", ">&- 2>&-", ">/dev/full 2>/dev/full") if LONG else ())]
+)
 def test_output_that_cannot_be_written_loses_nothing(closed: str, warm: Warm, expected: Path, tmp_path: Path) -> None:
-    if not LONG and closed != ">/dev/full":
-        pytest.skip("a part of make soak")
     command = f'exec "{sys.executable}" "{ROOT / "simulate.py"}" {" ".join(WORDS)} {closed}'
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == (1 if "full" in closed.split("2>")[0] else 0)
@@ -114,7 +114,7 @@ def test_output_that_cannot_be_written_loses_nothing(closed: str, warm: Warm, ex
         assert (tmp_path / "out" / name).read_bytes() == (expected / "out" / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["default", "nohup"])
+@pytest.mark.parametrize("ignored", [True, False] if LONG else [True])
 def test_a_terminal_that_is_closed_loses_nothing(ignored: bool, warm: Warm, expected: Path, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
@@ -139,8 +139,7 @@ def test_a_terminal_that_is_closed_loses_nothing(ignored: bool, warm: Warm, expe
     check_rerun(warm, tmp_path, expected)
 
 
-@pytest.mark.skipif(not LONG, reason="a part of make soak")
-@pytest.mark.parametrize("kilobytes", [16, 48, 96, 160, 320, 640, 1200, 2400])
+@pytest.mark.parametrize("kilobytes", [16, 48, 96, 160, 320, 640, 1200, 2400] if LONG else [])
 def test_a_small_disk_that_runs_full_is_one_paragraph_and_more_room_lets_it_go_on(
     kilobytes: int, expected: Path, tmp_path: Path
 ) -> None:

@@ -33,8 +33,8 @@ EVALUATE = [
     "prompt.context='{{ story }} {{ conversation }}'", "prompt.reply='Now you:'",
     "instrument.items.severity.wordings={any:['How big?']}",
 ]  # fmt: skip
-KILLS = {"simulate": (500, 8), "sweep": (150, 2), "report": (150, 2), "train": (100, 0), "evaluate": (100, 0)}
-"""How often each is killed by `make soak`, and by `make test`."""
+KILLS = {"simulate": 500, "sweep": 150, "report": 150, "train": 100, "evaluate": 100} if LONG else {"simulate": 4}
+"""How often each is killed."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def check_end(folder: Path, expected: Path, scenario: Scenario) -> None:
         pd.testing.assert_frame_equal(*tables, rtol=1e-3, atol=1e-4)
     for path in folder.glob("artifacts/*/*/manifest.json"):
         assert json.loads(path.read_text())["state"] == "sealed", path
-        assert not [it for it in path.parent.glob(".*.[0-9]*")], path
+        assert not list(path.parent.glob(".*.[0-9]*")), path
 
 
 @pytest.mark.timeout(1800)
@@ -164,9 +164,7 @@ def check_end(folder: Path, expected: Path, scenario: Scenario) -> None:
 def test_a_command_that_is_killed_again_and_again_ends_as_if_it_never_was(
     name: str, tmp_path: Path, world: Path, warm: Callable[[bool], Warm]
 ) -> None:
-    wanted = KILLS[name][0 if LONG else 1]
-    if not wanted:
-        pytest.skip("a part of make soak")
+    wanted = KILLS[name]
     scenario, machine = SCENARIOS[name], warm(name in ("train", "evaluate"))
     draw = random.Random(f"{name} {os.environ.get('HUSTINGS_SOAK_SEED', '1')}")
     expected = fresh(world, tmp_path / "expected", scenario, machine)

@@ -194,14 +194,14 @@ def _set_back() -> None:
 
 def _fail(order: Order, counted: Path) -> None:
     """Count what this process does to files in its working folder, and fail from the order's number on."""
-    here, count = os.getcwd(), 0
+    here, count = str(Path.cwd()), 0
     number = {"enospc": errno.ENOSPC, "eacces": errno.EACCES}.get(str(order.fault), 0)
     barred: set[str] = set()
 
     def happened(path: Any, *, writes: bool) -> None:
         nonlocal count
-        text = os.path.abspath(os.fsdecode(path)) if isinstance(path, str | bytes | os.PathLike) else ""
-        if not text.startswith(here) or os.path.basename(text).startswith((".out", ".err", ".operations", ASKED)):
+        text = str(Path(here, os.fsdecode(path))) if isinstance(path, str | bytes | os.PathLike) else ""
+        if not text.startswith(here) or Path(text).name.startswith((".out", ".err", ".operations", ASKED)):
             return
         if order.fault == "eacces" and text in barred:
             raise OSError(number, os.strerror(number), text)
@@ -230,7 +230,7 @@ def _fail(order: Order, counted: Path) -> None:
 
     def write(file: int, content: bytes) -> int:
         """Half of the content is written where the disk is full or the process dies."""
-        path = os.readlink(f"/proc/self/fd/{file}")
+        path = str(Path(f"/proc/self/fd/{file}").readlink())
         before = count
         if path.startswith(here) and order.fault in ("kill", "enospc") and before + 1 == order.at:
             written = _WRITE(file, content[: len(content) // 2])
