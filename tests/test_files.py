@@ -59,8 +59,6 @@ def test_a_full_disk_behind_another_error_is_found_and_errors_of_the_network_are
 def test_room_is_asked_of_each_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, 5 * 10**9))
     check_room([(tmp_path / "a", 2e9), (tmp_path / "b" / "c", 2e9)], "ask for less")
-    with pytest.raises(
-        ArtifactError, match=r"about 6\.0 GB, and the disk has 5\.0 GB left; free some disk space"
-    ):
+    with pytest.raises(ArtifactError, match=r"about 6\.0 GB, and the disk has 5\.0 GB left; free some disk space"):
         check_room([(tmp_path / "a", 3e9), (tmp_path / "b" / "c", 3e9)], "ask for less")
     assert existing(tmp_path / "b" / "c") == tmp_path

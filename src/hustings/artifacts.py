@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from hustings.errors import ArtifactError, BusyError
-from hustings.files import JsonLines, read_lines, write_atomically
+from hustings.files import JsonLines, read_lines, trouble, write_atomically
 from hustings.identity import SEAL, identity, sealed, sha256
 
 MANIFEST = "manifest.json"
@@ -225,6 +225,8 @@ def _manifest(place: Place) -> dict[str, Any]:
         if manifest["id"] != name or manifest["state"] not in ("growing", "sealed") or not whole(manifest):
             raise ValueError("it is another artifact's, or was changed")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if said := trouble(error):
+            raise ArtifactError(said) from error
         raise ArtifactError(
             f"{path}: the manifest is damaged; delete {folder} to have its content made again."
         ) from error

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hustings.errors import RecordError
-from hustings.files import write_atomically
+from hustings.files import trouble, write_atomically
 from hustings.identity import SEAL, canonical, sealed, sha256
 
 MANIFEST = "manifest.json"
@@ -174,6 +174,8 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
             raise ValueError("it was changed")
         return kind.model_validate(plain if SEAL not in plain else {key: plain[key] for key in plain if key != SEAL})
     except (OSError, ValueError) as error:
+        if said := trouble(error):
+            raise RecordError(said) from error
         if isinstance(error, ValidationError) and any(it["loc"] == ("v",) for it in error.errors()):
             raise RecordError(
                 f"{folder}: this run was made by another version of Hustings, whose records this one does not read; "

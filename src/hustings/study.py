@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hustings import records
 from hustings.errors import RecordError
-from hustings.files import write_table
+from hustings.files import trouble, write_table
 from hustings.progress import say
 from hustings.runfolder import (
     AGENTS,
@@ -267,6 +267,8 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
         try:
             table = pd.read_csv(folder / file, dtype=_TEXT, keep_default_na=False, na_values=_MISSING)
         except (OSError, ValueError) as error:
+            if said := trouble(error):
+                raise RecordError(said) from error
             raise RecordError(
                 f"{folder}: this is not a whole run's folder ({file} is missing or damaged); give the folder that a "
                 "run printed as its last line, or run its command again."
