@@ -29,6 +29,10 @@ _ADVICE = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: _RIGHTS,
+    errno.EISDIR: _RIGHTS,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "correct the links",
     errno.EIO: "check the disk",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "end processes that hold many files open",
@@ -91,8 +95,8 @@ def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
         wanted[disk] = wanted.get(disk, 0.0) + size
         places.setdefault(disk, there)
     for disk, there in places.items():
-        free = shutil.disk_usage(there).free
-        if wanted[disk] > free:
+        total, _, free = shutil.disk_usage(there)
+        if total and wanted[disk] > free:  # /proc and its like have no size
             raise ArtifactError(
                 f"{there}: this will write about {megabytes(wanted[disk])}, and the disk has {megabytes(free)} left; "
                 f"free some disk space, {advice}, or choose a folder on another disk (artifacts=…, hydra.run.dir=…)."

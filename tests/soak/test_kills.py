@@ -22,7 +22,7 @@ PLANTED = ["engine=planted", "repetitions=2", "rounds=2", "artifacts=artifacts"]
 RUN = ["hydra.run.dir=out"]
 TINY = [
     "model=hf", "model.source=local", "model.path=model", "model.context=512", "engine.precision=exact",
-    "engine.device=cpu", "artifacts=artifacts", "personas.file=personas.jsonl", *RUN,
+    "engine.device=cpu", "engine.batch_size=1", "artifacts=artifacts", "personas.file=personas.jsonl", *RUN,
 ]  # fmt: skip
 TRAIN = [
     "questions=3", "held_out=1", "answers_per_question=2", "interview.answer_tokens=8", "lora.r=4", "method.batch=2",
@@ -33,7 +33,7 @@ EVALUATE = [
     "prompt.context='{{ story }} {{ conversation }}'", "prompt.reply='Now you:'",
     "instrument.items.severity.wordings={any:['How big?']}",
 ]  # fmt: skip
-KILLS = {"simulate": 500, "sweep": 150, "report": 150, "train": 100, "evaluate": 100} if LONG else {"simulate": 4}
+KILLS = {"simulate": 550, "sweep": 100, "report": 150, "train": 100, "evaluate": 100} if LONG else {"simulate": 4}
 """How often each is killed."""
 
 
@@ -144,11 +144,17 @@ def valid(folder: Path) -> None:
         assert all((path.parent / name).exists() for name in manifest["files"])
 
 
+def events(path: Path, *, rounded: bool) -> list[str]:
+    """The lines of a log in one order; `rounded` leaves out what a batch of another size changes in its last digits."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return sorted(re.sub(r'"expected":.*?"valid"', '"valid"', line) if rounded else line for line in lines)
+
+
 def check_end(folder: Path, expected: Path, scenario: Scenario) -> None:
     """The end is that of a run that was never killed."""
     for path in expected.glob("artifacts/*/*/*.jsonl"):
         mine = folder / path.relative_to(expected)
-        assert sorted(mine.read_bytes().splitlines()) == sorted(path.read_bytes().splitlines()), mine
+        assert events(mine, rounded=bool(scenario.close)) == events(path, rounded=bool(scenario.close)), mine
     for name in scenario.same:
         assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
     for name in scenario.close:

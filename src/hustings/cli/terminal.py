@@ -83,6 +83,8 @@ def one_paragraph() -> Generator[None]:
         sys.exit(1)
     except Exception as error:
         said = trouble(error)
+        if said is None and isinstance(error, OSError) and error.filename is not None:
+            said = f"{error.filename}: {error.strerror}; choose a folder that can be written."
         if said is None:
             raise
         fail(said, 2)
