@@ -33,7 +33,7 @@ EVALUATE = [
     "prompt.context='{{ story }} {{ conversation }}'", "prompt.reply='Now you:'",
     "instrument.items.severity.wordings={any:['How big?']}",
 ]  # fmt: skip
-KILLS = {"simulate": 550, "sweep": 100, "report": 150, "train": 100, "evaluate": 100} if LONG else {"simulate": 4}
+KILLS = {"simulate": 400, "sweep": 80, "report": 320, "train": 100, "evaluate": 100} if LONG else {"simulate": 4}
 """How often each is killed."""
 
 
@@ -101,7 +101,9 @@ def fresh(world: Path, folder: Path, scenario: Scenario, warm: Warm) -> Path:
             tiny_model(world / "model")
         (folder / "model").symlink_to(world / "model")
     if scenario.job == "report":
-        whole(warm, folder, SCENARIOS["simulate"])
+        if not (world / "finished").exists():
+            whole(warm, fresh(world, world / "finished", SCENARIOS["simulate"], warm), SCENARIOS["simulate"])
+        shutil.copytree(world / "finished", folder, dirs_exist_ok=True)
     return folder
 
 

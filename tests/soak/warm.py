@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+FAILED = ".failed"
+"""In the working folder, once a disk has failed."""
 ASKED = "asked.txt"
 """Beside the working folder's store: one line for each request that an engine took, in all processes."""
 
@@ -35,7 +37,7 @@ class Order:
     fault: str | None = None
     """`kill`, `enospc` or `eacces` at a file operation; `clock` sets the clock back once and again; `count` counts."""
     at: int = 0
-    """Number of the file operation, from 1."""
+    """Number of the file operation, from 1; `eacces` counts each file once when it is read and once when written."""
     signal: int = signal.SIGKILL
 
 
@@ -197,16 +199,18 @@ def _fail(order: Order, counted: Path) -> None:
     here, count = str(Path.cwd()), 0
     number = {"enospc": errno.ENOSPC, "eacces": errno.EACCES}.get(str(order.fault), 0)
     barred: set[str] = set()
+    seen: set[tuple[str, bool]] = set()
 
     def happened(path: Any, *, writes: bool) -> None:
         nonlocal count
         text = str(Path(here, os.fsdecode(path))) if isinstance(path, str | bytes | os.PathLike) else ""
-        if not text.startswith(here) or Path(text).name.startswith((".out", ".err", ".operations", ASKED)):
+        if not text.startswith(here) or Path(text).name.startswith((".out", ".err", ".operations", FAILED, ASKED)):
             return
         if order.fault == "eacces" and text in barred:
             raise OSError(number, os.strerror(number), text)
-        if order.fault != "eacces" and not writes:
+        if (order.fault != "eacces" and not writes) or (order.fault == "eacces" and (text, writes) in seen):
             return
+        seen.add((text, writes))
         count += 1
         if order.fault == "count":
             file = os.open(f"/proc/self/fd/{kept}", os.O_WRONLY | os.O_TRUNC)
@@ -215,9 +219,11 @@ def _fail(order: Order, counted: Path) -> None:
         elif order.fault == "kill" and count == order.at:
             os.kill(os.getpid(), signal.SIGKILL)
         elif order.fault == "enospc" and count >= order.at:
+            _note_failure(here)
             raise OSError(number, os.strerror(number), text)
         elif order.fault == "eacces" and count == order.at:
             barred.add(text)
+            _note_failure(here)
             raise OSError(number, os.strerror(number), text)
 
     kept = os.open(counted, os.O_WRONLY | os.O_CREAT)
@@ -249,9 +255,8 @@ def _fail(order: Order, counted: Path) -> None:
     sys.addaudithook(hook)
 
 
-def count_of(warm: Warm, order: Callable[..., Order]) -> int:
-    """File operations of a whole command."""
-    return warm.run(order(fault="count")).operations
+def _note_failure(here: str) -> None:
+    os.close(os.open(f"{here}/{FAILED}", os.O_WRONLY | os.O_CREAT))
 
 
 if __name__ == "__main__":
