@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check pytest bench clean
+.PHONY: demo test check pytest soak bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/python simulate.py
@@ -13,6 +13,12 @@ test: $(VENV)/.ready
 
 pytest: $(VENV)/.ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+soak: $(VENV)/.ready
+	rm -f soak.md
+	HUSTINGS_SOAK=1 HUSTINGS_SOAK_FIGURES=$(CURDIR)/soak.md \
+		$(BIN)/python -m pytest --numprocesses 2 --dist load tests/soak
+	cat soak.md
 
 check: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -265,7 +265,7 @@ def log(debates: int, topic: str = "racism", words: str = "word " * 60) -> Itera
 def leave(events: Iterable[Event], folder: Path, manifest: RunManifest) -> Path:
     """A run's folder with the log and the tables of these events."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_manifest(folder, manifest)
+    write_manifest(folder, manifest.model_copy(update={"files": {}}))
     events = list(events)
     (folder / EVENTS).write_text("".join(event.model_dump_json() + "\n" for event in events), encoding="utf-8")
     for table, file in zip(records.tables(events, "planted", "", 1), (ATTITUDES, REPLIES, AGENTS), strict=True):

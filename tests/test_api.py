@@ -14,6 +14,7 @@ from hustings import api, errors, study
 
 NAMES = {
     "AdapterError",
+    "AlarmError",
     "ArtifactError",
     "BenchmarkError",
     "BusyError",

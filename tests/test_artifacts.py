@@ -1,5 +1,6 @@
 """The store: one folder per identity, held by one process, sealed, verified."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_a_folder_is_named_by_what_it_is_of(tmp_path: Path) -> None:
 
 def test_a_manifest_says_what_the_artifact_is_made_from_and_holds(tmp_path: Path) -> None:
     manifest = json.loads((make(tmp_path) / MANIFEST).read_text())
-    assert (manifest["v"], manifest["kind"], manifest["id"]) == (1, "debates", identity(OF))
+    assert (manifest["v"], manifest["kind"], manifest["id"]) == (2, "debates", identity(OF))
     assert (manifest["state"], manifest["of"], manifest["promise"]) == ("sealed", OF, "none")
     assert manifest["files"] == {"events.jsonl": "2c8b08da5ce60398e1f19af0e5dccc744df274b826abe585eaba68c525434806"}
 
@@ -163,3 +164,17 @@ def test_artifacts_of_a_kind_are_listed_and_damaged_ones_passed_over(tmp_path: P
 def test_a_file_of_lines_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"nowhere/rows\.jsonl: this file cannot be opened .*No such file"):
         JsonLines(tmp_path / "nowhere" / "rows.jsonl")
+
+
+def test_a_manifest_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(tmp_path)
+
+    def refused(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(
+        ArtifactError, match=r"manifest\.json: this file cannot be read or written \(Permission denied\)"
+    ):
+        peek(at(tmp_path))
+    assert folder.exists()

@@ -120,6 +120,9 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
     shown = {place for place in knobs if place.endswith((".label", ".colour")) or place.count(".") == 3}
     assert all(place.startswith(("society.parties.", "society.default.", "society.humans.")) for place in shown)
     assert knobs - shown == {
+        "alarm.after",
+        "alarm.empty",
+        "alarm.invalid",
         "analysis.outcome",
         "analysis.spaghetti",
         "artifacts",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings.errors import (
     AdapterError,
+    AlarmError,
     ArtifactError,
     BenchmarkError,
     BusyError,
@@ -34,6 +35,7 @@ __version__ = "0.2.0"
 
 __all__ = [
     "AdapterError",
+    "AlarmError",
     "ArtifactError",
     "BenchmarkError",
     "BusyError",

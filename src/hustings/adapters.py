@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hustings.artifacts import MANIFEST
+from hustings.artifacts import MANIFEST, changed, whole
 from hustings.errors import AdapterError
-from hustings.identity import sha256
 from hustings.merging import ADAPTER_FILE
 from hustings.models import Weights
 from hustings.pretrained import refuse_pointer
@@ -51,11 +50,9 @@ class Adapter:
     @property
     def changed(self) -> Path | None:
         """The first of its files that is not there as it was sealed, of those that change what the model says."""
-        for name in (ADAPTER_FILE, "adapter_config.json"):
-            file, sealed = self.folder / name, self.manifest["files"].get(name)
-            if sealed is not None and not (file.is_file() and sha256(file) == sealed):
-                return file
-        return None
+        read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
+        missing = [file for file in (ADAPTER_FILE, "adapter_config.json") if file in read and not (self.folder / file).exists()]
+        return next((self.folder / file for file in (*missing, *changed(self.folder, read))), None)
 
     def __str__(self) -> str:
         return f"{self.name}-{self.id}"
@@ -76,13 +73,11 @@ def _read(folder: Path) -> Adapter | None:
     """The adapter in a folder, or None when there is no finished one."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        whole = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
+        finished = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
         texts = (manifest["id"], manifest["name"], manifest["base"], manifest["of"]["model"])
         numbers = (manifest["rows"], manifest["last_loss"])
-        whole = (
-            whole and all(isinstance(it, str) for it in texts) and all(isinstance(it, int | float) for it in numbers)
-        )
-        return Adapter(folder, manifest) if whole else None
+        typed = all(isinstance(it, str) for it in texts) and all(isinstance(it, int | float) for it in numbers)
+        return Adapter(folder, manifest) if finished and typed and whole(manifest) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

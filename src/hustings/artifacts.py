@@ -1,7 +1,8 @@
 """The artifact store: artifacts/<kind>/<slug>-<id>/ with a manifest; atomic, locked, verified.
 
 It does not know what is in the files. An artifact may grow (more debates, more personas): while it does, its
-manifest says so; when it is sealed, the manifest holds the sha256 of every file, checked at the next opening.
+manifest says so; when it is sealed, the manifest holds the sha256 of every file, and of itself, checked at the next
+opening.
 """
 
 import json
@@ -13,10 +14,12 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 
 from hustings.errors import ArtifactError, BusyError
-from hustings.files import JsonLines, read_lines, write_atomically
-from hustings.identity import identity, sha256
+from hustings.files import JsonLines, read_lines, trouble, write_atomically
+from hustings.identity import SEAL, identity, sealed, sha256
 
 MANIFEST = "manifest.json"
+VERSION = 2
+"""Of manifests; those of version 1 have no sha256 of their own."""
 
 
 class Place(NamedTuple):
@@ -70,7 +73,7 @@ class Artifact:
             for path in sorted(self.folder.iterdir())
             if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
         }
-        self._write({**self.manifest, "state": "sealed", "files": files})
+        self._write(sealed({**self.manifest, "v": VERSION, "state": "sealed", "files": files}))
 
     def _write(self, manifest: dict[str, Any]) -> None:
         write_atomically(self.folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
@@ -104,6 +107,7 @@ def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
             "or choose another folder (artifacts=…)."
         ) from error
     try:
+        _sweep(folder)
         yield peek(place)
     finally:
         if not wait:
@@ -111,10 +115,17 @@ def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
         lock.release()
 
 
+def _sweep(folder: Path) -> None:
+    """Remove files that a process was writing when it was killed."""
+    for part in folder.glob(".*.[0-9]*"):
+        with suppress(OSError):
+            part.unlink()
+
+
 def _leave_nothing(folder: Path, root: Path) -> None:
     """Remove what was made for an artifact that never began; whoever waits for its lock must not do this."""
-    if [path.name for path in folder.iterdir()] == [".lock"]:
-        with suppress(OSError):
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [".lock"]:
             (folder / ".lock").unlink()
             for empty in (folder, folder.parent, root):
                 empty.rmdir()
@@ -130,7 +141,7 @@ def artifacts(root: Path, kind: str) -> Iterator[dict[str, Any]]:
     for path in sorted((root / kind).glob(f"*/{MANIFEST}")):
         with suppress(OSError, ValueError):
             manifest: Any = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(manifest, dict) and isinstance(manifest.get("of"), dict):
+            if isinstance(manifest, dict) and isinstance(manifest.get("of"), dict) and whole(manifest):
                 yield {**manifest, "folder": path.parent.name}
 
 
@@ -190,18 +201,32 @@ def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
             artifact.seal()
 
 
+def whole(manifest: dict[str, Any]) -> bool:
+    """Whether a manifest says what it said when it was sealed; a growing one is not sealed yet."""
+    if manifest.get("state") == "growing":
+        return True
+    return manifest.get("v", 1) == 1 if SEAL not in manifest else manifest == sealed(manifest)
+
+
+def changed(folder: Path, files: dict[str, str]) -> list[str]:
+    """Names of files that are there, but not as they were sealed."""
+    return [file for file, expected in files.items() if (folder / file).exists() and sha256(folder / file) != expected]
+
+
 def _manifest(place: Place) -> dict[str, Any]:
     """What the manifest says, once its files were checked; that of an empty artifact where there is none."""
     folder, name = place.folder, place.id
     path = folder / MANIFEST
     if not path.exists():
-        return {"v": 1, "kind": place.kind, "id": name, "state": "growing", "files": {}, "of": place.substance}
+        return {"v": VERSION, "kind": place.kind, "id": name, "state": "growing", "files": {}, "of": place.substance}
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files = dict(manifest["files"])
-        if manifest["id"] != name or manifest["state"] not in ("growing", "sealed"):
-            raise ValueError("it is another artifact's")
+        if manifest["id"] != name or manifest["state"] not in ("growing", "sealed") or not whole(manifest):
+            raise ValueError("it is another artifact's, or was changed")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if said := trouble(error):
+            raise ArtifactError(said) from error
         raise ArtifactError(
             f"{path}: the manifest is damaged; delete {folder} to have its content made again."
         ) from error

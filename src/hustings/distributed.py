@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hustings import records
+from hustings.debate.alarm import Alarm
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
 from hustings.errors import EngineError
 from hustings.files import JsonLines
 from hustings.records import End, Event, Reply, Start
 from hustings.runfolder import EVENTS, DebateKey
-from hustings.settings import EngineSettings, TrainerSettings
+from hustings.settings import AlarmSettings, EngineSettings, TrainerSettings
 
 _PATIENCE = timedelta(days=7)
 """How long the other ranks wait for the one that has most to do."""
@@ -70,6 +71,8 @@ class Sharing:
 
     trainer: TrainerSettings
     engine: EngineSettings
+    alarm: AlarmSettings
+    """Each rank counts its own answers."""
     rules: Rules
 
     def play(self, work: Work | None, engine: Callable[[], Engine], listener: Listener) -> Taken:
@@ -143,6 +146,10 @@ class _Share:
                 self._logs[topic] = JsonLines(Path(work.folders[topic]) / f"events.rank{rank}.jsonl")
             return self._logs[topic]
 
+        alarm = Alarm(self._sharing.alarm)
+        for start in starts:
+            alarm.read(work.logged.get(start.debate, ()))
+
         def on_event(event: Event) -> None:
             if os.getppid() != self._parent:
                 raise EngineError("The process that began this run has ended; run its command again: nothing is lost.")
@@ -150,8 +157,10 @@ class _Share:
             log(topic).append(event.model_dump_json())
             self._take(topic, isinstance(event, Reply), 0, 0, isinstance(event, End))
             self._listener.on_event(event)
+            alarm.on_event(event)
 
         def on_answer(request: Request, answer: Answer) -> None:
+            alarm.on_answer(request, answer)
             self._take(DebateKey.parse(request.turn.debate).topic, 0, answer.tokens, answer.prompt_tokens, 0)
             self._listener.on_answer(request, answer)
 

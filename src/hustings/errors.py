@@ -6,6 +6,7 @@ HustingsError                exit code 2 unless noted
 ├── ArtifactError            files on disk do not match their manifest, or cannot be written
 │   └── BusyError            another process is writing the same artifact
 ├── RecordError              an event log has a line that cannot be read
+├── AlarmError               most answers of a model are invalid or empty
 ├── PersonaError             the model could not write a usable persona
 ├── DataError                the model could not write the questions or answers to train on
 ├── TrainingError            an adapter does not fit its model, or cannot be trained on this machine
@@ -43,6 +44,10 @@ class BusyError(ArtifactError):
 
 class RecordError(HustingsError):
     """An event log holds a line that cannot be read."""
+
+
+class AlarmError(HustingsError):
+    """Most answers of a model are invalid or empty, so that a run is not worth going on with."""
 
 
 class PersonaError(HustingsError):

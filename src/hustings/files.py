@@ -4,15 +4,114 @@ It does not know what is in them.
 """
 
 import csv
+import errno
 import os
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hustings.errors import ArtifactError
+from hustings.errors import ArtifactError, HustingsError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_KEPT = "and run the same command again: everything up to here is kept"
+_ROOM = "free some disk space"
+_RIGHTS = "change the folder's permissions, or choose another folder (artifacts=…, hydra.run.dir=…)"
+_ADVICE = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOTDIR: _RIGHTS,
+    errno.EISDIR: _RIGHTS,
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "correct the links",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "end processes that hold many files open",
+}
+"""What to do about the errors of a disk, by number; other errors of the system are not about files."""
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing|file write failed")
+"""How libraries that do not raise OSError say that the disk is full."""
+
+
+def trouble(error: BaseException) -> str | None:
+    """One paragraph on an error of the disk, whichever library raised it; None for any other error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _ADVICE:
+            return _paragraph(seen, seen.filename2 or seen.filename)
+        if not isinstance(seen, HustingsError) and (full := _FULL.search(str(seen))):
+            return f"The disk is full ({full[0]}); {_ROOM}, {_KEPT}."
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return None
+
+
+def _paragraph(error: OSError, path: object, what: str = "read or written") -> str:
+    where = f"{os.fsdecode(path) if isinstance(path, bytes) else path}: this file" if path else "A file or the output"
+    advice = _ADVICE.get(error.errno or 0, f"{_ROOM}, or {_RIGHTS}")
+    return f"{where} cannot be {what} ({error.strerror}); {advice}, {_KEPT}."
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turns every error of the disk within it into one paragraph.
+
+    Raises:
+        ArtifactError: the disk is full or broken, or a folder cannot be written.
+    """
+    try:
+        yield
+    except HustingsError:
+        raise
+    except Exception as error:
+        if said := trouble(error):
+            raise ArtifactError(said) from error
+        raise
+
+
+def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
+    """Refuse what does not fit on the disk.
+
+    Args:
+        needed: a folder, which need not exist yet, and the bytes that will be written there.
+        advice: what would need less.
+
+    Raises:
+        ArtifactError: a disk has less room than that.
+    """
+    wanted: dict[int, float] = {}
+    places: dict[int, Path] = {}
+    for folder, size in needed:
+        there = existing(folder)
+        disk = there.stat().st_dev
+        wanted[disk] = wanted.get(disk, 0.0) + size
+        places.setdefault(disk, there)
+    for disk, there in places.items():
+        total, _, free = shutil.disk_usage(there)
+        if total and wanted[disk] > free:  # /proc and its like have no size
+            raise ArtifactError(
+                f"{there}: this will write about {megabytes(wanted[disk])}, and the disk has {megabytes(free)} left; "
+                f"free some disk space, {advice}, or choose a folder on another disk (artifacts=…, hydra.run.dir=…)."
+            )
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    return next(it for it in (folder, *folder.parents) if it.exists())
+
+
+def megabytes(size: float) -> str:
+    """`3 MB`, `12.5 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -27,10 +126,9 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise ArtifactError(
-            f"{path}: this file cannot be written ({error.strerror}); free some disk space, change the folder's "
-            "permissions, or choose another folder (artifacts=…)."
-        ) from error
+        with suppress(OSError):
+            part.unlink()
+        raise ArtifactError(_paragraph(error, path, "written")) from error
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
@@ -64,7 +162,7 @@ class JsonLines:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
-            raise ArtifactError(f"{path}: this file cannot be opened for writing ({error.strerror}).") from error
+            raise ArtifactError(_paragraph(error, path, "opened for writing")) from error
         self.path = path
         self._drop_half_line()
 
@@ -95,13 +193,10 @@ class JsonLines:
         try:
             written = os.write(self._file, content)
         except OSError as error:
-            raise ArtifactError(f"{self.path}: this file cannot be written ({error.strerror}); {_ROOM}.") from error
+            raise ArtifactError(_paragraph(error, self.path, "written")) from error
         if written < len(content):
-            raise ArtifactError(f"{self.path}: the disk is full; {_ROOM}.")
+            raise ArtifactError(f"{self.path}: the disk is full; {_ROOM}, {_KEPT}.")
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
-
-
-_ROOM = "free some disk space and run the same command again: everything up to here is kept"

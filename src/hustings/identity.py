@@ -19,6 +19,16 @@ def identity(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:12]
 
 
+SEAL = "sha256"
+"""Key under which a manifest holds the sha256 of all else that it says."""
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with the sha256 of its canonical JSON."""
+    plain = {key: value for key, value in manifest.items() if key != SEAL}
+    return {**plain, SEAL: hashlib.sha256(canonical(plain).encode()).hexdigest()}
+
+
 def seed_of(*parts: str | int) -> int:
     """A seed in 0 … 2³²−1 from the parts, equal for equal parts (Source: design.md, rule 6)."""
     text = "\x1f".join(map(str, parts))

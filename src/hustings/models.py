@@ -6,6 +6,7 @@ It does not run models, and never executes code or pickles that come with them: 
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -388,3 +389,23 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
             dequantize_gguf(file, part)
 
     return once(cached(weights.fingerprint, ".gguf"), build)
+
+
+def unconverted(weights: Weights, *, gguf: bool, faithful: bool = False) -> tuple[Path, float]:
+    """The folder of the cache into which `as_gguf` or `as_folder` would convert these weights, and how many bytes.
+
+    Args:
+        gguf: whether a GGUF file is wanted, and not a folder.
+        faithful: as in `as_gguf`.
+    """
+    target = cached(weights.fingerprint, ".gguf" if gguf else "")
+    if target.exists():
+        size = 0
+    elif weights.gguf is not None:
+        wanted = not gguf or (faithful and quantized(weights.gguf))
+        tensors = gguf_header(weights.gguf).tensors if wanted else ()
+        size = sum(max(tensor.size, 2 * math.prod(tensor.shape)) for tensor in tensors)  # F16, or wider as it is
+    else:
+        files = weights.folder.glob("*.safetensors") if gguf and weights.folder else ()
+        size = sum(file.stat().st_size for file in files)
+    return target.parent, float(size)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hustings.files import explained
 from hustings.runfolder import REPORT
 from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
 
@@ -30,6 +31,7 @@ class Launch:
     """Whether it is one job of several, which are put together when all have ended."""
 
 
+@explained()
 def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.DataFrame]":
     """Play what is missing; write the run's tables, statistics, figures and page.
 
@@ -52,6 +54,7 @@ def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.Da
     return outcome, statistics
 
 
+@explained()
 def train(settings: TrainSettings, launch: Launch) -> "Trained":
     """Train the adapter unless the store has it; write the run's description and page.
 
@@ -71,6 +74,7 @@ def train(settings: TrainSettings, launch: Launch) -> "Trained":
     return outcome
 
 
+@explained()
 def evaluate(settings: EvaluateSettings, launch: Launch) -> "tuple[Evaluated, str]":
     """Measure what is missing; write the scores, and unless it is a job of a sweep, the table and page.
 
@@ -90,6 +94,7 @@ def evaluate(settings: EvaluateSettings, launch: Launch) -> "tuple[Evaluated, st
     return outcome, text
 
 
+@explained()
 def tabulate(folders: Sequence[Path], target: Path) -> str:
     """Write the table and the page of one evaluation or several.
 

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 _PLAIN_EVERY = 15.0
@@ -12,9 +12,25 @@ _EARLY = 20
 """Before a twentieth is done nobody knows how long it takes: answers come together, and the first ones late."""
 
 
+class _Lasting:
+    """Standard error as a stream that fails silently: a run outlives the terminal that it was started from."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+
 def say(text: str) -> None:
     """One line for the person who waits, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=_Lasting(), flush=True)
 
 
 def show(renderable: Any) -> None:
@@ -103,7 +119,8 @@ def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]
             from rich.console import Console
             from rich.status import Status
 
-            live = stack.enter_context(Status(progress.text(), console=Console(stderr=True)))
+            terminal: Any = _Lasting()
+            live = stack.enter_context(Status(progress.text(), console=Console(file=terminal)))
             progress.live = live
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()

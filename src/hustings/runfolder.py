@@ -3,15 +3,17 @@
 Everything in it is plain files, so that a copy of the folder can be read anywhere. It does not know what runs do.
 """
 
+import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hustings.errors import RecordError
-from hustings.files import write_atomically
-from hustings.identity import canonical
+from hustings.files import trouble, write_atomically
+from hustings.identity import SEAL, canonical, sealed, sha256
 
 MANIFEST = "manifest.json"
 EVENTS = "events.jsonl"
@@ -71,6 +73,8 @@ class _Manifest(_Part):
     versions: dict[str, str]
     """Of Hustings and the packages that matter, by name."""
     settings: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict[str, str], exclude_if=lambda value: not value)
+    """sha256 of the files that others are made from or that are read, by name; nothing in older runs."""
 
 
 class RunManifest(_Manifest):
@@ -142,7 +146,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     Raises:
         ArtifactError: the folder cannot be written.
     """
-    write_atomically(folder / MANIFEST, canonical(manifest.model_dump(mode="json")) + "\n")
+    write_atomically(folder / MANIFEST, canonical(sealed(manifest.model_dump(mode="json"))) + "\n")
+
+
+def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """sha256 of those of these files that are there, for a manifest."""
+    return {name: sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def changed(folder: Path, manifest: RunManifest | TrainingManifest | EvaluationManifest) -> set[str]:
+    """Names of files that are there, but not as the run left them."""
+    return {name for name, found in hashes(folder, manifest.files).items() if found != manifest.files[name]}
 
 
 def read_manifest(folder: Path, kind: type[M]) -> M:
@@ -155,9 +169,13 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         RecordError: the folder is not such a run's, or an older version of Hustings made it.
     """
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        return kind.model_validate_json(text)
+        plain: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if isinstance(plain, dict) and SEAL in plain and plain.get("v") == 2 and plain != sealed(plain):
+            raise ValueError("it was changed")
+        return kind.model_validate(plain if SEAL not in plain else {key: plain[key] for key in plain if key != SEAL})
     except (OSError, ValueError) as error:
+        if said := trouble(error):
+            raise RecordError(said) from error
         if isinstance(error, ValidationError) and any(it["loc"] == ("v",) for it in error.errors()):
             raise RecordError(
                 f"{folder}: this run was made by another version of Hustings, whose records this one does not read; "

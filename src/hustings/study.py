@@ -9,8 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from hustings import records
 from hustings.errors import RecordError
-from hustings.runfolder import AGENTS, ATTITUDES, REPLIES, STATISTICS, RunManifest, read_manifest
+from hustings.files import trouble, write_table
+from hustings.progress import say
+from hustings.runfolder import (
+    AGENTS,
+    ATTITUDES,
+    EVENTS,
+    REPLIES,
+    STATISTICS,
+    RunManifest,
+    changed,
+    kind_of,
+    read_manifest,
+)
 from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
@@ -163,7 +176,8 @@ class Study:
     def statistics(self) -> "pd.DataFrame | None":
         """The table in the run's folder; None where it has not been made."""
         path = self.folder / STATISTICS
-        return read_statistics(path) if path.exists() else None
+        whole = path.exists() and STATISTICS not in changed(self.folder, self.manifest)
+        return read_statistics(path) if whole else None
 
     def analysed_as(self, outcome: Outcome | None) -> "Study":
         """The same study with another outcome; None keeps its own.
@@ -211,9 +225,17 @@ NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p
 
 
 def read_statistics(path: Path) -> "pd.DataFrame":
-    """A table of statistics as it was written: text stays text, empty numbers are missing."""
+    """A table of statistics as it was written: text stays text, empty numbers are missing.
+
+    Raises:
+        RecordError: it is a run's, and was changed since.
+    """
     import pandas as pd
 
+    folder = path.parent
+    of_run = path.name == STATISTICS and kind_of(folder) == "run"
+    if of_run and STATISTICS in changed(folder, read_manifest(folder, RunManifest)):
+        raise RecordError(f"{path}: this file was changed; `hustings report {folder}` makes it again.")
     return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
 
 
@@ -239,17 +261,42 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
 
     folder = Path(folder)
     manifest = read_manifest(folder, RunManifest)
+    _mend(folder, manifest)
     tables: list[pd.DataFrame] = []
     for file in (ATTITUDES, REPLIES, AGENTS):
         try:
             table = pd.read_csv(folder / file, dtype=_TEXT, keep_default_na=False, na_values=_MISSING)
         except (OSError, ValueError) as error:
+            if said := trouble(error):
+                raise RecordError(said) from error
             raise RecordError(
                 f"{folder}: this is not a whole run's folder ({file} is missing or damaged); give the folder that a "
                 "run printed as its last line, or run its command again."
             ) from error
         tables.append(table)
     return Study(folder, manifest, *tables).analysed_as(outcome)
+
+
+def _mend(folder: Path, manifest: RunManifest) -> None:
+    """Make tables that were changed after the run again, from its log."""
+    damaged = changed(folder, manifest)
+    tables = sorted(damaged & {ATTITUDES, REPLIES, AGENTS})
+    if EVENTS in damaged and tables:
+        raise RecordError(
+            f"{folder}: {EVENTS} and {', '.join(tables)} were changed after the run; restore the folder, or run the "
+            "run's command again (its debates are in the store)."
+        )
+    if EVENTS in damaged:
+        say(
+            f"Warning: {folder / EVENTS} was changed after the run. The tables are as they were, and are what is "
+            "read; run the run's command again for a whole log."
+        )
+    if tables:
+        say(f"Warning: {folder}: {', '.join(tables)} changed after the run, and is made again from {EVENTS}.")
+        adapter = manifest.adapter.name if manifest.adapter else ""
+        made = records.tables(records.read(folder / EVENTS), manifest.model.name, adapter, manifest.settings["seed"])
+        for file, table in zip((ATTITUDES, REPLIES, AGENTS), made, strict=True):
+            write_table(folder / file, table)
 
 
 _MISSING = {name: [""] for name in ("score", "expected", "mass", "full")}

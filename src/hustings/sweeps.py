@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from hustings import runfolder
 from hustings.configuration import as_typed, plain, program
 from hustings.errors import HustingsError, SweepError, first_line
+from hustings.files import explained
 from hustings.progress import say, show
 
 ERROR = "error.txt"
@@ -116,7 +117,12 @@ class SweepEnd(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Put the finished jobs together; say which failed, and exit with an error code if any did."""
         folder = Path(config.hydra.sweep.dir)
-        made = self.together(folder)
+        try:
+            with explained():
+                made = self.together(folder)
+        except HustingsError as error:  # Hydra would only warn of it
+            say(str(error))
+            sys.exit(error.exit_code)
         if self._failures:
             say(summary(self._failures, program(config.hydra, sys.argv[0]), plain(config.hydra.overrides.hydra)))
         if made:

@@ -28,7 +28,7 @@ def on_adapter(finished: Path, folder: Path, adapter: str | None, by: int) -> Pa
     manifest = read_manifest(folder, RunManifest)
     used = AdapterName(name=adapter, id=adapter) if adapter else None
     plain = {**manifest.settings, "adapter": adapter}
-    write_manifest(folder, manifest.model_copy(update={"settings": plain, "adapter": used}))
+    write_manifest(folder, manifest.model_copy(update={"settings": plain, "adapter": used, "files": {}}))
     table = load(folder).attitudes
     for outcome in ("score", "expected"):
         table[outcome] += by * (table["repetition"] % 2 + 1) * (table["iteration"] > 0)
@@ -133,6 +133,7 @@ def test_an_outcome_that_an_engine_did_not_give_is_refused(finished: Path, tmp_p
     copy = tmp_path / "run"
     shutil.copytree(finished / "run", copy)
     write_table(copy / "attitudes.csv", load(copy).attitudes.assign(expected=None))
+    write_manifest(copy, read_manifest(copy, RunManifest).model_copy(update={"files": {}}))
     with pytest.raises(RecordError, match="no expected values; set outcome to score"):
         load(copy, "expected")
     manifest = read_manifest(copy, RunManifest)

@@ -1,18 +1,21 @@
 """A run's folder and its place in the store: topics apart, copies, mixed models, topologies."""
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers import Recorder, logs_of, settings, simulate
+from helpers import Recorder, logs_of, report, settings, simulate
 
 from hustings import engine, records, study
-from hustings.errors import RecordError
+from hustings.errors import ArtifactError, RecordError
 from hustings.runfolder import RunManifest, read_manifest
 from hustings.settings import CastSettings
-from hustings.simulation import job
+from hustings.simulation import disk, job
+from hustings.simulation.estimate import estimate
+from hustings.simulation.plan import Plan
 
 
 @pytest.fixture
@@ -145,3 +148,56 @@ def test_treatments_and_control_are_in_the_log(tmp_path: Path) -> None:
     assert isinstance(start, records.Start)
     assert (start.treatments, start.control, start.topology) == (("reminder",), "retest", "round_robin")
     assert {agent.runs_on for agent in start.agents} == {"planted on planted"}
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6))
+    with pytest.raises(
+        ArtifactError, match=r"about \d+ MB, and the disk has 1 MB left; free some disk space, ask for f"
+    ):
+        simulate(tmp_path, "repetitions=2", "topic=racism")
+    assert list(tmp_path.glob("artifacts/debates/*/*.jsonl")) == []
+
+
+def test_a_run_writes_at_most_what_was_estimated_and_not_far_less(tmp_path: Path) -> None:
+    of = settings(f"artifacts={tmp_path / 'artifacts'}", "repetitions=40", "topic=racism", "sampling.max_tokens=20")
+    estimated = sum(size for _, size in disk.needed(Plan.of(of), tmp_path / "run"))
+    simulate(tmp_path, "repetitions=40", "topic=racism", "sampling.max_tokens=20")
+    report(tmp_path)
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert estimated / 4 < written < estimated
+
+
+@pytest.mark.parametrize("table", ["attitudes.csv", "replies.csv", "agents.csv"])
+def test_a_table_that_was_changed_after_the_run_is_made_again_from_the_log(
+    tmp_path: Path, table: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulate(tmp_path, "topic=racism", "repetitions=1")
+    path = tmp_path / "run" / table
+    right = path.read_bytes()
+    path.write_bytes(right.replace(b"0", b"1", 1))
+    study.load(tmp_path / "run")
+    assert path.read_bytes() == right
+    assert f"{table} changed after the run, and is made again from events.jsonl" in capsys.readouterr().err
+    path.write_bytes(right[:100])
+    log = tmp_path / "run" / "events.jsonl"
+    log.write_bytes(log.read_bytes()[:-9])
+    with pytest.raises(RecordError, match=rf"events\.jsonl and {table} were changed after the run; restore the folder"):
+        study.load(tmp_path / "run")
+
+
+def test_a_manifest_of_which_one_digit_was_changed_is_refused(tmp_path: Path) -> None:
+    simulate(tmp_path, "topic=racism", "repetitions=1")
+    for path in (tmp_path / "run" / "manifest.json", logs_of(tmp_path / "artifacts")[0].with_name("manifest.json")):
+        path.write_text(path.read_text().replace('"replies":9', '"replies":8').replace('"replies": 9', '"replies": 8'))
+    with pytest.raises(RecordError, match=r"manifest\.json is missing, damaged"):
+        study.load(tmp_path / "run")
+    with pytest.raises(ArtifactError, match=r"the manifest is damaged; delete"):
+        simulate(tmp_path, "topic=racism", "repetitions=1")
+
+
+def test_what_a_dry_run_says_of_the_disk(tmp_path: Path) -> None:
+    said = estimate(settings(f"artifacts={tmp_path}", "repetitions=4", "topic=racism"), tmp_path / "run")
+    assert re.search(r"It writes about \d+ MB to a disk with [\d.]+ [GM]B left\.$", said)

@@ -1,6 +1,7 @@
 """Questions, answers and pairs: what a model is fine-tuned on."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,10 @@ def test_the_identity_of_questions_and_answers_is_that_of_their_prompts(tmp_path
     assert ids("interview.seed=2")[0] != questions_id
 
 
-def speaker(asked: list[Request], empty: int = 0) -> Engine:
+def speaker(asked: list[Request], empty: int = 0, silence: str = "") -> Engine:
     def answer(request: Request) -> Answer:
         asked.append(request)
-        return Completion("" if len(asked) <= empty else f"I think so {request.seed}. And", 10, 20, "length")
+        return Completion(silence if len(asked) <= empty else f"I think so {request.seed}. And", 10, 20, "length")
 
     return Scripted(answer)
 
@@ -162,10 +163,12 @@ def test_answers_are_resumed_and_extended(tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) == 6
 
 
-def test_an_answer_that_stays_empty_is_an_error_that_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("silence", ["", " \n\t ", "\u200b\ufeff"])
+def test_an_answer_that_stays_empty_is_an_error_that_says_so(tmp_path: Path, silence: str) -> None:
     of = settings(tmp_path, "interview.attempts=2", "answers_per_question=1")
-    with pytest.raises(DataError, match=r"no answer to 'A\?' \(republican, answer 0\) in 2 attempts"):
-        data.answers(interview(of, speaker([], empty=9)), "republican", [(0, "A?")])
+    said = rf"no answer to 'A\?' \(republican, answer 0\) in 2 attempts \(the last one was {re.escape(repr(silence))}\)"
+    with pytest.raises(DataError, match=said):
+        data.answers(interview(of, speaker([], empty=9, silence=silence)), "republican", [(0, "A?")])
 
 
 def row(party: str, question: int, place: int) -> dict[str, Any]:

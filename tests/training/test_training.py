@@ -239,3 +239,10 @@ def test_reference_log_probabilities_are_those_of_the_nwp_adapter(
     by_hand = [-loss.answer_loss(plain, tokenizer, [row], of) * len(loss.encoded(row, tokenizer)[1]) for row in written]
     assert len(theirs) == 20
     assert sorted(theirs.tolist()) == pytest.approx(sorted(by_hand), abs=1e-3)
+
+
+def test_a_checkpoint_whose_state_was_cut_is_not_resumed_from(tmp_path: Path) -> None:
+    for step, state in ((1, '{"global_step": 1}'), (2, '{"global_st'), (3, "")):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    assert trainer._last(tmp_path) == tmp_path / "checkpoint-1"

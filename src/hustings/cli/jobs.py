@@ -1,6 +1,7 @@
 """The three jobs as Hydra runs them: validate, run, report."""
 
 import os
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from hustings.cli.terminal import fail, show_run
 from hustings.configuration import Job, as_typed, plain, program, settings_of
 from hustings.errors import HustingsError, SettingsError
-from hustings.progress import duration
+from hustings.progress import duration, say
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -27,7 +28,7 @@ def simulate(config: "DictConfig") -> None:
         if settings.dry_run:
             from hustings.simulation.estimate import estimate
 
-            print(estimate(settings))
+            print(estimate(settings, launch.folder))
             return _leave_nothing(launch.folder)
         from hustings import pipeline
         from hustings.simulation import job
@@ -37,16 +38,17 @@ def simulate(config: "DictConfig") -> None:
         outcome, statistics = pipeline.simulate(settings, launch)
     from hustings import study
 
-    if outcome.played:
-        speed = outcome.tokens / max(outcome.seconds, 1e-9)
-        print(
-            f"{outcome.played} debates played in {duration(outcome.seconds)}: {outcome.replies} replies, "
-            f"{speed:.0f} tokens/s; {outcome.invalid} invalid survey answers"
-        )
-    else:
-        print(f"all {outcome.debates} debates were already in the store; {outcome.invalid} invalid survey answers")
-    show_run(study.load(outcome.folder), statistics)
-    _last_line(outcome.folder)
+    with _printing(launch):
+        if outcome.played:
+            speed = outcome.tokens / max(outcome.seconds, 1e-9)
+            print(
+                f"{outcome.played} debates played in {duration(outcome.seconds)}: {outcome.replies} replies, "
+                f"{speed:.0f} tokens/s; {outcome.invalid} invalid survey answers"
+            )
+        else:
+            print(f"all {outcome.debates} debates were already in the store; {outcome.invalid} invalid survey answers")
+        show_run(study.load(outcome.folder), statistics)
+        _last_line(outcome.folder)
 
 
 def train(config: "DictConfig") -> None:
@@ -61,8 +63,11 @@ def train(config: "DictConfig") -> None:
     if not main_process():
         return _leave_nothing(launch.folder)
     how = f"trained in {duration(outcome.seconds)}" if outcome.trained else "was already in the store"
-    print(f"adapter={outcome.adapter} {how}: loss {outcome.first_loss:.3f} at first, {outcome.last_loss:.3f} at last")
-    _last_line(outcome.folder)
+    with _printing(launch):
+        print(
+            f"adapter={outcome.adapter} {how}: loss {outcome.first_loss:.3f} at first, {outcome.last_loss:.3f} at last"
+        )
+        _last_line(outcome.folder)
 
 
 def evaluate(config: "DictConfig") -> None:
@@ -74,10 +79,11 @@ def evaluate(config: "DictConfig") -> None:
         from hustings.runfolder import SCORES
 
         outcome, table = pipeline.evaluate(settings, launch)
-    if table:
-        print(table)
-    print(f"{len(outcome.rows)} scores in {SCORES}")
-    _last_line(outcome.folder)
+    with _printing(launch):
+        if table:
+            print(table)
+        print(f"{len(outcome.rows)} scores in {SCORES}")
+        _last_line(outcome.folder)
 
 
 JOBS: dict[Job, Callable[["DictConfig"], None]] = {"simulate": simulate, "train": train, "evaluate": evaluate}
@@ -109,6 +115,22 @@ def _refusing(launch: "Launch") -> Generator[None]:
         if launch.sweep:
             raise
         fail(str(error), error.exit_code)
+
+
+@contextmanager
+def _printing(launch: "Launch") -> Generator[None]:
+    """Say so where the output of a finished job cannot be written; in a sweep that is not a failure of the job."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and not launch.sweep:
+            raise
+        where = os.path.relpath(launch.folder)
+        said = f"The output cannot be written ({error.strerror}); the run is complete, in {where}."
+        if not launch.sweep:
+            fail(said, 1)
+        say(said)
 
 
 def _check_devices(settings: "SimulateSettings", launch: "Launch") -> None:

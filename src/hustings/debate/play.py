@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from hustings.debate import protocol
+from hustings.debate.alarm import blank
 from hustings.debate.instrument import Instrument
 from hustings.debate.personas import whole_sentences
 from hustings.debate.prompts import Prompts
@@ -239,6 +240,7 @@ class Debate:
         names = [agent.name for agent in self.agents if agent.role != SHADOW]
         whole = clean(answer.text.removeprefix(request.start), self.agents[turn.agent].name, names)
         text = whole_sentences(whole) if answer.finish == "length" else whole
+        text = "" if blank(text) else text
         if not text:
             self._tries += 1
             if self._tries < self._rules.sampling.attempts:

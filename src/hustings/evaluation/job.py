@@ -97,6 +97,7 @@ def run(settings: EvaluateSettings, folder: Path, command: list[str]) -> Outcome
         adapters=[cell.adapter.id for cell in cells if cell.adapter],
         seconds=round(outcome.seconds, 1),
         commit=commit(),
+        files=runfolder.hashes(folder, [runfolder.SCORES]),
     )
     runfolder.write_manifest(folder, manifest)
     return outcome

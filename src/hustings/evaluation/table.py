@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings.errors import RecordError
 from hustings.files import write_atomically
-from hustings.runfolder import SCORES, EvaluationManifest, read_manifest
+from hustings.runfolder import SCORES, EvaluationManifest, changed, read_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,8 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
     for folder in folders:
         manifest = read_manifest(folder, EvaluationManifest)
         try:
+            if changed(folder, manifest):
+                raise ValueError("it was changed after the evaluation")
             table = pd.read_csv(folder / SCORES, dtype={"adapter": str, "adapter_id": str}, keep_default_na=True)
         except (OSError, ValueError) as error:
             raise RecordError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hustings.artifacts import changed, whole
 from hustings.errors import RecordError
 from hustings.page import tables
 from hustings.runfolder import ADAPTER, MANIFEST, EvaluationManifest, TrainingManifest, kind_of, read_manifest
@@ -51,6 +52,8 @@ def training(folder: Path) -> Training:
     made = folder / ADAPTER
     try:
         manifest: dict[str, Any] = json.loads((made / MANIFEST).read_text(encoding="utf-8"))
+        if not whole(manifest) or changed(made, manifest.get("files", {})):
+            raise ValueError("it was changed")
         settings, losses = manifest["settings"], manifest["held_out_loss"]
         parties = [party["label"] for party in settings["society"]["parties"].values()]
         name = f"{manifest['name']}-{manifest['id']}"

@@ -13,7 +13,16 @@ from hustings.identity import sha256
 from hustings.provenance import versions
 from hustings.report import naming
 from hustings.report.naming import other_outcome
-from hustings.runfolder import ATTITUDES, FIGURES, REPLIES, STATISTICS, RunManifest, read_manifest, write_manifest
+from hustings.runfolder import (
+    ATTITUDES,
+    FIGURES,
+    REPLIES,
+    STATISTICS,
+    RunManifest,
+    hashes,
+    read_manifest,
+    write_manifest,
+)
 from hustings.study import Study, load, read_statistics
 
 if TYPE_CHECKING:
@@ -86,8 +95,15 @@ def again(study: Study) -> "pd.DataFrame":
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    write_manifest(study.folder, study.manifest)
-    return write(study, study.folder / STATISTICS, study.folder / FIGURES)
+    tests = write(study, study.folder / STATISTICS, study.folder / FIGURES)
+    _note(study.folder, study.manifest)
+    return tests
+
+
+def _note(folder: Path, manifest: RunManifest) -> None:
+    """Write the manifest, with the statistics as they are now; older runs know of no files."""
+    files = {**manifest.files, **hashes(folder, [STATISTICS])} if manifest.files else {}
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
 
 
 def finish(folder: Path, store: Path) -> "pd.DataFrame":
@@ -112,6 +128,7 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
         (folder / FIGURES).mkdir(exist_ok=True)
         for file in made.manifest["files"]:
             shutil.copyfile(made.folder / file, folder / STATISTICS if file == STATISTICS else folder / FIGURES / file)
+    _note(folder, read_manifest(folder, RunManifest))
     return read_statistics(folder / STATISTICS)
 
 

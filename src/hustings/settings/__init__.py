@@ -4,6 +4,7 @@ from hustings.settings.base import KNOB, Settings, Variant, load
 from hustings.settings.debate import (
     DEFAULT,
     SHADOW,
+    AlarmSettings,
     AnalysisSettings,
     CastSettings,
     NoTrackerSettings,
@@ -43,6 +44,7 @@ __all__ = [
     "DEFAULT",
     "KNOB",
     "SHADOW",
+    "AlarmSettings",
     "AnalysisSettings",
     "BenchmarkSettings",
     "Capability",

@@ -85,10 +85,24 @@ class CastSettings(Settings):
 class AnalysisSettings(Settings):
     """What figures and statistics are made of; the log is the same whatever is chosen."""
 
-    outcome: Literal["score", "expected"]
-    """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities."""
+    outcome: Literal["score", "expected"] | None
+    """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities.
+
+    None becomes `expected` where every engine of the run gives log-probabilities, and `score` elsewhere.
+    """
     spaghetti: bool
     """Draw every debate as a faint line behind the mean."""
+
+
+class AlarmSettings(Settings):
+    """When a run stops because what a model answers is of no use."""
+
+    invalid: float = knob(ge=0, le=1)
+    """Share of invalid survey answers above which it stops; 1 never stops it."""
+    empty: float = knob(ge=0, le=1)
+    """The same of empty replies."""
+    after: int = knob(ge=1)
+    """Answers of a model before its shares count."""
 
 
 class NoTrackerSettings(Settings):
@@ -165,6 +179,7 @@ class SimulateSettings(Settings):
     """By role: what its agents run on, where it is not `model`, `engine` and `adapter`."""
     tracker: TrackerSettings = knob()
     analysis: AnalysisSettings = knob()
+    alarm: AlarmSettings = knob()
     trainer: TrainerSettings = knob()
     seed: int = Field(ge=0)
     repetitions: int = knob(ge=1)
@@ -192,6 +207,7 @@ class SimulateSettings(Settings):
         self._check_questions()
         for role, engine in self.engines().items():
             self._check_engine(role, engine)
+        self._settle_outcome()
         return self
 
     @property
@@ -260,6 +276,20 @@ class SimulateSettings(Settings):
                         f"instrument.items.{name}.wordings: instrument {self.instrument.name} has no question on the "
                         f"topic {topic!r}; add one, or wordings for `any` topic"
                     )
+
+    def _settle_outcome(self) -> None:
+        """Choose what is analysed where the settings leave it open; refuse what the engines cannot give."""
+        without = [role for role, engine in self.engines().items() if "log-probabilities" not in engine.can]
+        if self.analysis.outcome == "expected" and without:
+            engine = self.engines()[without[0]].kind
+            raise ValueError(
+                f"analysis.outcome=expected: engine={engine} (role {without[0]}) gives no log-probabilities with these "
+                "settings, so there are no expected values; set analysis.outcome=score, or let the engine give them "
+                "(engine.logprobs above 0, or another engine)"
+            )
+        if self.analysis.outcome is None:
+            settled = self.analysis.model_copy(update={"outcome": "score" if without else "expected"})
+            object.__setattr__(self, "analysis", settled)
 
     def _check_engine(self, role: str, engine: EngineSettings) -> None:
         """Refuse what this role's engine cannot do."""

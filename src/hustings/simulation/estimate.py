@@ -1,21 +1,28 @@
 """What a run would take, before anything is loaded, downloaded or written."""
 
+import shutil
+from pathlib import Path
+
 from hustings.artifacts import peek
 from hustings.debate import personas
 from hustings.debate.estimate import Counter, count
 from hustings.debate.play import SURVEY_TOKENS, Rules
 from hustings.debate.roles import Persona
-from hustings.files import read_lines
+from hustings.files import existing, megabytes, read_lines
 from hustings.records import Event, Reply, parse
 from hustings.runfolder import EVENTS
 from hustings.settings import SimulateSettings
+from hustings.simulation import disk
 from hustings.simulation.counts import total
 from hustings.simulation.plan import Plan, by_debate, first
 from hustings.simulation.stories import given
 
 
-def estimate(settings: SimulateSettings) -> str:
+def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     """What the run would take, in one paragraph.
+
+    Args:
+        folder: the run's, which need not exist.
 
     Raises:
         HustingsError: bad settings, a missing model, a damaged artifact.
@@ -40,7 +47,15 @@ def estimate(settings: SimulateSettings) -> str:
     result.add(counter.counted, 1)
     twice = any(calls > 1 for _, calls in surveys.values())
     note = " Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else ""
-    return result.text(settings.model.price) + note
+    return f"{result.text(settings.model.price)}{note} {_disk(disk.needed(plan, folder, resolved=here))}"
+
+
+def _disk(needed: list[tuple[Path, float]]) -> str:
+    """What it writes, and whether there is room for it."""
+    size = sum(size for _, size in needed)
+    free = min(shutil.disk_usage(existing(folder)).free for folder, _ in needed)
+    short = ", which is too little" if size > free else ""
+    return f"It writes about {megabytes(size)} to a disk with {megabytes(free)} left{short}."
 
 
 def _store(plan: Plan) -> tuple[dict[str, list[Event]], dict[str, float]]:

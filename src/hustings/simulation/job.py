@@ -8,9 +8,10 @@ from pathlib import Path
 from hustings import artifacts, distributed, records
 from hustings.artifacts import Rows
 from hustings.debate import protocol
+from hustings.debate.alarm import Alarm
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
-from hustings.files import write_table
+from hustings.files import check_room, write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
 from hustings.records import Agent, End, Event, Reply, Start, Survey
@@ -24,9 +25,11 @@ from hustings.runfolder import (
     ModelName,
     RunManifest,
     copy_adapter,
+    hashes,
     write_manifest,
 )
 from hustings.settings import SimulateSettings
+from hustings.simulation import disk
 from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
 from hustings.simulation.plan import Logged, Plan, by_debate, first
@@ -64,8 +67,9 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
     _say_who_hears_nobody(settings)
     rules = Rules.of(settings)
     plan = Plan.of(settings)
+    check_room(disk.needed(plan, folder), "ask for fewer debates (repetitions=…, topic=…)")
     if any(engine.kind == "openai" for engine in settings.engines().values()):
-        say(estimate(settings))
+        say(estimate(settings, folder))
     tally = Tally()
     try:
         if settings.control.read:
@@ -96,7 +100,7 @@ def run_as_worker(settings: SimulateSettings) -> bool:
         return False
     plan = Plan.of(settings)
     try:
-        sharing = distributed.Sharing(settings.trainer, settings.engine, Rules.of(settings))
+        sharing = distributed.Sharing(settings.trainer, settings.engine, settings.alarm, Rules.of(settings))
         sharing.play(None, plan.casting.debaters, Listener())
     finally:
         plan.casting.close()
@@ -128,6 +132,7 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
     logged = _logged(rows)
     missing = plan.missing(logged)
     if not missing and not distributed.awaited(plan.settings.trainer):
+        _alarm(plan, logged).check(ended=True)
         return logged
     topics = dict.fromkeys(DebateKey.parse(key).topic for key in missing)
     plan.say_what_changed(topics)
@@ -148,7 +153,17 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
             artifact = rows[topic].artifact
             now = {name: value - before[topic].get(name, 0) for name, value in tally.on(topic).plain().items()}
             artifact.grow(spent=total([artifact.manifest.get("spent") or {}, now]))
-    return _logged(rows)
+    logged = _logged(rows)
+    _alarm(plan, logged).check(ended=True)
+    return logged
+
+
+def _alarm(plan: Plan, logged: Logged) -> Alarm:
+    """What has been answered so far in the debates of this run."""
+    alarm = Alarm(plan.settings.alarm)
+    for key in plan.seats:
+        alarm.read(logged.get(key, ()))
+    return alarm
 
 
 def _logged(rows: Mapping[str, Rows]) -> dict[str, list[Event]]:
@@ -187,15 +202,20 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     settings, debates = plan.settings, len(plan.seats)
     here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
     done = sum(isinstance(event, Reply | Survey) for event in here)
-    work = (_answers(settings) * len(table.starts) - done) // settings.trainer.ranks
+    work = (sum(disk.answers(settings)) * len(table.starts) - done) // settings.trainer.ranks
+    alarm = _alarm(plan, table.logged)
+    alarm.check()
     with showing("debates", debates, debates - len(table.starts), work) as progress:
         alone = settings.trainer.ranks == 1
 
         def on_event(event: Event) -> None:
             (table.keep if alone else table.count)(event)
             _show(progress, event)
+            if alone:
+                alarm.on_event(event)
 
         def on_answer(request: Request, answer: Answer) -> None:
+            alarm.on_answer(request, answer)
             table.tally.on(DebateKey.parse(request.turn.debate).topic).add(answer, settings.model.price)
             progress.tokens += answer.tokens
             if answer.refused or settings.model.price is not None:
@@ -220,20 +240,12 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
     folders = {topic: str(rows.artifact.folder.resolve()) for topic, rows in table.rows.items()}
     unfinished = {start.debate: table.logged.get(start.debate, ()) for start in table.starts}
     work = distributed.Work(folders, table.starts, unfinished)
-    sharing = distributed.Sharing(plan.settings.trainer, plan.settings.engine, rules)
+    settings = plan.settings
+    sharing = distributed.Sharing(settings.trainer, settings.engine, settings.alarm, rules)
     whole = sharing.play(work, lambda: engine, listener)
     for topic, taken in whole.items():
         counts = table.tally.on(topic)
         counts.replies, counts.tokens, counts.prompt_tokens, counts.played = taken
-
-
-def _answers(settings: SimulateSettings) -> int:
-    """Replies and survey answers of a whole debate."""
-    speakers, items = len(settings.composition.roles), len(settings.instrument.items)
-    talk = settings.control.speak and not settings.control.read
-    replies = protocol.iterations(settings.rounds, speakers + settings.partners) if talk else 0
-    surveys = (settings.rounds + 1) * (speakers + settings.shadow) + len(settings.composition.observers)
-    return replies + surveys * items
 
 
 def _show(progress: Progress, event: Event) -> None:
@@ -277,6 +289,7 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
         played=tally.total.plain(),
         spent=total(it.artifact.manifest.get("spent") or {} for it in rows.values()),
         commit=commit(),
+        files=hashes(folder, (EVENTS, ATTITUDES, REPLIES, AGENTS)),
     )
     write_manifest(folder, manifest)
     counts = tally.total
@@ -293,9 +306,12 @@ def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
 def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
     """The events of the run's own debates, topic by topic: a file of its own, so that the folder can be copied."""
     part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.writelines(_lines(plan, rows))
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.writelines(_lines(plan, rows))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _lines(plan: Plan, rows: Mapping[str, Rows]) -> Iterator[bytes]:

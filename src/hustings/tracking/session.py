@@ -13,7 +13,7 @@ from hustings.settings import WandbSettings
 if TYPE_CHECKING:
     import wandb
 
-_ASIDE = {"tracker", "artifacts", "analysis", "trainer"}
+_ASIDE = {"tracker", "artifacts", "analysis", "alarm", "trainer"}
 """Settings that do not make it another run."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from hustings.artifacts import Place, rows
 from hustings.debate import personas
+from hustings.debate.alarm import blank
 from hustings.debate.personas import Writer, tidy
 from hustings.debate.prompts import Prompts
 from hustings.debate.stories import Hands, gather, place_of
@@ -286,7 +287,7 @@ def _answered(
         number, question, place = items[key]
         text = tidy(answer.text.removeprefix(f"{name}:"))
         progress.tokens += answer.tokens
-        if text:
+        if not blank(text):
             progress.done += 1
             progress.answers += 1
             progress.show()
@@ -302,8 +303,9 @@ def _answered(
         attempts[key] += 1
         if attempts[key] >= settings.attempts:
             raise DataError(
-                f"The model gave no answer to {question!r} ({party}, answer {place}) in {settings.attempts} attempts; "
-                "choose a larger model, or raise interview.answer_tokens or interview.attempts."
+                f"The model gave no answer to {question!r} ({party}, answer {place}) in {settings.attempts} attempts "
+                f"(the last one was {answer.text[:60]!r}); choose a larger model, or raise interview.answer_tokens or "
+                "interview.attempts."
             )
         queue.append(request(key))
 

@@ -16,6 +16,7 @@ from hustings.adapters import KIND, Adapter, name_of
 from hustings.artifacts import Artifact, Place, locked, peek
 from hustings.engine.base import Order
 from hustings.engine.lazy import LazyEngine
+from hustings.files import check_room
 from hustings.identity import identity
 from hustings.pretrained import tokenizer_of
 from hustings.progress import say
@@ -148,6 +149,7 @@ def _adapter(interview: Interview) -> tuple[Artifact, bool]:
     with _locked(_place(settings, weights)) as artifact:
         missing = artifact.growing
         if missing:
+            check_room([models.unconverted(weights, gguf=False)], "choose a smaller model")
             base = models.as_folder(weights, say)
             memory.check(base, weights.name, settings)
             loss.check(tokenizer_of(base), weights.name)

@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hustings.debate.estimate import CHARACTERS
 from hustings.errors import ModelError, TrainingError, quoting
+from hustings.files import check_room
 from hustings.huggingface import device_of, dtype_of
 from hustings.pretrained import config_of
 from hustings.settings import TrainSettings
 
 _PROMPT_TOKENS = 150
 """A question in its chat template, at most."""
+_ROW = 500
+"""Bytes of an answer in the store besides its text."""
+_BESIDE = 20e6
+"""Of the tokenizers, configs and pictures beside an adapter and in its checkpoints."""
 
 
 def dtype_in(settings: TrainSettings) -> Any:
@@ -69,6 +75,7 @@ def check(base: Path, name: str, settings: TrainSettings) -> None:
         config=config,
     )
     _check_memory(size, settings, device)
+    check_room([(Path(settings.artifacts), size.written(settings))], "choose a smaller lora.r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,13 @@ class _Size:
         activations = width * tokens * config.hidden_size * config.num_hidden_layers * kept
         logits = 10 * sequences * settings.interview.answer_tokens * config.vocab_size
         return int(weights + 20 * self.trained + activations + logits + 5e8)
+
+    def written(self, settings: TrainSettings) -> float:
+        """Bytes on the disk: adapters, two checkpoints with Adam's moments, and questions with their answers."""
+        dpo = settings.method.kind == "dpo"
+        answers = (settings.questions + settings.held_out) * settings.answers_per_question * 2
+        rows = answers * (_ROW + CHARACTERS * settings.interview.answer_tokens)
+        return 4 * self.trained * (1 + dpo + 2 * 3 * (1 + dpo)) + rows + _BESIDE
 
 
 def _check_memory(size: _Size, settings: TrainSettings, device: str) -> None:

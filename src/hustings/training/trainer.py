@@ -5,6 +5,7 @@ checkpoint; checkpoints contain the adapter and the optimizer, never the base mo
 """
 
 import contextlib
+import json
 import logging
 import math
 import os
@@ -254,14 +255,30 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
         model.save_pretrained(str(task.out), selected_adapters=["default"], save_embedding_layers=False)
     trainer.accelerator.wait_for_everyone()
     if main_process():
-        shutil.rmtree(folder, ignore_errors=True)
+        _discard(folder)
     return Trained(history, losses, seconds)
+
+
+def _discard(folder: Path) -> None:
+    """Remove the checkpoints at once: a kill must not leave a half of one, which would pass for a whole one."""
+    gone = folder.with_name(f".{folder.name}")
+    shutil.rmtree(gone, ignore_errors=True)
+    if folder.exists():
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _last(folder: Path) -> Path | None:
     """The newest complete checkpoint: the trainer's state is written last."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json") if _complete(path)]
     return max(whole, key=_step, default=None)
+
+
+def _complete(state: Path) -> bool:
+    """Whether a file of JSON was written to its end."""
+    with contextlib.suppress(ValueError):
+        return bool(json.loads(state.read_text(encoding="utf-8")))
+    return False
 
 
 def _step(checkpoint: Path) -> int:

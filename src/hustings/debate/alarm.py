@@ -1,0 +1,123 @@
+"""Whether what a model says is of any use: a run whose answers are mostly invalid or empty stops early.
+
+It does not know how debates are played: it counts their events.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hustings.engine.base import Answer, Completion, Request
+from hustings.errors import AlarmError
+from hustings.records import Event, Reply, Start, Survey
+from hustings.settings import AlarmSettings
+
+_EXAMPLES = 3
+_LONGEST = 60
+"""Characters of an example."""
+_ADVICE = {
+    "invalid": (
+        "Read surveys from log-probabilities where the engine has them (engine.logprobs above 0), or choose a model "
+        "or a prompt whose answers are options of the survey (model=…, prompt=…, instrument=…)"
+    ),
+    "empty": (
+        "Raise sampling.max_tokens (a model that reasons may use them up before it speaks), turn its reasoning off, or "
+        "choose another prompt or model (prompt=…, model=…)"
+    ),
+}
+_CALLED = {"invalid": "survey answers", "empty": "replies"}
+
+
+def blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: it is empty, or has only spaces, line ends and invisible characters."""
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
+
+
+_UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
+"""Unicode's categories of spaces, line ends, and characters that only steer how others look."""
+
+
+@dataclass(slots=True)
+class _Count:
+    """Answers of one kind from one model."""
+
+    answers: int = 0
+    bad: int = 0
+    examples: dict[str, None] = field(default_factory=dict[str, None])
+    """A few of the bad ones; a dictionary keeps them once and in order."""
+
+    def add(self, *, bad: bool, text: str) -> None:
+        self.answers += 1
+        self.bad += bad
+        if bad and len(self.examples) < _EXAMPLES:
+            words = " ".join(text.split())
+            self.examples[repr(words if len(words) <= _LONGEST else f"{words[:_LONGEST]}…")] = None
+
+
+class Alarm:
+    """Counts what the models of a run answer, by model, and stops the run when too much of it is of no use.
+
+    Args:
+        settings: above which shares.
+    """
+
+    def __init__(self, settings: AlarmSettings) -> None:
+        self._settings = settings
+        self._runs_on: dict[tuple[str, int], str] = {}
+        self._said: dict[tuple[str, int], str] = {}
+        self._counts: dict[tuple[str, str], _Count] = {}
+
+    def read(self, events: Iterable[Event]) -> None:
+        """Count events that are in a log already."""
+        for event in events:
+            self._count(event)
+
+    def on_answer(self, request: Request, answer: Answer) -> None:
+        """Remember what was said, before it was shortened to nothing."""
+        if isinstance(answer, Completion):
+            self._said[request.turn.debate, request.turn.agent] = answer.text.removeprefix(request.start)
+
+    def on_event(self, event: Event) -> None:
+        """Count an event that has just been logged.
+
+        Raises:
+            AlarmError: too many answers of its kind are of no use.
+        """
+        self._count(event)
+        if isinstance(event, Reply | Survey):
+            self.check()
+
+    def _count(self, event: Event) -> None:
+        match event:
+            case Start():
+                self._runs_on |= {(event.debate, place): it.runs_on for place, it in enumerate(event.agents)}
+            case Survey():
+                self._of("invalid", event.debate, event.agent).add(bad=not event.valid, text=event.raw)
+            case Reply():
+                text = self._said.get((event.debate, event.agent), event.full or event.text)
+                self._of("empty", event.debate, event.agent).add(bad=event.finish == "empty", text=text)
+            case _:
+                pass
+
+    def _of(self, kind: str, debate: str, agent: int) -> _Count:
+        return self._counts.setdefault((kind, self._runs_on.get((debate, agent), "")), _Count())
+
+    def check(self, *, ended: bool = False) -> None:
+        """Stop a run that is not worth going on with.
+
+        Args:
+            ended: no more answers come, so that few answers count too where none of them is of use.
+
+        Raises:
+            AlarmError: too many answers of a kind are of no use.
+        """
+        shares: Mapping[str, float] = {"invalid": self._settings.invalid, "empty": self._settings.empty}
+        for (kind, model), count in self._counts.items():
+            enough = count.answers >= self._settings.after or (ended and count.bad == count.answers)
+            if enough and count.bad > shares[kind] * count.answers:
+                raise AlarmError(
+                    f"{count.bad} of {count.answers} {_CALLED[kind]} of {model or 'the model'} are {kind}, which is "
+                    f"above alarm.{kind}={shares[kind]:g}, so the run has stopped; everything up to here is kept. They "
+                    f"look like this: {', '.join(count.examples)}. {_ADVICE[kind]}. To go on all the same, run the "
+                    f"same command with a higher alarm.{kind} (1 never stops it): nothing is asked again."
+                )
