@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hustings.artifacts import Place, locked
-from hustings.files import write_atomically
+from hustings.files import read_table, write_table
 from hustings.identity import sha256
 from hustings.provenance import versions
 from hustings.report import naming
 from hustings.report.naming import other_outcome
 from hustings.runfolder import ATTITUDES, FIGURES, REPLIES, STATISTICS, RunManifest, read_manifest, write_manifest
-from hustings.study import Study, load, read_statistics
+from hustings.study import Study, load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
     from hustings.analysis.statistics import statistics
 
     tests = statistics(study)
-    write_atomically(tests_to, tests.to_csv(index=False))
+    write_table(tests_to, tests)
     clear(figures)
     if not _curves(study, figures, "curves"):
         return tests
@@ -112,7 +112,7 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
         (folder / FIGURES).mkdir(exist_ok=True)
         for file in made.manifest["files"]:
             shutil.copyfile(made.folder / file, folder / STATISTICS if file == STATISTICS else folder / FIGURES / file)
-    return read_statistics(folder / STATISTICS)
+    return read_table(folder / STATISTICS)
 
 
 def _place(folder: Path, store: Path) -> Place:
