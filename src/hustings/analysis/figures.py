@@ -337,7 +337,9 @@ def _fitted(tests: "pd.DataFrame") -> str:
 
 @drawing
 def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str) -> Path:
-    """The gap between the parties among people, and between their agents at start and end, by topic.
+    """The gap between two parties among people, and between their agents at start and end: one row for each topic.
+
+    Where there are more than two parties, each topic has a row for each two of them that stand at different ends.
 
     Args:
         table: the table of analysis.curves.gaps.
@@ -356,7 +358,11 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
         panel.annotate(
             "", (row["end"], place), (row["start"], place), arrowprops={"arrowstyle": "->", "color": "#777777"}
         )
-    panel.set_yticks(range(len(table)), [capitalised(look.topics[topic]) for topic in table["topic"]])
+    pairs = [f": {look.labels[row.high_party]} – {look.labels[row.low_party]}" for row in table.itertuples()]
+    several = len({*pairs}) > 1
+    topics = [capitalised(look.topics[topic]) for topic in table["topic"]]
+    labels = [topic + pair if several else topic for topic, pair in zip(topics, pairs, strict=True)]
+    panel.set_yticks(range(len(table)), labels)
     panel.set_ylim(len(table) - 0.5, -0.5)
     panel.axvline(0, color="#444444", linewidth=1)
     panel.set_xlabel("Gap between the parties, percentage points")

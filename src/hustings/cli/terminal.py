@@ -1,12 +1,14 @@
 """What commands do alike on the terminal: a run's tables and warnings, and errors as one paragraph and an exit code."""
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hustings.errors import HustingsError
+from hustings.errors import ArtifactError, HustingsError
 from hustings.progress import show
 
 if TYPE_CHECKING:
@@ -32,9 +34,60 @@ def fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class _Stream(io.FileIO):
+    """A standard stream that drops what nobody reads any more (`| head`, a closed terminal), so that a job goes on.
+
+    Raises:
+        ArtifactError: it is a file, and the disk is full.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise ArtifactError(
+                    f"the output cannot be written ({error.strerror}); send it elsewhere and run the same command "
+                    "again: everything up to here is kept."
+                ) from error
+            return len(data)
+
+
+def open_streams() -> None:
+    """Make the standard streams take any text: what their encoding lacks becomes `?`. A closed one takes and drops it.
+
+    Streams that another program put in their place (pytest, a notebook) stay as they are.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open to the end)
+        elif type(stream) is io.TextIOWrapper and not isinstance(_raw(stream), _Stream):
+            stream.flush()
+            setattr(
+                sys,
+                name,
+                io.TextIOWrapper(
+                    io.BufferedWriter(_Stream(stream.fileno(), "wb", closefd=False)),
+                    encoding=stream.encoding,
+                    errors="replace",
+                    line_buffering=stream.line_buffering or name == "stderr",
+                    write_through=stream.write_through,
+                ),
+            )
+
+
+def _raw(stream: io.TextIOWrapper) -> Any:
+    return getattr(stream.buffer, "raw", stream.buffer)
+
+
 @contextmanager
 def one_paragraph() -> Generator[None]:
     """Turn errors that a user can act on into one paragraph and an exit code; a traceback means a bug of ours."""
+    open_streams()
     try:
         yield
         sys.stdout.flush()
@@ -42,23 +95,7 @@ def one_paragraph() -> Generator[None]:
         fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         fail("Stopped. Nothing is lost: run the same command again to resume.", 130)
-    except BrokenPipeError:
-        sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise
         fail(f"{error.filename}: {error.strerror}; choose a folder that can be written.", 2)
-    finally:
-        _close_a_broken_pipe()
-
-
-def _close_a_broken_pipe() -> None:
-    """Where nobody reads stdout any more (`| head`), keep Python from complaining about it when it exits.
-
-    Source: docs.python.org, library/signal, note on SIGPIPE
-    """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
