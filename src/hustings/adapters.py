@@ -51,7 +51,9 @@ class Adapter:
     def changed(self) -> Path | None:
         """The first of its files that is not there as it was sealed, of those that change what the model says."""
         read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
-        missing = [file for file in (ADAPTER_FILE, "adapter_config.json") if file in read and not (self.folder / file).exists()]
+        missing = [
+            file for file in (ADAPTER_FILE, "adapter_config.json") if file in read and not (self.folder / file).exists()
+        ]
         return next((self.folder / file for file in (*missing, *changed(self.folder, read))), None)
 
     def __str__(self) -> str:

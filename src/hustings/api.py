@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from hustings.configuration import compose
@@ -132,11 +131,9 @@ def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.D
     folders = [study.folder for study in studies]
     written = [read_manifest(each, RunManifest).settings["analysis"]["outcome"] for each in folders]
     outcome = None if written == [study.outcome for study in studies] else studies[0].outcome
-    if folder is None:
-        with TemporaryDirectory() as nowhere:
-            return together.compare(folders, Path(nowhere), outcome)
-    table = together.compare(folders, Path(folder), outcome)
-    page.write(folders, Path(folder) / REPORT)
+    table = together.compare(folders, None if folder is None else Path(folder), outcome)
+    if folder is not None:
+        page.write(folders, Path(folder) / REPORT)
     return table
 
 

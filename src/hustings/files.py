@@ -1,6 +1,6 @@
 """Files that survive a kill: written whole or not at all, and JSON lines that grow one whole line at a time.
 
-It does not know what is in them.
+It does not know what is in them, except what kind of value each column of a table holds.
 """
 
 import csv
@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hustings.columns import Kind, kinds, may_be_missing
 from hustings.errors import ArtifactError, HustingsError
 
 if TYPE_CHECKING:
@@ -137,7 +138,37 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
     Raises:
         ArtifactError: the folder cannot be written.
     """
-    write_atomically(path, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
+    known = {column: kind for column, kind in kinds(table.columns).items() if kind in ("whole", "number")}
+    typed = table.astype({column: "Int64" if kind == "whole" else "float64" for column, kind in known.items()})
+    write_atomically(path, typed.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+
+
+def read_table(path: Path, others: Kind = "text") -> "pd.DataFrame":
+    """The table in a CSV file as it was written: each column holds what hustings.columns says, and nothing is guessed.
+
+    Args:
+        others: what columns hold that are not named there.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no table, or something else than it should.
+    """
+    import pandas as pd
+
+    found = kinds(pd.read_csv(path, nrows=0, encoding="utf-8").columns, others)
+    table = pd.read_csv(
+        path,
+        encoding="utf-8",
+        dtype={column: _TYPES[kind] for column, kind in found.items()},
+        keep_default_na=False,
+        na_values={column: [""] for column, kind in found.items() if may_be_missing(column, kind)},
+    )
+    whole = [column for column, kind in found.items() if kind == "whole" and not table[column].hasnans]
+    return table.astype(dict.fromkeys(whole, "int64"))
+
+
+_TYPES: Any = {"text": str, "whole": "Int64", "number": "float64", "flag": bool}
+"""Of pandas."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

@@ -34,10 +34,18 @@ def say(text: str) -> None:
 
 
 def show(renderable: Any) -> None:
-    """Print a rich renderable on stdout, in full width where that is not a terminal."""
+    """Print a rich renderable on stdout, in full width where that is not a terminal. Text in it is no markup."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 120).print(renderable)
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, markup=False, emoji=False, highlight=False).print(renderable)
+
+
+def _plain(text: str) -> Any:
+    """Text for rich, without markup."""
+    from rich.text import Text
+
+    return Text(text)
 
 
 def duration(seconds: float) -> str:
@@ -98,7 +106,7 @@ class Progress:
         if self.live is not None:
             if time.monotonic() - self._said > 0.1:
                 self._said = time.monotonic()
-                self.live.update(self.text())
+                self.live.update(_plain(self.text()))
         elif time.monotonic() - self._said > _PLAIN_EVERY:
             self._said = time.monotonic()
             say(self.text())
@@ -120,7 +128,7 @@ def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]
             from rich.status import Status
 
             terminal: Any = _Lasting()
-            live = stack.enter_context(Status(progress.text(), console=Console(file=terminal)))
+            live = stack.enter_context(Status(_plain(progress.text()), console=Console(file=terminal)))
             progress.live = live
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()

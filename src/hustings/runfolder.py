@@ -203,6 +203,28 @@ def jobs(folder: Path, kind: str) -> list[Path]:
     return sorted(found, key=lambda child: (len(child.name), child.name))
 
 
+def copy_run(source: Path, target: Path) -> Path:
+    """Copy what a run was told and left, without what is made from that; nothing where both are the same folder.
+
+    Returns:
+        The target.
+
+    Raises:
+        RecordError: the source is not a run's.
+    """
+    read_manifest(source, RunManifest)
+    if target.resolve() == source.resolve():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (MANIFEST, EVENTS, ATTITUDES, REPLIES, AGENTS):
+        if (source / file).exists():
+            (target / file).unlink(missing_ok=True)
+            shutil.copyfile(source / file, target / file)
+    if (source / ADAPTER).exists():
+        copy_adapter(source / ADAPTER, target)
+    return target
+
+
 def copy_adapter(source: Path, folder: Path) -> None:
     """Copy what describes an adapter, not its weights, into a run's folder."""
     target = folder / ADAPTER

@@ -3,7 +3,7 @@
 It does not know how a run came about, and never loads a model.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hustings import records
 from hustings.errors import RecordError
-from hustings.files import trouble, write_table
+from hustings.files import read_table, trouble, write_table
 from hustings.progress import say
 from hustings.runfolder import (
     AGENTS,
@@ -36,10 +36,6 @@ Outcome = Literal["score", "expected"]
 Pole = Literal["low", "high"]
 Poles = Mapping[tuple[str, str], Pole]
 """Where a party stands, by party and topic."""
-_TEXT: Any = dict.fromkeys(
-    ("role", "persona", "name", "story", "text", "full", "raw", "item", "adapter", "hears", "runs_on", "treatments"),
-    str,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,23 +216,17 @@ def _panels(answers: "pd.DataFrame") -> dict[str, Panel]:
     return panels
 
 
-NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm")
-"""Columns of statistics.csv that hold numbers, or nothing."""
-
-
 def read_statistics(path: Path) -> "pd.DataFrame":
     """A table of statistics as it was written: text stays text, empty numbers are missing.
 
     Raises:
         RecordError: it is a run's, and was changed since.
     """
-    import pandas as pd
-
     folder = path.parent
     of_run = path.name == STATISTICS and kind_of(folder) == "run"
     if of_run and STATISTICS in changed(folder, read_manifest(folder, RunManifest)):
         raise RecordError(f"{path}: this file was changed; `hustings report {folder}` makes it again.")
-    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+    return read_table(path)
 
 
 def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
@@ -257,23 +247,10 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
         >>> len(study.replies)
         18
     """
-    import pandas as pd
-
     folder = Path(folder)
     manifest = read_manifest(folder, RunManifest)
     _mend(folder, manifest)
-    tables: list[pd.DataFrame] = []
-    for file in (ATTITUDES, REPLIES, AGENTS):
-        try:
-            table = pd.read_csv(folder / file, dtype=_TEXT, keep_default_na=False, na_values=_MISSING)
-        except (OSError, ValueError) as error:
-            if said := trouble(error):
-                raise RecordError(said) from error
-            raise RecordError(
-                f"{folder}: this is not a whole run's folder ({file} is missing or damaged); give the folder that a "
-                "run printed as its last line, or run its command again."
-            ) from error
-        tables.append(table)
+    tables = [_table(folder, file, columns) for file, columns in _TABLES.items()]
     return Study(folder, manifest, *tables).analysed_as(outcome)
 
 
@@ -299,4 +276,26 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
             write_table(folder / file, table)
 
 
-_MISSING = {name: [""] for name in ("score", "expected", "mass", "full")}
+_TABLES = {ATTITUDES: records.ATTITUDES, REPLIES: records.REPLIES, AGENTS: records.AGENTS}
+"""Columns of each."""
+
+
+def _table(folder: Path, file: str, columns: Sequence[str]) -> "pd.DataFrame":
+    """One of a run's tables.
+
+    Raises:
+        RecordError: it is missing or damaged.
+    """
+    whole = "give the folder that a run printed as its last line, or run its command again."
+    try:
+        table = read_table(folder / file)
+    except (OSError, ValueError) as error:
+        if said := trouble(error):
+            raise RecordError(said) from error
+        raise RecordError(
+            f"{folder}: this is not a whole run's folder ({file} is missing or damaged); {whole}"
+        ) from error
+    lacking = [column for column in columns if column not in table]
+    if lacking:
+        raise RecordError(f"{folder / file}: this table lacks the column {lacking[0]}; {whole}")
+    return table

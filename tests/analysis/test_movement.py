@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 from tables import FLIPPED, POLES, planted, study_of
 
-from hustings.analysis.alerts import alerts
 from hustings.analysis.measures import ends, first_default
 from hustings.analysis.resampling import RESAMPLES, bootstrap, equivalence, generator, sign_flip, smallest_p, wilson
 from hustings.analysis.statistics import statistics
+from hustings.report.alerts import alerts
 
 
 def of(table: pd.DataFrame, *names: str, poles: Any = POLES, **options: Any) -> pd.DataFrame:

@@ -15,11 +15,11 @@ from rich.console import Console
 from hustings.analysis.curves import curve
 from hustings.analysis.statistics import COLUMNS, statistics
 from hustings.errors import RecordError
-from hustings.files import write_table
+from hustings.files import read_table, write_table
 from hustings.report import naming, run, screen, together
 from hustings.report.alerts import alerts
 from hustings.runfolder import AdapterName, ComparisonManifest, RunManifest, kind_of, read_manifest, write_manifest
-from hustings.study import load, read_statistics
+from hustings.study import load
 
 
 def on_adapter(finished: Path, folder: Path, adapter: str | None, by: int) -> Path:
@@ -74,9 +74,9 @@ def test_runs_together_leave_tables_figures_and_a_manifest_that_finds_them(finis
     members = read_manifest(tmp_path / "both", ComparisonManifest).runs
     assert members == [{"run": "base model", "folder": "../base"}, {"run": "dem_nwp_r8_s1", "folder": "../s1"}]
     assert [*table.columns] == ["run", "baseline", *COLUMNS]
-    kept = read_statistics(tmp_path / "both" / "comparison.csv")
+    kept = read_table(tmp_path / "both" / "comparison.csv")
     assert kept["sentence"].tolist() == table["sentence"].tolist()
-    assert {*read_statistics(tmp_path / "both" / "statistics.csv")["run"]} == {"base model", "dem_nwp_r8_s1"}
+    assert {*read_table(tmp_path / "both" / "statistics.csv")["run"]} == {"base model", "dem_nwp_r8_s1"}
     assert len(pd.read_csv(tmp_path / "both" / "attitudes.csv")) == 2 * len(load(runs[0]).attitudes)
     figures = {path.name for path in (tmp_path / "both" / "figures").iterdir()}
     assert {"curves.png", "curves_score.png", "forest.png"} <= figures
@@ -90,20 +90,20 @@ def test_a_copied_run_is_reported_again_without_the_artifact_store(tmp_path: Pat
     shutil.copytree(tmp_path / "made" / "run", copy)
     assert not [path for path in copy.rglob("*") if path.is_symlink()]
     shutil.rmtree(tmp_path / "made")
-    kept = read_statistics(copy / "statistics.csv")
+    kept = read_table(copy / "statistics.csv")
     for made in ("statistics.csv", "figures", "report.html"):
         shutil.rmtree(copy / made) if (copy / made).is_dir() else (copy / made).unlink()
     again = run.again(load(copy))
     assert again["sentence"].tolist() == kept["sentence"].tolist()
     assert np.allclose(again["estimate"], kept["estimate"], equal_nan=True)
     assert (copy / "figures" / "curves.svg").exists()
-    assert read_statistics(copy / "statistics.csv")["sentence"].tolist() == kept["sentence"].tolist()
+    assert read_table(copy / "statistics.csv")["sentence"].tolist() == kept["sentence"].tolist()
 
 
 def test_another_outcome_is_written_into_the_manifest_with_its_statistics(finished: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(finished / "run", copy)
-    kept = read_statistics(copy / "statistics.csv")
+    kept = read_table(copy / "statistics.csv")
     tests = run.again(load(copy, "score"))
     assert load(copy).outcome == "score"
     closing = [table[(table["statistic"] == "closing")].iloc[0] for table in (kept, tests)]
@@ -188,7 +188,7 @@ def test_runs_on_different_scales_share_figures_and_are_not_tested_against_each_
     assert "whose attitudes are on another scale" in capsys.readouterr().err
     drawn = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
     assert drawn["run"].nunique() == 2
-    assert read_statistics(tmp_path / "both" / "comparison.csv").empty
+    assert read_table(tmp_path / "both" / "comparison.csv").empty
 
 
 def test_the_terminal_shows_curves_on_the_scale_of_the_run(finished: Path, tmp_path: Path) -> None:

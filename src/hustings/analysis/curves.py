@@ -1,5 +1,6 @@
 """Mean attitude by role and iteration, the debate being the unit; and the gap between parties and that among people."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,14 +43,14 @@ def curve(study: "Study") -> "pd.DataFrame":
 
 
 def gaps(study: "Study") -> "pd.DataFrame":
-    """The gap between the party at the high pole and the one at the low pole, among people and among agents.
+    """The gap between each party at the high pole and each at the low pole, among people and among agents.
 
     Like with like: the difference in the share that calls the topic a very big problem. Among agents these are
     attitudes in the highest quarter of the scale (Source: protocol.md, humans).
 
     Returns:
-        Columns topic, high, low (the parties), n (debates), humans, start and end (percentage points). Only topics for
-        which all of these are known; none where the society has no poll.
+        Columns topic, high_party, low_party, n (debates), humans, start and end (percentage points). Only topics and
+        parties for which all of these are known; none where the society has no poll.
     """
     import pandas as pd
 
@@ -57,15 +58,13 @@ def gaps(study: "Study") -> "pd.DataFrame":
     share = humans["share"] if humans else {}
     rows: list[tuple[object, ...]] = []
     for topic in topics(study):
-        seated = parties(study, topic)
-        pole = {study.poles.get((role, topic)): role for role in seated if topic in share.get(role, {})}
-        if "high" not in pole or "low" not in pole:
-            continue
-        up, down = pole["high"], pole["low"]
-        values = {(party, when): at(study, topic, party, when) for party in (up, down) for when in (0, -1)}
-        if not all(len(it) for it in values.values()):
-            continue
-        percent = {key: 100 * float(np.mean(very_big(study, it))) for key, it in values.items()}
-        apart = [percent[up, when] - percent[down, when] for when in (0, -1)]
-        rows.append((topic, up, down, len(values[up, -1]), share[up][topic] - share[down][topic], *apart))
-    return pd.DataFrame(rows, columns=["topic", "high", "low", "n", "humans", "start", "end"])
+        polled = [role for role in parties(study, topic) if topic in share.get(role, {})]
+        values = {(party, when): at(study, topic, party, when) for party in polled for when in (0, -1)}
+        known = [party for party in polled if len(values[party, 0]) and len(values[party, -1])]
+        ends = [[party for party in known if study.poles.get((party, topic)) == pole] for pole in ("high", "low")]
+        percent = {key: 100 * float(np.mean(very_big(study, it))) for key, it in values.items() if len(it)}
+        for up, down in itertools.product(*ends):
+            n = min(len(values[up, -1]), len(values[down, -1]))
+            apart = [percent[up, when] - percent[down, when] for when in (0, -1)]
+            rows.append((topic, up, down, n, share[up][topic] - share[down][topic], *apart))
+    return pd.DataFrame(rows, columns=["topic", "high_party", "low_party", "n", "humans", "start", "end"])

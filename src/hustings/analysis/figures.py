@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from hustings.files import write_table
+from hustings.pictures import drawing, new_figure, write_picture
+from hustings.plain import printable
 from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
@@ -20,15 +23,6 @@ SHADOW_COLOUR = "#80868b"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 TOPICS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f", "#b2a400")
 """Okabe and Ito's colours, which colour-blind readers can distinguish; parties have their own."""
-_STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 12,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "hustings",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +52,12 @@ class Look:
         control = f", control {study.control};" if study.control != "none" else ";"
         outcome = "expected values" if study.outcome == "expected" else "scores"
         return cls(
-            labels={**{role: one["label"] for role, one in shown.items()}, SHADOW: study.labels[SHADOW]},
+            labels={**{role: printable(one["label"]) for role, one in shown.items()}, SHADOW: study.labels[SHADOW]},
             colours={**{role: one["colour"] for role, one in shown.items()}, SHADOW: SHADOW_COLOUR},
-            topics={key: topic["label"] for key, topic in topics.items()},
-            ends={key: (topic["low"], topic["high"]) for key, topic in topics.items()},
+            topics={key: printable(topic["label"]) for key, topic in topics.items()},
+            ends={key: (printable(topic["low"]), printable(topic["high"])) for key, topic in topics.items()},
             scale=study.scale,
-            caption=f"{manifest.model.name}{adapter}, {design['composition']['name']}{control} {outcome},",
+            caption=printable(f"{manifest.model.name}{adapter}, {design['composition']['name']}{control} {outcome},"),
         )
 
 
@@ -112,6 +106,7 @@ class _Layout:
         return [(topic, run) for run in (self.runs if self.grid else [None]) for topic in self.topics]
 
 
+@drawing
 def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "pd.DataFrame | None" = None) -> Path:
     """Attitude curves: one panel for each topic, one line for each role, standard errors as bars.
 
@@ -256,6 +251,7 @@ def capitalised(label: str) -> str:
     return label[0].upper() + label[1:]
 
 
+@drawing
 def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """How far agents ended nearer to the shadow Default, with intervals: one row for each topic, role and run.
 
@@ -290,6 +286,7 @@ def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     return save(figure, tests, folder, name)
 
 
+@drawing
 def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """Model pull β against social pull α, one point for each topic, with intervals.
 
@@ -338,8 +335,11 @@ def _fitted(tests: "pd.DataFrame") -> str:
     return "Instrumental variables" if instruments else "Least squares, which survey noise inflates,"
 
 
+@drawing
 def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str) -> Path:
-    """The gap between the parties among people, and between their agents at start and end, by topic.
+    """The gap between two parties among people, and between their agents at start and end: one row for each topic.
+
+    Where there are more than two parties, each topic has a row for each two of them that stand at different ends.
 
     Args:
         table: the table of analysis.curves.gaps.
@@ -358,7 +358,11 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
         panel.annotate(
             "", (row["end"], place), (row["start"], place), arrowprops={"arrowstyle": "->", "color": "#777777"}
         )
-    panel.set_yticks(range(len(table)), [capitalised(look.topics[topic]) for topic in table["topic"]])
+    pairs = [f": {look.labels[row.high_party]} – {look.labels[row.low_party]}" for row in table.itertuples()]
+    several = len({*pairs}) > 1
+    topics = [capitalised(look.topics[topic]) for topic in table["topic"]]
+    labels = [topic + pair if several else topic for topic, pair in zip(topics, pairs, strict=True)]
+    panel.set_yticks(range(len(table)), labels)
     panel.set_ylim(len(table) - 0.5, -0.5)
     panel.axvline(0, color="#444444", linewidth=1)
     panel.set_xlabel("Gap between the parties, percentage points")
@@ -371,21 +375,7 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
     return save(figure, table, folder, name)
 
 
-def new_figure() -> "Figure":
-    """An empty figure in the house style."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update(_STYLE)
-    from matplotlib.figure import Figure
-
-    return Figure()
-
-
 def save(figure: "Figure", table: "pd.DataFrame", folder: Path, name: str) -> Path:
     """Write a figure as PNG and SVG beside the table that it was drawn from; the PNG."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / f"{name}.csv", index=False)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", dpi=160)
-    return folder / f"{name}.png"
+    write_table(folder / f"{name}.csv", table)
+    return write_picture(figure, folder, name)

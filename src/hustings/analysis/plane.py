@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.analysis.controls import EQUIVALENT
-from hustings.analysis.figures import MARKERS, Look, capitalised, counted, new_figure, note, save
+from hustings.analysis.figures import MARKERS, Look, capitalised, counted, note, save
+from hustings.pictures import drawing, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.lines import Line2D
 
 
+@drawing
 def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """Where agents are in the plane: a believable one is in the grey band, clearly above the line.
 

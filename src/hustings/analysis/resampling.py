@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 SMALL = 10
-"""Debates below which a percentile interval is clearly too narrow."""
+"""Debates below which an interval is too narrow."""
 BUNDLES = 500
 """Units beyond which random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,} resamples)"
@@ -218,10 +218,8 @@ def wilson(hits: int, n: int) -> Numbers:
 
 
 def few(n: int) -> str:
-    """The remark on an interval from few debates."""
-    if n == 1:
-        return "there is only one debate, so there is no interval"
-    return f"with fewer than {SMALL} debates the bootstrap interval is too narrow" if n < SMALL else ""
+    """The remark on a single debate. That intervals from fewer than SMALL are too narrow is said once (report.alerts)."""
+    return "there is only one debate, so there is no interval" if n == 1 else ""
 
 
 def remarks(*each: str) -> str:

@@ -70,7 +70,10 @@ def _report_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--outcome", choices=["score", "expected"], help="what to analyse (each run's own)")
     parser.add_argument("--spaghetti", action="store_true", help="draw every debate as a faint line behind the mean")
     parser.add_argument(
-        "--output", type=Path, default=Path("comparison"), help="folder for several runs together (comparison)"
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where to put what is made (one run or a sweep: its own folder; several: comparison)",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run or sweep printed as its last line"
@@ -114,7 +117,8 @@ def _fetch_parser(parser: argparse.ArgumentParser) -> None:
 
 def _report(arguments: Arguments) -> None:
     runs = [run for folder in arguments.runs for run in _runs(folder)]
-    target: Path = arguments.runs[0] if len(arguments.runs) == 1 else arguments.output
+    alone: Path = arguments.runs[0] if len(arguments.runs) == 1 else Path("comparison")
+    target: Path = arguments.output or alone
     kinds = {runfolder.kind_of(run) for run in runs}
     if kinds == {"training"}:
         _report_trainings(runs, target)
@@ -125,8 +129,8 @@ def _report(arguments: Arguments) -> None:
     elif len(runs) > 1:
         _report_several(runs, target, arguments)
     else:
-        target = runs[0]
-        _report_one(target, arguments)
+        target = arguments.output or runs[0]
+        _report_one(runs[0], target, arguments)
     print(f"run: {os.path.relpath(target)}")
 
 
@@ -148,24 +152,27 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import controls, screen, together
+    from hustings.report import alerts, controls, screen, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
-    print(*table["sentence"], sep="\n")
     for found in controls.read(target):
         show(screen.controls(found))
+    print(*table["sentence"], sep="\n")
+    for said in alerts.narrow(table):
+        print(f"Warning: {said}")
 
 
-def _report_one(folder: Path, arguments: Arguments) -> None:
+def _report_one(folder: Path, target: Path, arguments: Arguments) -> None:
+    """Report a run again in its own folder, or in a copy of it."""
     from hustings import page, study
     from hustings.report import run
 
-    made = study.load(folder, arguments.outcome)
+    made = study.load(runfolder.copy_run(folder, target), arguments.outcome)
     if arguments.spaghetti:
         made.design["analysis"]["spaghetti"] = True
     statistics = run.again(made)
-    page.write([folder], folder / runfolder.REPORT)
+    page.write([target], target / runfolder.REPORT)
     telling = statistics["statistic"].isin(_TELLING) & (statistics["outcome"] == made.outcome)
     print(*statistics.loc[telling, "sentence"], sep="\n")
     show_run(made, statistics)

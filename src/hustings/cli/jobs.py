@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hustings.cli.terminal import fail, show_run
+from hustings.cli.terminal import fail, open_streams, show_run
 from hustings.configuration import Job, as_typed, plain, program, settings_of
 from hustings.errors import HustingsError, SettingsError
 from hustings.progress import duration, say
@@ -90,12 +90,13 @@ JOBS: dict[Job, Callable[["DictConfig"], None]] = {"simulate": simulate, "train"
 
 
 def _launch() -> "Launch":
-    """How Hydra started the running job."""
+    """How Hydra started the running job, which may be in a process of its own: its streams take any text from here."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from hustings.pipeline import Launch
 
+    open_streams()
     hydra = HydraConfig.get()
     return Launch(
         folder=Path(hydra.runtime.output_dir),

@@ -1,13 +1,15 @@
 """What commands do alike on the terminal: a run's tables and warnings, and errors as one paragraph and an exit code."""
 
+import errno
+import io
 import os
 import signal
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hustings.errors import HustingsError
+from hustings.errors import ArtifactError, HustingsError
 from hustings.files import trouble
 from hustings.progress import say, show
 
@@ -49,10 +51,8 @@ def _stoppable() -> Generator[None]:
     """Within it, SIGTERM and a closed terminal are exceptions; whoever ignores them (nohup) still does."""
 
     def stop(number: int, _: Any) -> None:
-        for other in mine:
-            signal.signal(
-                other, signal.SIG_DFL if other == number else signal.SIG_IGN
-            )  # the same again ends it at once
+        for other in mine:  # the same signal again ends the process at once
+            signal.signal(other, signal.SIG_DFL if other == number else signal.SIG_IGN)
         raise _Stopped(number)
 
     mine = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]
@@ -65,10 +65,59 @@ def _stoppable() -> Generator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+class _Stream(io.FileIO):
+    """A standard stream that drops what nobody reads any more (`| head`, a closed terminal), so that a job goes on.
+
+    Raises:
+        ArtifactError: it is a file, and the disk is full.
+    """
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise ArtifactError(
+                    f"the output cannot be written ({error.strerror}); send it elsewhere and run the same command "
+                    "again: everything up to here is kept."
+                ) from error
+            return len(data)
+
+
+def open_streams() -> None:
+    """Make the standard streams take any text: what their encoding lacks becomes `?`. A closed one takes and drops it.
+
+    Streams that another program put in their place (pytest, a notebook) stay as they are.
+    """
+    _fill_closed_streams()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper and not isinstance(_raw(stream), _Stream):
+            stream.flush()
+            setattr(
+                sys,
+                name,
+                io.TextIOWrapper(
+                    io.BufferedWriter(_Stream(stream.fileno(), "wb", closefd=False)),
+                    encoding=stream.encoding,
+                    errors="replace",
+                    line_buffering=stream.line_buffering or name == "stderr",
+                    write_through=stream.write_through,
+                ),
+            )
+
+
+def _raw(stream: io.TextIOWrapper) -> Any:
+    return getattr(stream.buffer, "raw", stream.buffer)
+
+
 @contextmanager
 def one_paragraph() -> Generator[None]:
     """Turn errors that a user can act on into one paragraph and an exit code; a traceback means a bug of ours."""
-    _open_streams()
+    open_streams()
     try:
         with _stoppable():
             yield
@@ -79,8 +128,6 @@ def one_paragraph() -> Generator[None]:
         fail(f"Stopped by {stopped.name}. Nothing is lost: run the same command again to resume.", stopped.code)
     except KeyboardInterrupt:
         fail("Stopped. Nothing is lost: run the same command again to resume.", 130)
-    except BrokenPipeError:
-        sys.exit(1)
     except Exception as error:
         said = trouble(error)
         if said is None and isinstance(error, OSError) and error.filename is not None:
@@ -88,11 +135,9 @@ def one_paragraph() -> Generator[None]:
         if said is None:
             raise
         fail(said, 2)
-    finally:
-        _let_go()
 
 
-def _open_streams() -> None:
+def _fill_closed_streams() -> None:
     """Put the null device where a standard stream was closed: a file that is opened later must not take its place."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -100,16 +145,3 @@ def _open_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
-
-
-def _let_go() -> None:
-    """Where nobody reads the output any more (`| head`, a closed terminal), keep Python from complaining at its exit.
-
-    Source: docs.python.org, library/signal, note on SIGPIPE
-    """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

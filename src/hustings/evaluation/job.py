@@ -16,7 +16,7 @@ from hustings.errors import AdapterError, SettingsError
 from hustings.evaluation import benchmarks
 from hustings.evaluation.benchmarks import Benchmark, Harness, Score
 from hustings.evaluation.table import ATTITUDE
-from hustings.files import write_atomically
+from hustings.files import write_table
 from hustings.progress import say
 from hustings.provenance import commit, versions
 from hustings.settings import EvaluateSettings, ModelSettings
@@ -206,4 +206,4 @@ def _line(cell: Cell, score: Score, scale: tuple[float, float] | None = None) ->
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    write_atomically(path, pd.DataFrame(rows).astype({"seed": "Int64"}).to_csv(index=False))
+    write_table(path, pd.DataFrame(rows))

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hustings import plain
 from hustings.errors import RecordError
-from hustings.files import write_atomically
+from hustings.files import read_table, write_atomically, write_table
+from hustings.pictures import drawing, new_figure, write_picture
 from hustings.runfolder import SCORES, EvaluationManifest, changed, read_manifest
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
         try:
             if changed(folder, manifest):
                 raise ValueError("it was changed after the evaluation")
-            table = pd.read_csv(folder / SCORES, dtype={"adapter": str, "adapter_id": str}, keep_default_na=True)
+            table = read_table(folder / SCORES)
         except (OSError, ValueError) as error:
             raise RecordError(
                 f"{folder}: {SCORES} is missing or damaged in this folder; run the evaluation's command again."
@@ -231,9 +233,7 @@ def _note(table: "pd.DataFrame") -> str:
 
 def markdown(table: "pd.DataFrame", tests: "pd.DataFrame") -> str:
     """Table 1, its note, and the sentences of the tests, as Markdown."""
-    titles = _titles(table).values()
-    rows = [["", *titles], ["---", *("---:" for _ in titles)], *_grid(table)]
-    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    text = plain.markdown(["", *_titles(table).values()], _grid(table), numbers=True)
     return "\n\n".join([text, _note(table), *tests["sentence"]]) + "\n"
 
 
@@ -260,22 +260,16 @@ def latex(table: "pd.DataFrame", model: str) -> str:
             r"\centering",
             rf"\begin{{tabular}}{{l{'r' * len(titles)}}}",
             r"\toprule",
-            " & ".join(["", *map(_tex, titles)]) + r" \\",
+            " & ".join(["", *map(plain.latex, titles)]) + r" \\",
             r"\midrule",
-            *(" & ".join(map(_tex, line)) + r" \\" for line in _grid(table)),
+            *(" & ".join(map(plain.latex, line)) + r" \\" for line in _grid(table)),
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{What fine-tuning {_tex(model)} costs. {_tex(_note(table))}}}",
+            rf"\caption{{What fine-tuning {plain.latex(model)} costs. {plain.latex(_note(table))}}}",
             r"\end{table}",
             "",
         ]
     )
-
-
-def _tex(text: str) -> str:
-    for mark in "&%#_":
-        text = text.replace(mark, f"\\{mark}")
-    return text.replace("–", "--").replace("±", r"$\pm$")
 
 
 def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
@@ -294,29 +288,27 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
     table = table1(scores, tasks)
     tests = inverse(table)
     target.mkdir(parents=True, exist_ok=True)
-    write_atomically(target / SCORES, scores.to_csv(index=False))
-    write_atomically(target / "table1.csv", table.to_csv(index=False))
-    write_atomically(target / "table1_tests.csv", tests.to_csv(index=False))
+    write_table(target / SCORES, scores)
+    write_table(target / "table1.csv", table)
+    write_table(target / "table1_tests.csv", tests)
     write_atomically(target / "table1.md", markdown(table, tests))
     write_atomically(target / "table1.tex", latex(table, model))
     _picture(table, model, target)
     return table, tests
 
 
+@drawing
 def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
     """The trade-off: a panel for each benchmark, x the attitude, y the score, a mark for each row.
 
     The comparison model is a dashed line.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
     attitudes, benchmarks = _columns(table)
     if not attitudes or not benchmarks:
         return
-    figure = Figure(figsize=(5.2 * len(benchmarks), 4.2 * len(attitudes)), layout="constrained")
+    figure = new_figure()
+    figure.set_size_inches(5.2 * len(benchmarks), 4.2 * len(attitudes))
+    figure.set_layout_engine("constrained")
     panels: Any = figure.subplots(len(attitudes), len(benchmarks), squeeze=False)
     titles = _titles(table)
     for down, attitude in enumerate(attitudes):
@@ -329,9 +321,8 @@ def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
     for panel in panels.flat:
         key |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(list(key.values()), list(key), loc="outside right center", frameon=False, fontsize=9)
-    figure.suptitle(f"What fine-tuning {model} costs (± standard error)", fontsize=11)
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"table1.{kind}", dpi=160)
+    figure.suptitle(plain.printable(f"What fine-tuning {model} costs (± standard error)"), fontsize=11)
+    write_picture(figure, folder, "table1")
 
 
 def _panel(panel: Any, attitude: "pd.DataFrame", benchmark: "pd.DataFrame") -> None:

@@ -17,7 +17,7 @@ from hustings.files import write_atomically
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
-from hustings.report import controls
+from hustings.report import alerts, controls
 from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
@@ -50,6 +50,7 @@ def write(folders: Sequence[Path], target: Path) -> Path:
             each.training.several = len(runs) > 1
     values = {
         "runs": runs,
+        "warnings": alerts.together({each.name: each.alerts for each in runs}),
         "differing": _differing(runs),
         "embedded": _embedded([{**each.script, "label": each.name} for each in runs]),
         **(_together(runs, target.parent) if len(runs) > 1 else _ALONE),

@@ -21,7 +21,7 @@ from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
 from hustings.study import Study, load
 
 TRANSCRIPTS = 12_000_000
-"""Characters of transcripts that a page carries at most, over all its runs."""
+"""Characters of transcripts and life stories that a page carries at most, over all its runs."""
 LINES = 160
 """Single debates that are drawn for each topic at most, over all runs of a page."""
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hustings.files import read_table
 from hustings.report.naming import flatten
 from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, CONTROLS, REPLIES, STATISTICS
-from hustings.study import read_statistics
 
 PICTURE = 600_000
 """Bytes of the largest picture that a page carries."""
@@ -22,7 +22,7 @@ def statistics(path: Path) -> list[dict[str, str]]:
     """Rows of statistics.csv or comparison.csv, numbers as text; none when there is no file."""
     if not path.exists():
         return []
-    table = read_statistics(path)
+    table = read_table(path)
     for column in table.select_dtypes("number"):
         digits = "{:,.0f}" if column == "n" else "{:.3g}"
         table[column] = [
@@ -40,7 +40,7 @@ def table(path: Path) -> dict[str, Any]:
     """A CSV as text: `name`, `columns`, `rows` (the first ROWS), `total`."""
     import pandas as pd
 
-    found = pd.read_csv(path, dtype=str)
+    found = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     rows = [[_text(value) for value in row] for row in found.head(ROWS).itertuples(index=False)]
     return {"name": path.stem, "columns": [str(column) for column in found.columns], "rows": rows, "total": len(found)}
 

@@ -64,18 +64,24 @@ def _key(study: Study, place: _Place) -> str:
 
 
 def _sample(study: Study, budget: int) -> set[_Place]:
-    """Debates in the order of their keys' hashes, up to the budget."""
+    """Debates in the order of their keys' hashes, up to the budget; a life story counts once."""
     sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # debates without a reply are debates too
     for table, text in ((study.replies, "text"), (study.replies, "full"), (study.attitudes, "raw")):
         characters = table[text].astype(object).str.len().fillna(0) + _ROW
         sizes = sizes.add(characters.groupby([table[it] for it in _DEBATE]).sum(), fill_value=0)
     size = {place: int(characters) for place, characters in sizes.items()}
+    stories: dict[_Place, set[str]] = {}
+    for topic, repetition, story in zip(*(study.agents[it].tolist() for it in (*_DEBATE, "story")), strict=True):
+        stories.setdefault((topic, repetition), set()).add(story)
     chosen: set[_Place] = set()
+    told: set[str] = set()
     for place in sorted(size, key=lambda place: hashlib.sha256(_key(study, place).encode()).digest()):
-        budget -= size[place]
+        new = stories[place] - told
+        budget -= size[place] + sum(len(story) + _ROW for story in new)
         if budget < 0 and chosen:
             break
         chosen.add(place)
+        told |= new
     return chosen
 
 

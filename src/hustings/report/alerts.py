@@ -1,9 +1,6 @@
-"""What the reader of a run must be warned of, in one line each.
+"""What the reader of a run, or of several together, must be warned of, in one line each."""
 
-analysis.alerts warns of personas that did not take and of a Default that did not stay; crowded scales are added here.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hustings.study import Study
@@ -20,12 +17,53 @@ def alerts(study: Study, table: "pd.DataFrame | None") -> list[str]:
     Args:
         table: the study's statistics, columns of analysis.statistics.COLUMNS.
     """
-    from hustings.analysis.alerts import alerts as of_analysis
     from hustings.analysis.statistics import COLUMNS
 
     if table is None or not {*COLUMNS} <= {*table.columns}:
         return []
-    return [f"{said}." for said in (*of_analysis(study, table), *_crowded(study, table))]
+    return [*(f"{said}." for said in (*_checked(study, table), *_crowded(study, table))), *narrow(table)]
+
+
+def narrow(table: "pd.DataFrame") -> list[str]:
+    """That intervals are too narrow, where there are few debates.
+
+    Args:
+        table: tests, with the columns of analysis.statistics.COLUMNS.
+    """
+    from hustings.analysis.resampling import SMALL
+
+    few: Any = table[(table["n"] < SMALL) & table["ci_low"].notna()]
+    if not few["method"].str.contains("bootstrap").any():
+        return []
+    return [f"With fewer than {SMALL} debates, bootstrap intervals are a little too narrow; p-values are right."]
+
+
+def together(alerts_of: Mapping[str, Sequence[str]]) -> list[str]:
+    """Warnings of several runs, each once, with the runs that it is about unless it is about all.
+
+    Args:
+        alerts_of: by the name of the run.
+    """
+    about: dict[str, list[str]] = {}
+    for name, said in alerts_of.items():
+        for one in dict.fromkeys(said):
+            about.setdefault(one, []).append(name)
+    return [one if len(runs) == len(alerts_of) else f"{'; '.join(runs)}: {one}" for one, runs in about.items()]
+
+
+def _checked(study: Study, table: "pd.DataFrame") -> Iterator[str]:
+    """Personas that did not take, and a Default that did not stay."""
+    from hustings.analysis.statistic import Row
+    from hustings.analysis.statistics.edges import untaken
+    from hustings.analysis.statistics.movement import moved_away
+
+    checks = {"persona_check": untaken, "default_drift": moved_away}
+    mine: Any = table[table["statistic"].isin(checks) & (table["outcome"] == study.outcome)]
+    names = [name for name in Row.__dataclass_fields__ if name in table]
+    for test in mine[names].to_dict("records"):
+        said = checks[test["statistic"]](study, Row(remark="", **test))
+        if said:
+            yield said
 
 
 def _crowded(study: Study, table: "pd.DataFrame") -> Iterator[str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hustings.files import write_table
+from hustings.files import read_table, write_table
 from hustings.progress import say
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import Test
 from hustings.runfolder import CONTROLS, FIGURES
-from hustings.study import Study, read_statistics
+from hustings.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +119,7 @@ def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
 def read(folder: Path) -> list[Controls]:
     """What a folder of several runs says about controls, one entry for each set of runs; nothing where it has none."""
     path = folder / CONTROLS
-    return [*_read(read_statistics(path))] if path.exists() else []
+    return [*_read(read_table(path))] if path.exists() else []
 
 
 def of(studies: Mapping[str, Study]) -> list[Controls]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hustings.artifacts import Place, locked
-from hustings.files import write_atomically
+from hustings.files import write_table
 from hustings.identity import sha256
 from hustings.provenance import versions
 from hustings.report import naming
@@ -28,7 +28,7 @@ from hustings.study import Study, load, read_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMAT = 4
+_FORMAT = 5
 """Raise it when the same tables give other figures or statistics than before."""
 _DRAWN = ("curves", *(f"curves_{outcome}" for outcome in naming.OUTCOMES), "forest", "pulls", "gaps", "plane")
 
@@ -48,7 +48,7 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
     from hustings.analysis.statistics import statistics
 
     tests = statistics(study)
-    write_atomically(tests_to, tests.to_csv(index=False))
+    write_table(tests_to, tests)
     clear(figures)
     if not _curves(study, figures, "curves"):
         return tests

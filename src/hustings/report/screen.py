@@ -56,7 +56,7 @@ def sketch(study: "Study") -> Any:
         table.add_column(Text(shown.labels[role], style=shown.colours[role]))
     for topic, mine in points.groupby("topic", sort=True):
         cells = [[float(mean) for mean in mine.loc[mine["role"] == role, "mean"]] for role in roles]
-        table.add_row(shown.topics[str(topic)], *(_bars(means, study.scale) for means in cells))
+        table.add_row(Text(shown.topics[str(topic)]), *(_bars(means, study.scale) for means in cells))
     return table
 
 
@@ -80,6 +80,7 @@ def table(study: "Study", statistics: "pd.DataFrame") -> Any:
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("topic", "role", "n"):
@@ -93,7 +94,7 @@ def table(study: "Study", statistics: "pd.DataFrame") -> Any:
             moved, echo, crossed = (cells[name, topic, role] for name in ("closing", "echo", "crossing"))
             share = "–" if moved["n"] == 0 or missing(crossed) else f"{100 * crossed['estimate']:.0f} %"
             shown.add_row(topic, role, f"{moved['n']}", *_pair(moved), *_pair(echo), share)
-    shown.caption = "\n".join(_captions(study, cells))
+    shown.caption = Text("\n".join(_captions(study, cells)))
     shown.caption_justify = "left"
     return shown
 
@@ -121,8 +122,10 @@ def controls(found: Controls) -> Any:
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=found.name or None, title_justify="left")
+    title = Text(found.name) if found.name else None
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for title in ("topic", "role"):
         shown.add_column(title)
     for title in ("n", "U", "p (Holm)", "within ± 0.3 of 10", "S", "p (Holm)"):

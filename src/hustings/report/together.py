@@ -45,7 +45,7 @@ class _Cell:
     """With the mean over these runs in place of each survey answer."""
 
 
-def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = None) -> "pd.DataFrame":
+def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | None = None) -> "pd.DataFrame":
     """Put several runs together: their tables and figures, and how each differs from the first.
 
     A run whose attitudes are on another scale than the first one's is not tested against it.
@@ -53,7 +53,7 @@ def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = Non
     Args:
         folders: of the runs; the first is the baseline.
         target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv, figures, and controls.csv where
-            runs differ in their control.
+            runs differ in their control; None writes nothing.
         outcome: what to analyse; None keeps what each run says.
 
     Returns:
@@ -67,6 +67,8 @@ def compare(folders: Sequence[Path], target: Path, outcome: Outcome | None = Non
     runs = [Named(name, study) for name, study in zip(tell_apart(studies), studies, strict=True)]
     cells = _cells(runs)
     differences = _differences(runs, cells)
+    if target is None:
+        return differences
     tests = _stacked((run.name, _statistics(run.study, outcome)) for run in runs)
     target.mkdir(parents=True, exist_ok=True)
     write_table(target / ATTITUDES, _stacked((run.name, run.study.attitudes) for run in runs))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.errors import ArtifactError
+from hustings.files import read_table
 from hustings.identity import canonical
 from hustings.report.alerts import alerts
 from hustings.runfolder import (
@@ -138,11 +139,10 @@ def _pictures(folder: Path) -> "dict[str, wandb.Image]":
 
 def _evaluation(run: "wandb.Run", folder: Path) -> None:
     """Scores in the summary, by `benchmark/metric`, means over the adapters; all as a table; and the picture."""
-    import pandas as pd
     import wandb
 
     manifest = read_manifest(folder, EvaluationManifest)
-    scores = pd.read_csv(folder / SCORES)
+    scores = read_table(folder / SCORES)
     run.log({"scores": wandb.Table(dataframe=scores)})
     run.log(_pictures(folder))
     means: Any = scores.groupby(["benchmark", "metric"])["score"].mean()
@@ -154,12 +154,11 @@ def _evaluation(run: "wandb.Run", folder: Path) -> None:
 
 def _training(run: "wandb.Run", session: Session, folder: Path) -> None:
     """Losses over steps, losses on held-out answers, the picture, and the adapter with what it was made from."""
-    import pandas as pd
     import wandb
 
     plain = read_manifest(folder, TrainingManifest).settings
     adapter = json.loads((folder / ADAPTER / MANIFEST).read_text(encoding="utf-8"))
-    for row in pd.read_csv(folder / ADAPTER / "loss.csv").to_dict("records"):
+    for row in read_table(folder / ADAPTER / "loss.csv", others="number").to_dict("records"):
         losses = {f"train/{name}": float(value) for name, value in row.items() if name != "step" and value == value}
         run.log({"step": int(row["step"]), **losses})
     run.log({"figures/loss": wandb.Image(str(folder / ADAPTER / "loss.png"))})

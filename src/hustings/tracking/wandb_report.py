@@ -10,8 +10,8 @@ from hustings.files import write_atomically
 from hustings.page import tables
 from hustings.page.sentence import sentence
 from hustings.page.training import training
-from hustings.report import controls
-from hustings.report.alerts import alerts
+from hustings.plain import markdown
+from hustings.report import alerts, controls
 from hustings.report.controls import MEANINGS, SYMBOLS
 from hustings.report.naming import OUTCOMES, shadow_label, tell_apart
 from hustings.report.numbers import bracketed
@@ -83,6 +83,7 @@ def _blocks(folders: Sequence[Path], which: str) -> list[Any]:
     studies = [load(folder) for folder, kind in kinds.items() if kind == "run"]
     blocks: list[Any] = [v2.H1("Attitude curves"), _grid(studies, which)] if studies else []
     blocks += _controls(studies) if len(studies) > 1 else []
+    blocks += _warnings(studies)
     for study in studies:
         blocks += [v2.H1(sentence(study)), *_words(study)]
     rows = [training(folder).row for folder, kind in kinds.items() if kind == "training"]
@@ -188,15 +189,23 @@ def _losses(which: str) -> Any:
     return v2.PanelGrid(runsets=[v2.Runset(name="trainings", filters=which)], panels=[panel])
 
 
+def _warnings(studies: Sequence[Study]) -> list[Any]:
+    """What the reader must be warned of, each once."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    named = dict(zip(tell_apart(studies), studies, strict=True)) if len(studies) > 1 else dict(enumerate(studies))
+    said = alerts.together({str(name): alerts.alerts(study, study.statistics) for name, study in named.items()})
+    return [v2.UnorderedList(items=[f"Warning: {one}" for one in said])] if said else []
+
+
 def _words(study: Study) -> list[Any]:
-    """Warnings, statistics as sentences, and the other tables of a run as Markdown."""
+    """Statistics as sentences, and the other tables of a run as Markdown."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     rows = tables.statistics(study.folder / STATISTICS)
     mine = [row for row in rows if row.get("outcome", study.outcome) == study.outcome]
     sentences = [row["sentence"] for row in mine if row["statistic"] in _TELLING]
-    items: list[Any] = [*(f"Warning: {said}" for said in alerts(study, study.statistics)), *sentences]
-    blocks: list[Any] = [v2.UnorderedList(items=items)] if items else []
+    blocks: list[Any] = [v2.UnorderedList(items=sentences)] if sentences else []
     return [*blocks, *(block for table in tables.tables(study.folder) for block in _markdown(table))]
 
 
@@ -204,6 +213,4 @@ def _markdown(table: dict[str, Any]) -> list[Any]:
     """A table under its name."""
     from wandb_workspaces.reports.v2 import interface as v2
 
-    rows = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-    return [v2.H2(table["name"]), v2.MarkdownBlock(text=text)]
+    return [v2.H2(table["name"]), v2.MarkdownBlock(text=markdown(table["columns"], table["rows"]))]

@@ -5,7 +5,10 @@ from typing import Any
 
 from hustings.adapters import name_of
 from hustings.artifacts import MANIFEST
+from hustings.files import write_table
 from hustings.models import Weights
+from hustings.pictures import drawing, new_figure, write_picture
+from hustings.plain import markdown, printable
 from hustings.settings import TrainSettings
 from hustings.training.loss import REFERENCE
 from hustings.training.trainer import Trained
@@ -29,21 +32,19 @@ def describe(folder: Path, settings: TrainSettings, weights: Weights, facts: dic
     table = pd.DataFrame(trained.history).drop(columns=["epoch"], errors="ignore")
     first = ["step", "loss"]
     table = table[[*first, *(column for column in table.columns if column not in first)]]
-    table.to_csv(folder / LOSSES, index=False)
+    write_table(folder / LOSSES, table)
     _picture(folder / PICTURE, table, settings, weights, trained)
     card = _CARD.format(**_values(settings, weights, facts, trained))
     (folder / CARD).write_text(card, encoding="utf-8")
 
 
+@drawing
 def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, trained: Trained) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     dpo = "rewards/margins" in table
-    figure = Figure(figsize=(7.5, 5.2 if dpo else 4.2))
+    figure = new_figure()
+    figure.set_size_inches(7.5, 5.2 if dpo else 4.2)
     panels = figure.subplots(2 if dpo else 1, squeeze=False, sharex=True)[:, 0]
     panel = panels[0]
     panel.plot(table["step"], table["loss"], marker=".", color=settings.party.colour, label="training loss")
@@ -56,7 +57,8 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
             label = f"held-out answers, {'before' if state == 'base' else 'after'}"
             panel.axhline(loss, color=_GREY, linestyle=style, label=label)
     panel.set_ylabel("Loss, nats" + ("" if dpo else " per token"))
-    panel.set_title(f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}")
+    of = f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}"
+    panel.set_title(printable(of))
     panels[-1].set_xlabel(f"Step ({settings.method.batch} examples each)")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     for each in panels:
@@ -64,15 +66,14 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
         each.legend(frameon=False)
         each.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(path, dpi=160)
+    write_picture(figure, path.parent, path.stem, ("png",))
 
 
 def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], trained: Trained) -> dict[str, Any]:
     """What the gaps of the card are filled with."""
     parties = list(settings.society.parties)
-    header = "| model | " + " | ".join(f"{party} answers" for party in parties) + " |\n|---|" + "---|" * len(parties)
     losses = [
-        f"| {_STATES[state]} | " + " | ".join(f"{by_party[party]:.3f}" for party in parties) + " |"
+        [_STATES[state], *(f"{by_party[party]:.3f}" for party in parties)]
         for state, by_party in trained.held_out.items()
     ]
     return {
@@ -97,7 +98,7 @@ def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], tr
         "first": trained.history[0]["loss"],
         "last": trained.history[-1]["loss"],
         "steps": len(trained.history),
-        "losses": "\n".join([header, *losses]),
+        "losses": markdown(["model", *(f"{party} answers" for party in parties)], losses),
         "manifest": MANIFEST,
     }
 

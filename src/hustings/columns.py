@@ -1,0 +1,37 @@
+"""What the columns of every table hold, by name: the same for writing a CSV file and for reading it.
+
+A column that is not named here holds text, whatever it looks like: `007`, `NA` and `1e5` may be a party.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+Kind = Literal["text", "whole", "number", "flag"]
+"""`whole` and `number` may be missing, a `flag` (True or False) may not; text is empty where it is missing."""
+
+_NUMBERED: dict[Kind, tuple[str, ...]] = {
+    "whole": ("repetition", "agent", "iteration", "wording", "seed", "tokens", "first", "n", "seeds", "step"),
+    "number": (
+        *("score", "expected", "mass", "mean", "se", "stderr", "sd_over_seeds", "low", "high", "rho"),
+        *("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm", "sd_over_trainings"),
+        *("humans", "start", "end"),
+    ),
+    "flag": ("valid", "speaks", "below_comparison"),
+}
+_KINDS: dict[str, Kind] = {column: kind for kind, columns in _NUMBERED.items() for column in columns}
+_OPTIONAL = ("full",)
+"""Text that is missing, and not empty, where a file has nothing."""
+
+
+def kinds(columns: Iterable[str], others: Kind = "text") -> dict[str, Kind]:
+    """What each of these columns holds.
+
+    Args:
+        others: what columns hold that are not named in this module.
+    """
+    return {column: _KINDS.get(column, others) for column in columns}
+
+
+def may_be_missing(column: str, kind: Kind) -> bool:
+    """Whether nothing in a file means that there is no value; otherwise it is empty text."""
+    return kind != "text" or column in _OPTIONAL
