@@ -288,6 +288,12 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
                 "cluster=local."
             )
         options = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
+        if group == "interview":
+            return (
+                f"interview={option['option']}: there is no such interview, and fine-tuning needs one that suits the "
+                f"society; add conf/interview/{option['option']}.yaml, or choose one with interview=… "
+                f"({', '.join(options)})."
+            )
         return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], options)}"
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from helpers import CONF, Recorder, Scripted, planted, play_all, settings, starts_of
 
-from hustings.debate.play import clean
+from hustings.debate.speech import clean
 from hustings.engine.base import Answer, Completion, Request, Score
 from hustings.errors import SettingsError
 from hustings.records import End, Event, Reply, Start, Survey

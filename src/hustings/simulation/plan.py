@@ -10,7 +10,7 @@ from hustings.artifacts import MANIFEST, Place, artifacts
 from hustings.debate import personas, protocol
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
-from hustings.debate.roles import Persona, Seating, seating
+from hustings.debate.roles import Persona, Seating, check, seating
 from hustings.debate.stories import place_of
 from hustings.errors import SettingsError
 from hustings.identity import canonical, seed_of, sha256
@@ -174,6 +174,7 @@ def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
         empty = sorted(party for party, size in sizes.items() if size == 0)
         if empty:
             raise SettingsError(f"personas.file={settings.personas.file!r}: there is no persona of {', '.join(empty)}.")
+    check(composition, settings.repetitions, sizes)
     return {
         str(DebateKey(topic, composition.name, repetition)): seating(composition, repetition, settings.seed, sizes)
         for repetition in range(settings.repetitions)
