@@ -1,4 +1,4 @@
-"""How to tell, in some languages, whom a life story addresses and whom it is about.
+"""How to tell, in some languages, how long a life story is, whom it addresses and whom it is about.
 
 It does not know who has the story. A society names its language in `society.language`; add yours to `LANGUAGES`.
 """
@@ -17,6 +17,7 @@ class Language:
     """Words for the person who speaks."""
     introduction: str
     """A regular expression for the words that come right before the name of whom a story is about."""
+    word: re.Pattern[str] = re.compile(r"\S+")
 
 
 LANGUAGES = {
@@ -34,6 +35,7 @@ LANGUAGES = {
         you=re.compile("[你您]"),
         me=re.compile("我"),
         introduction=r"(?:[你您]是|[你您]叫|名叫|名字是)\s*",
+        word=re.compile(r"\w{1,2}"),
     ),
 }
-"""By code (ISO 639-1). A story in any other language may address whom it likes."""
+"""By code (ISO 639-1). A story in any other language may be as short as it likes and address anybody."""

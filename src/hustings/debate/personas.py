@@ -25,12 +25,6 @@ from hustings.settings import PersonaSettings, SocietySettings
 FILE = "personas.jsonl"
 _SHORTEST = 20
 """Words of a story."""
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
-"""Characters of scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese)."""
-_PER_WORD = 2
-"""Such characters in a word."""
 
 
 def flaw(story: str, name: str, everybody: Iterable[str], language: str | None) -> str | None:
@@ -38,14 +32,13 @@ def flaw(story: str, name: str, everybody: Iterable[str], language: str | None) 
 
     Args:
         everybody: names of the society, among them this one.
-        language: of the story; in one without rules, nothing is said about whom it addresses.
+        language: of the story; in one without rules, it only has to have the name.
     """
-    story = names.composed(story)
-    if len(_UNSPACED.sub(" ", story).split()) + len(_UNSPACED.findall(story)) / _PER_WORD < _SHORTEST:
+    story, rules = names.composed(story), LANGUAGES.get(language or "")
+    if not story.strip() or (rules and len(rules.word.findall(story)) < _SHORTEST):
         return "is empty or nearly so"
     if not names.stands_in(name, story):
         return "does not have the name"
-    rules = LANGUAGES.get(language or "")
     if rules is None:
         return None
     others = _introduced(story, rules.introduction, everybody) - {names.key(it) for it in names.parts(name)}

@@ -42,7 +42,7 @@ def clean(text: str, name: str, everybody: Iterable[str], start: str = "") -> st
     reply = own.sub(r"\g<quote>", "\n".join(names.composed(text).splitlines()))
     turn = other.search(reply)
     reply = " ".join((reply[: turn.start()] if turn else reply).split())
-    while inside := _inside_quotes(reply):
+    while (inside := _inside_quotes(reply)) is not None:
         reply = inside
     return reply
 
@@ -63,8 +63,8 @@ def _labels(name: str, everybody: tuple[str, ...], start: str) -> tuple[re.Patte
     )
 
 
-def _inside_quotes(text: str) -> str:
-    """What stands in the quotes around a whole text; nothing where there are none.
+def _inside_quotes(text: str) -> str | None:
+    """What stands in the quotes around a whole text; None where there are none.
 
     The first one has to be closed by the last character: “Well,” I said, “no.” has two pairs.
     """
@@ -78,4 +78,4 @@ def _inside_quotes(text: str) -> str:
             whole = next((place for place, depth in enumerate(depths) if depth == 0), -1) == len(text) - 1
         if whole:
             return text[1:-1].strip()
-    return ""
+    return None

@@ -81,8 +81,8 @@ class SocietySettings(Settings):
     name: Name
     country: Text
     language: Name | None = neutral("en")
-    """Of the life stories, as a code (ISO 639-1): whether one addresses its person is checked in those of
-    debate/languages.py; None checks nothing of the kind."""
+    """Of the life stories, as a code (ISO 639-1): their length and person are checked in those of debate/languages.py;
+    None checks neither."""
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
     humans: HumansSettings | None = knob()
