@@ -4,6 +4,7 @@ Classes have no defaults: those live in conf/. It does not know any particular s
 """
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -105,28 +106,26 @@ class Variant(Settings):
         return cls.kinds[kind].model_validate(value)
 
 
-def matching(pattern: str, words: str) -> Any:
-    """A constraint on a text.
+def explained(pattern: str, words: str) -> str:
+    """A regular expression for `Field(pattern=…)`.
 
     Args:
-        pattern: a regular expression.
         words: what an error says instead of it: "must …", with an example.
     """
     _WORDS[pattern] = words
-    return Field(pattern=pattern)
+    return pattern
 
 
 _WORDS: dict[str, str] = {}
 """What patterns mean."""
+_NAME = explained(
+    r"^[a-z0-9][a-z0-9_.-]*$",
+    "must be a name of small letters and digits, with _ . or - only after the first of them, such as my_name_2",
+)
+_COLOUR = explained(r"^#[0-9a-fA-F]{6}$", "must be a colour of six hexadecimal digits, such as #1a2b3c")
 
-Name = Annotated[
-    str,
-    matching(
-        r"^[a-z0-9][a-z0-9_.-]*$",
-        "must be a name of small letters and digits, with _ . or - only after the first of them, such as my_name_2",
-    ),
-]
-Colour = Annotated[str, matching(r"^#[0-9a-fA-F]{6}$", "must be a colour of six hexadecimal digits, such as #1a2b3c")]
+Name = Annotated[str, Field(pattern=_NAME)]
+Colour = Annotated[str, Field(pattern=_COLOUR)]
 Text = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -170,10 +169,28 @@ def load(cls: type[S], config: Any) -> S:
             f"{error.full_key}: the reference in this setting cannot be resolved ({str(error).splitlines()[0]}); "
             "correct it."
         ) from error
+    broken = next(_broken(plain), None)
+    if broken is not None:
+        raise SettingsError(
+            f"{broken}: this text is not in UTF-8 (it has half a character, a lone surrogate); type it again, or save "
+            "the file that it is from as UTF-8."
+        )
     try:
         return cls.model_validate(plain)
     except ValidationError as error:
         raise SettingsError(paragraph(error)) from error
+
+
+def _broken(plain: Any, key: str = "") -> Iterator[str]:
+    """The dotted keys of texts that are not Unicode, as nothing can be written that holds them."""
+    match plain:
+        case str() if any("\ud800" <= it <= "\udfff" for it in plain):
+            yield key
+        case dict() | list():
+            for name, item in plain.items() if isinstance(plain, dict) else enumerate(plain):
+                yield from _broken(item, f"{key}.{name}".lstrip("."))
+        case _:
+            pass
 
 
 def paragraph(error: ValidationError) -> str:
@@ -190,14 +207,14 @@ def _sentence(problem: Any) -> str:
     key = ".".join(where[:-2] if named else where)
     subject = f"{key}: the name {value}" if named else f"{key}={value}:"
     match problem["type"]:
-        case "extra_forbidden":
+        case "extra_forbidden" | "invalid_key":
             return f"{key}: there is no such setting; check the spelling."
         case "missing":
             return f"{key}: this setting is missing; a config file must give it."
         case "value_error":
             return message if message.endswith(".") else f"{message}."
         case "union_tag_invalid":
-            return f"{key}.kind={_shown(limits['tag'])}: must be one of {limits['expected_tags']}."
+            return f"{key}.kind={_shown(problem['input']['kind'])}: must be one of {limits['expected_tags']}."
         case "union_tag_not_found":
             return f"{key}.kind: this setting is missing; it says which kind is meant."
         case "too_short" | "too_long":
@@ -215,8 +232,22 @@ def _sentence(problem: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A value as a user would write it, in short."""
-    text = {"None": "null"}.get(repr(value)) or repr(value)
+    text = _written(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _written(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{', '.join(map(_written, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {_written(item)}' for key, item in value.items())}}}"
+        case _:
+            return repr(value)
 
 
 _LONGEST = 80
@@ -235,7 +266,6 @@ _ALLOWED = {
     "finite_number": _NUMBER,
     "bool_type": "must be true or false",
     "string_type": "must be text, such as 'abc'",
-    "string_unicode": "must be text in UTF-8, without halves of characters (lone surrogates)",
     "string_too_short": "must not be empty",
     "tuple_type": "must be a list, such as [a, b]",
     "dict_type": _GROUP,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from hustings.settings.base import Many, Name, Settings, Text, knob, matching
+from hustings.settings.base import Many, Name, Settings, Text, explained, knob
 from hustings.settings.debate import SimulateSettings
 from hustings.settings.model import ModelSettings
 from hustings.settings.training import DpoSettings, FineTuningSettings, LoraSettings, TrainSettings
@@ -56,20 +56,17 @@ class BenchmarkSettings(Settings):
     """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
 
 
-_Row = Annotated[
-    str,
-    matching(
-        r"^(base|comparison|(nwp|dpo)_r[1-9][0-9]*)$",
-        "must be base, comparison, or a method with a rank, such as nwp_r16 or dpo_r8",
-    ),
-]
+_ROW = explained(
+    r"^(base|comparison|(nwp|dpo)_r[1-9][0-9]*)$",
+    "must be base, comparison, or a method with a rank, such as nwp_r16 or dpo_r8",
+)
 
 
 class EvaluateSettings(SimulateSettings, FineTuningSettings):
     """Everything that `evaluate.py` needs: the debates of simulate.py, the adapters of train.py, the benchmarks."""
 
     benchmark: BenchmarkSettings
-    row: _Row | None
+    row: Annotated[str, Field(pattern=_ROW)] | None
     """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None is what `adapter` names."""
     seeds: Many[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """Trainings of a row; its scores are their means."""
