@@ -24,6 +24,8 @@ Job = Literal["simulate", "train", "evaluate"]
 INSTALLED = "hustings-"
 """Begins Hydra's name of a job that was started with the `hustings` command instead of a script of the checkout."""
 
+_SEVERAL = ("topic", "mitigation")
+"""Groups of which a run can have more than one option."""
 _USERS = "command-line"
 """What Hydra calls the folder of --config-dir."""
 
@@ -111,7 +113,20 @@ def program(hydra: Any) -> list[str]:
 
 
 def settable(words: Iterable[str]) -> list[str]:
-    """Overrides as Hydra takes them: `cast` has no role before somebody sets one, which Hydra writes as `++`."""
+    """Overrides as Hydra takes them: `cast` has no role before somebody sets one, which Hydra writes as `++`.
+
+    Raises:
+        SettingsError: several options of a group that takes one; Hydra would mix them.
+    """
+    words = list(words)
+    for word in words:
+        group, _, options = word.partition("=")
+        listed = re.fullmatch(r"\[(.+,.+)\]", options.replace(" ", ""))
+        if listed and group not in _SEVERAL and (conf_folder() / group).is_dir():
+            raise SettingsError(
+                f"{word}: {group} takes one option; to run each of them, write -m {group}={listed[1]}. Only "
+                f"{' and '.join(_SEVERAL)} take several in one run."
+            )
     return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in words]
 
 
@@ -277,6 +292,13 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
         reason = message.splitlines()[0]
         (word,) = as_typed([error.override])
         return f"{word}: this setting cannot be read ({reason}); set it as name=value, in quotes if need be."
+    several = re.search(r"^Ambiguous value for argument '(?P<key>[^'=]+)=(?P<values>.*)'$", message, re.MULTILINE)
+    if several:
+        (key,) = as_typed([several["key"]])
+        return (
+            f"{key}={several['values']}: these are several values; write \"{key}=[{several['values']}]\" for one run "
+            "with all of them, where it takes a list, or add -m for a run with each."
+        )
     option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
         group = option["group"]

@@ -161,6 +161,40 @@ def test_no_wrong_value_of_any_setting_is_answered_with_jargon_or_a_traceback() 
     assert refused > 2000
 
 
+def evaluation(*overrides: str) -> EvaluateSettings:
+    return load(EvaluateSettings, config(*overrides, name="evaluate"))
+
+
+def test_one_value_stands_for_a_list_of_one() -> None:
+    of = settings("mitigation=reminder", "treatments.reminder.roles=democrat", "composition.observers=default",
+                  "instrument.items.severity.wordings={any: How big is it?}")  # fmt: skip
+    assert of.treatments["reminder"].roles == ("democrat",)
+    assert of.composition.observers == ("default",)
+    assert of.instrument.items["severity"].wordings["any"] == ("How big is it?",)
+    made = evaluation("seeds=3", "lora.targets=q_proj", "interview.questions='What, then?'")
+    assert (made.seeds, made.lora.targets, made.interview.questions) == ((3,), ("q_proj",), ("What, then?",))
+
+
+@pytest.mark.parametrize(
+    ("typed", "tasks"),
+    [("hellaswag", ("hellaswag",)), ("'hellaswag, mmlu'", ("hellaswag", "mmlu")), ("[mmlu]", ("mmlu",)), ("''", ())],
+)
+def test_tasks_are_named_as_for_lm_eval(typed: str, tasks: tuple[str, ...]) -> None:
+    assert evaluation(f"benchmark.tasks={typed}").benchmark.tasks == tasks
+
+
+@pytest.mark.parametrize(("typed", "limit"), [("0.1", 0.1), ("100", 100), ("1e2", 100), ("1", 1), ("null", None)])
+def test_a_limit_is_a_number_or_a_share_as_for_lm_eval(typed: str, limit: float | None) -> None:
+    found = evaluation(f"benchmark.limit={typed}").benchmark.limit
+    assert found == limit and type(found) is type(limit)
+
+
+@pytest.mark.parametrize("typed", ["0", "-1", "1.0", "1.5", "true", "all", "[1]"])
+def test_a_limit_that_is_neither_is_refused(typed: str) -> None:
+    with pytest.raises(SettingsError, match=r"^benchmark\.limit=.*: must be a number of documents, such as 100, a share"):
+        evaluation(f"benchmark.limit={typed}")
+
+
 def test_a_party_without_a_stance_on_the_topic_is_refused_with_the_stances_that_it_has() -> None:
     with pytest.raises(SettingsError, match=r"no stance on the topic 'wealth_tax'; it has one on .*racism.*conf/party"):
         settings("topic=wealth_tax")

@@ -3,6 +3,7 @@
 It does not know debates. A story is checked for the right name and the right person; not for its quality.
 """
 
+import hashlib
 import json
 import re
 from codecs import BOM_UTF8
@@ -147,13 +148,8 @@ def load(path: Path, parties: Iterable[str]) -> dict[str, dict[int, Persona]]:
         SettingsError: the file is missing, or a line is not a persona.
     """
     where = f"personas.file={str(path)!r}"
-    try:
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"{where}: this file cannot be read ({reason}).") from error
     known, found = list(parties), dict[str, dict[int, Persona]]()
-    for number, line in enumerate(content.removeprefix(BOM_UTF8).split(b"\n"), 1):
+    for number, line in enumerate(_content(path).removeprefix(BOM_UTF8).split(b"\n"), 1):
         if not line.strip():
             continue
         row = _row(line, f"{where}, line {number}")
@@ -164,6 +160,26 @@ def load(path: Path, parties: Iterable[str]) -> dict[str, dict[int, Persona]]:
         index = len(found.setdefault(row["party"], {}))
         found[row["party"]][index] = Persona(row["party"], index, row["name"].strip(), row["story"])
     return found
+
+
+def fingerprint(path: Path) -> str:
+    """Hexadecimal sha256 of a user's personas.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise SettingsError(
+            f"personas.file={str(path)!r}: this file cannot be read ({reason}); name a file of JSON lines with party, "
+            "name and story, or null to have the model write them."
+        ) from error
 
 
 def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict[int, Persona]:

@@ -13,7 +13,7 @@ from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona, Seating, check, seating
 from hustings.debate.stories import place_of
 from hustings.errors import SettingsError
-from hustings.identity import canonical, seed_of, sha256
+from hustings.identity import canonical, seed_of
 from hustings.progress import say
 from hustings.records import End, Event, Start
 from hustings.runfolder import DebateKey
@@ -93,7 +93,7 @@ class Plan:
     def _personas_id(self) -> dict[str, str] | str:
         """Which life stories the agents have."""
         if self.settings.personas.file:
-            return sha256(Path(self.settings.personas.file))
+            return personas.fingerprint(Path(self.settings.personas.file))
         return {party: self.personas(party).id for party in self.parties}
 
     def missing(self, logged: Logged) -> dict[str, list[int]]:
