@@ -296,7 +296,7 @@ def explain(error: Exception, names: Callable[[], Iterable[str]]) -> str:
     if several:
         (key,) = as_typed([several["key"]])
         return (
-            f"{key}={several['values']}: these are several values; write \"{key}=[{several['values']}]\" for one run "
+            f'{key}={several["values"]}: these are several values; write "{key}=[{several["values"]}]" for one run '
             "with all of them, where it takes a list, or add -m for a run with each."
         )
     option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)

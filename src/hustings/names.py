@@ -48,7 +48,7 @@ def parts(name: str) -> list[str]:
 def pattern(names: Iterable[str]) -> str:
     """A regular expression for any of these names in composed text, the longest first, wherever they end.
 
-    A part in two words may have any space between them, an apostrophe may be curly, and a last full stop may be left out.
+    Any space may be between two words, an apostrophe may be curly, and a last full stop may be left out.
     """
     return "|".join(map(_spelled, sorted(names, key=len, reverse=True))) or "(?!)"
 
@@ -56,7 +56,9 @@ def pattern(names: Iterable[str]) -> str:
 def _spelled(name: str) -> str:
     stem = name.rstrip(".,") or name
     end = "[.,]?" if stem != name else ""
-    return r"[^\S\n]+".join(re.sub(_APOSTROPHES, _APOSTROPHES, re.escape(word)) for word in composed(stem).split()) + end
+    return (
+        r"[^\S\n]+".join(re.sub(_APOSTROPHES, _APOSTROPHES, re.escape(word)) for word in composed(stem).split()) + end
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -166,8 +166,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
 def test_agents_whose_names_are_typed_differently_but_equal_are_refused() -> None:
     names = ("José", unicodedata.normalize("NFD", "josé"))
     stories = {
-        party: {0: Persona(party, 0, name, "s")}
-        for party, name in zip(("republican", "democrat"), names, strict=True)
+        party: {0: Persona(party, 0, name, "s")} for party, name in zip(("republican", "democrat"), names, strict=True)
     }
     default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim",))
     with pytest.raises(SettingsError, match="two agents of one debate would be called José"):
@@ -198,12 +197,20 @@ def test_a_story_needs_length_the_right_name_and_the_second_person(story: str, f
     assert personas.flaw(story, "Ann", ["Ann", "Bob"], "en") == flaw
 
 
-GERMAN = "Du bist {}, eine Wählerin aus Köln. Du arbeitest seit Jahren in einem Krankenhaus, und dein Vater war ein Bäcker. "
-FORMAL = "Liebe Frau, heute sind Sie {} aus Köln. Seit Jahren arbeiten Sie in einer Klinik, und früher war Ihr Vater dort."
-CHINESE = "你叫{}，是一名来自成都的选民。你在医院工作了很多年，你的父亲是一位面包师。生活教会你，种族主义是一个很大的问题。"
+GERMAN = (
+    "Du bist {}, eine Wählerin aus Köln. Du arbeitest seit Jahren in einem Krankenhaus, und dein Vater war ein Bäcker. "
+)
+FORMAL = (
+    "Liebe Frau, heute sind Sie {} aus Köln. Seit Jahren arbeiten Sie in einer Klinik, und früher war Ihr Vater dort."
+)
+CHINESE = (
+    "你叫{}，是一名来自成都的选民。你在医院工作了很多年，你的父亲是一位面包师。生活教会你，种族主义是一个很大的问题。"
+)
 THAI = "คุณคือชูศรีเป็นผู้มีสิทธิเลือกตั้งจากเชียงใหม่ คุณทำงานในโรงพยาบาลมาหลายปี และพ่อของคุณเป็นคนทำขนมปัง"
 HINDI = "आप {0} हैं और लखनऊ में रहती हैं। आप अस्पताल में काम करती हैं। आपके पिता एक नानबाई थे और आप {0} कहलाती हैं।"
-ENGLISH = "You are {}. You vote as you like, and so did your father, and you have lived in your town for all of your life."
+ENGLISH = (
+    "You are {}. You vote as you like, and so did your father, and you have lived in your town for all of your life."
+)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +219,12 @@ ENGLISH = "You are {}. You vote as you like, and so did your father, and you hav
         (GERMAN.format("Ann"), "Ann", "de", None),
         (FORMAL.format("Ann"), "Ann", "de", None),
         (GERMAN.format("Bob") + "Ann ist deine Mutter.", "Ann", "de", "is about Bob"),
-        ("Ich heiße Ann. " + "Ich wähle, was mir gefällt, und mein Vater auch. " * 3, "Ann", "de", "does not say 'you'"),
+        (
+            "Ich heiße Ann. " + "Ich wähle, was mir gefällt, und mein Vater auch. " * 3,
+            "Ann",
+            "de",
+            "does not say 'you'",
+        ),
         (GERMAN.format("Ann"), "Ann", "en", "does not say 'you'"),
         (GERMAN.format("Ann"), "Ann", "nl", None),
         (GERMAN.format("Ann"), "Ann", None, None),

@@ -67,13 +67,27 @@ def test_a_clean_reply_stays_as_it_is(text: str) -> None:
     assert clean(heard, "Ann", ["Ann", "Bob"]) == heard
 
 
-EVERYBODY = ["Mark Thompson", "Ashley O'Brien", "Martin Jr.", "José", "प्रिया", "ชูศรี", "王小明", "محمد علي", "Dr: Lee", "A.*"]
+EVERYBODY = [
+    "Mark Thompson",
+    "Ashley O'Brien",
+    "Martin Jr.",
+    "José",
+    "प्रिया",
+    "ชูศรี",
+    "王小明",
+    "محمد علي",
+    "Dr: Lee",
+    "A.*",
+]
 
 
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        *(("Mark Thompson", it) for it in ("Mark", "Thompson", "**Mark**", "Mark Thompson (Republican)", "mark thompson")),
+        *(
+            ("Mark Thompson", it)
+            for it in ("Mark", "Thompson", "**Mark**", "Mark Thompson (Republican)", "mark thompson")
+        ),
         ("Ashley O'Brien", "O’Brien"),
         ("Ashley O'Brien", "Ashley"),
         ("Martin Jr.", "Martin"),

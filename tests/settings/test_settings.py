@@ -65,8 +65,7 @@ REFUSED = {
     ("society.default.names=[Alex]", "composition.roles=[default,default]"): "society.default.names: a debate has 3 "
     "agents without a party (advocates and the shadow included), and there are 1 names for them; add names to "
     "conf/society.",
-    ("society.parties.democrat.names=[Zoe,Zoe]",): "names: each name may appear only once, and Zoe "
-    "appears again.",
+    ("society.parties.democrat.names=[Zoe,Zoe]",): "names: each name may appear only once, and Zoe appears again.",
     ("society.parties.democrat.names=[James,Zoe]",): "society.parties: every name in a debate must be "
     "unique, and James appears in two lists of names; change the files in conf/party or conf/society.",
     ("model=gguf", "engine=planted"): "model.path: this setting has no value yet; set model.path=… on the command "
@@ -93,8 +92,12 @@ REFUSED = {
     "'survey' or 'both'.",
     ("mitigation=reminder", "treatments.reminder.roles=[green]"): "treatments.reminder.roles: nobody of the role "
     "'green' takes part in composition rep_dem_default; it has republican, democrat, default.",
-    ("society.parties.democrat.names=['Zoë','Zoe\u0308']",): "names: each name may appear only once, and Zoe\u0308 appears",
-    ("society.default.names=['Kim\nBob']",): "society.default.names.0='Kim\\nBob': must be a name on one line, such as ",
+    (
+        "society.parties.democrat.names=['Zoë','Zoe\u0308']",
+    ): "names: each name may appear only once, and Zoe\u0308 appears",
+    (
+        "society.default.names=['Kim\nBob']",
+    ): "society.default.names.0='Kim\\nBob': must be a name on one line, such as ",
     ("topics.racism.label=2024",): "topics.racism.label=2024: must be text; put it in quotes to have it read as text: "
     "topics.racism.label=\"'2024'\".",
     ("+topics.A_B=${topics.racism}",): "topics: the name 'A_B' must be a name of small letters",
@@ -116,9 +119,28 @@ JARGON = re.compile(
     r"tuple|pattern|regex|\^\[|\bvalid\b|Input|instance|dictionary|\bstrings?\b|boolean|integer|mapping|pydantic|"
     r"validation|\bdict\b|\bstr\b|\bint\b|None|unhashable"
 )
-WRONG = (None, True, 3, -1, 2.5, float("inf"), "", "A B", "\ud83d", [], [None], ["a", "a"], {}, {"A B": 1}, {2024: None})
+WRONG = (
+    None,
+    True,
+    3,
+    -1,
+    2.5,
+    float("inf"),
+    "",
+    "A B",
+    "\ud83d",
+    [],
+    [None],
+    ["a", "a"],
+    {},
+    {"A B": 1},
+    {2024: None},
+)
 JOBS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
-    "simulate": (SimulateSettings, ("engine=planted", "mitigation=reminder", "tracker=wandb", "control=advocates_both")),
+    "simulate": (
+        SimulateSettings,
+        ("engine=planted", "mitigation=reminder", "tracker=wandb", "control=advocates_both"),
+    ),
     "train": (TrainSettings, ("method=dpo", "model=mistral")),
     "evaluate": (EvaluateSettings, ("model=openai_chat", "model.price={input: 1, output: 1, date: '2026'}")),
 }
@@ -191,7 +213,9 @@ def test_a_limit_is_a_number_or_a_share_as_for_lm_eval(typed: str, limit: float 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "1.0", "1.5", "true", "all", "[1]"])
 def test_a_limit_that_is_neither_is_refused(typed: str) -> None:
-    with pytest.raises(SettingsError, match=r"^benchmark\.limit=.*: must be a number of documents, such as 100, a share"):
+    with pytest.raises(
+        SettingsError, match=r"^benchmark\.limit=.*: must be a number of documents, such as 100, a share"
+    ):
         evaluation(f"benchmark.limit={typed}")
 
 

@@ -211,7 +211,7 @@ def _sentence(problem: Any) -> str:
             return f"{key}: there is no such setting; check the spelling."
         case "missing":
             return f"{key}: this setting is missing; a config file must give it."
-        case "value_error":
+        case "value_error" if not message.startswith("must "):
             return message if message.endswith(".") else f"{message}."
         case "union_tag_invalid":
             return f"{key}.kind={_shown(problem['input']['kind'])}: must be one of {limits['expected_tags']}."

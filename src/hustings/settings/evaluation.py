@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hustings.settings.base import Many, Name, Settings, Text, explained, knob
 from hustings.settings.debate import SimulateSettings
@@ -22,9 +21,7 @@ def _documents(value: Any) -> Any:
         return value
     if isinstance(value, float) and (0 < value < 1 or (value > 1 and value.is_integer())):
         return value if value < 1 else int(value)
-    raise PydanticCustomError(
-        "limit", "must be a number of documents, such as 100, a share of them below 1, such as 0.1, or null for all"
-    )
+    raise ValueError("must be a number of documents, such as 100, a share of them below 1, such as 0.1, or null for all")
 
 
 class BenchmarkSettings(Settings):

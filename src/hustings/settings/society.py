@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from hustings import names
 from hustings.settings.base import Colour, Many, Name, Settings, Text, knob, neutral
@@ -13,7 +12,7 @@ from hustings.settings.base import Colour, Many, Name, Settings, Text, knob, neu
 
 def _sayable(name: str) -> str:
     if not names.on_one_line(name):
-        raise PydanticCustomError("name", "must be a name on one line, such as Ann Lee")
+        raise ValueError("must be a name on one line, such as Ann Lee")
     return name
 
 
