@@ -202,15 +202,13 @@ def _row(line: bytes, where: str) -> Mapping[str, Any]:
     Raises:
         SettingsError: it is not a persona.
     """
-    wrong = None
     try:
-        row = json.loads(line.decode("utf-8"))
+        row: Any = json.loads(line.decode("utf-8"))
+        wrong = _wrong(row)
     except UnicodeDecodeError:
         raise SettingsError(f"{where}: this is not UTF-8 text; save the file as UTF-8.") from None
     except (ValueError, RecursionError) as error:
-        row, wrong = None, f"it is not JSON ({first_line(error)})"
-    if wrong is None:
-        wrong = _wrong(row)
+        row, wrong = {}, f"it is not JSON ({first_line(error)})"
     if wrong is not None:
         raise SettingsError(
             f"{where}: not a persona, as {wrong}; each line is a JSON object with party, name and story, such as "
@@ -229,7 +227,7 @@ def _wrong(row: Any) -> str | None:
         if key not in values:
             return f"it has no {key}"
         if not isinstance(value, str) or not value.strip():
-            return f"its {key} is {'empty' if value in ('', None) or isinstance(value, str) else 'not a text'}"
+            return f"its {key} is {'empty' if value is None or isinstance(value, str) else 'not a text'}"
         if any("\ud800" <= it <= "\udfff" for it in value):
             return f"its {key} has half a character (a lone surrogate such as \\ud83d)"
     if not names.on_one_line(values["name"]):

@@ -21,7 +21,9 @@ def _documents(value: Any) -> Any:
         return value
     if isinstance(value, float) and (0 < value < 1 or (value > 1 and value.is_integer())):
         return value if value < 1 else int(value)
-    raise ValueError("must be a number of documents, such as 100, a share of them below 1, such as 0.1, or null for all")
+    raise ValueError(
+        "must be a number of documents, such as 100, a share of them below 1, such as 0.1, or null for all"
+    )
 
 
 class BenchmarkSettings(Settings):
