@@ -263,7 +263,7 @@ _ALLOWED = {
     "int_from_float": _INTEGER,
     "int_parsing_size": _INTEGER,
     "float_type": _NUMBER,
-    "finite_number": _NUMBER,
+    "finite_number": "must be a finite number, such as 0.5",
     "bool_type": "must be true or false",
     "string_type": "must be text, such as 'abc'",
     "string_too_short": "must not be empty",
