@@ -25,6 +25,8 @@ Job = Literal["simulate", "train", "evaluate"]
 INSTALLED = "hustings-"
 """Begins Hydra's name of a job that was started with the `hustings` command instead of a script of the checkout."""
 
+_SEVERAL = ("topic", "mitigation")
+"""Groups of which a run can have more than one option."""
 _USERS = "command-line"
 """What Hydra calls the folder of --config-dir."""
 
@@ -120,8 +122,20 @@ def settable(words: Iterable[str]) -> list[str]:
     """Overrides as Hydra takes them.
 
     `cast` has no role before somebody sets one, which Hydra writes as `++`; and Hydra makes a folder called ~.
+
+    Raises:
+        SettingsError: several options of a group that takes one; Hydra would mix them.
     """
-    expanded = (re.sub(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)", rf"\1{Path('~').expanduser()}", it) for it in words)
+    home = Path("~").expanduser()
+    expanded = [re.sub(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)", rf"\1{home}", it) for it in words]
+    for word in expanded:
+        group, _, options = word.partition("=")
+        listed = re.fullmatch(r"\[(.+,.+)\]", options.replace(" ", ""))
+        if listed and group not in _SEVERAL and (conf_folder() / group).is_dir():
+            raise SettingsError(
+                f"{word}: {group} takes one option; to run each of them, write -m {group}={listed[1]}. Only "
+                f"{' and '.join(_SEVERAL)} take several in one run."
+            )
     return [f"++{word}" if word.startswith(("cast.", "cast=")) else word for word in expanded]
 
 
@@ -322,6 +336,13 @@ def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
         if quoted:
             return f'{word}: Hydra reads such a value only within quotes; write "{quoted}".'
         return f"{word}: this setting cannot be read ({reason}); set it as name=value, in quotes if need be."
+    several = re.search(r"^Ambiguous value for argument '(?P<key>[^'=]+)=(?P<values>.*)'$", message, re.MULTILINE)
+    if several:
+        (key,) = as_typed([several["key"]])
+        return (
+            f'{key}={several["values"]}: these are several values; write "{key}=[{several["values"]}]" for one run '
+            "with all of them, where it takes a list, or add -m for a run with each."
+        )
     option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
         group = option["group"]
@@ -333,6 +354,12 @@ def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
                 "cluster=local."
             )
         options = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
+        if group == "interview":
+            return (
+                f"interview={option['option']}: there is no such interview, and fine-tuning needs one that suits the "
+                f"society; add conf/interview/{option['option']}.yaml, or choose one with interview=… "
+                f"({', '.join(options)})."
+            )
         return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], options)}"
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from helpers import CONF, Recorder, Scripted, planted, play_all, settings, starts_of
 
-from hustings.debate.play import clean
 from hustings.engine.base import Answer, Completion, Request, Score
 from hustings.errors import SettingsError
 from hustings.records import End, Event, Reply, Start, Survey
@@ -373,41 +372,3 @@ def test_treatments_by_words_know_position_and_own_replies_and_stand_where_they_
 def test_a_treatment_with_an_unknown_variable_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^treatments\.reminder\.text: .*'stanza' is undefined.*it may use dose"):
         played_with("mitigation=reminder", "treatments.reminder.text='{{ stanza }}'")
-
-
-CLEANED = {
-    "I agree.": "I agree.",
-    "Ann: I agree.": "I agree.",
-    "  Ann : I agree.": "I agree.",
-    "**Ann:** I agree.": "I agree.",
-    "**Ann**: I agree.": "I agree.",
-    '"Ann: I agree."': "I agree.",
-    "Ann, you say? Ann: yes": "Ann, you say? Ann: yes",
-    "I agree.\nBob: I do not.": "I agree.",
-    "I agree.\n\n**Bob:** I do not.": "I agree.",
-    "I agree.\nBob (smiling): I do not.": "I agree.",
-    "I agree.\nModerator: Thank you.": "I agree.",
-    "I agree.\nAnn: And more.\nBob: No.": "I agree.",
-    "I told Bob: never again.": "I told Bob: never again.",
-    "I agree.\nBobby: is my dog.": "I agree. Bobby: is my dog.",
-    "Bob: I am Bob.": "",
-    "Moderator: Welcome.": "",
-    "": "",
-    " \n\t": "",
-    "Ann:": "",
-    '"I agree."': "I agree.",
-    "“I agree.”": "I agree.",
-    '"Yes" and "no"': '"Yes" and "no"',
-    "I\nagree\n\nwith   you.": "I agree with you.",
-}
-
-
-@pytest.mark.parametrize(("text", "heard"), CLEANED.items(), ids=[repr(text) for text in CLEANED])
-def test_a_reply_is_heard_without_names_quotes_and_other_speakers(text: str, heard: str) -> None:
-    assert clean(text, "Ann", ["Ann", "Bob", "Eve (Jr.)"]) == heard
-
-
-@pytest.mark.parametrize("text", CLEANED)
-def test_a_clean_reply_stays_as_it_is(text: str) -> None:
-    heard = clean(text, "Ann", ["Ann", "Bob"])
-    assert clean(heard, "Ann", ["Ann", "Bob"]) == heard

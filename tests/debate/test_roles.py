@@ -1,5 +1,6 @@
 """Who sits in which debate, and as whom."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from hustings.debate import personas
 from hustings.debate.prompts import Prompts
-from hustings.debate.roles import Persona, Seating, seating
+from hustings.debate.roles import Persona, Seating, check, seating
 from hustings.errors import SettingsError
 from hustings.files import read_lines
 from hustings.settings import CompositionSettings, DefaultAgentSettings
+from hustings.simulation.plan import Plan
 
 
 def composition(*roles: str, observers: tuple[str, ...] = ()) -> CompositionSettings:
@@ -62,14 +64,14 @@ def test_agents_of_one_party_in_one_debate_are_all_different(seats: int, seed: i
         assert sorted(row[place] for row in rows) == list(range(size))
 
 
-def test_more_repetitions_than_personas_are_refused() -> None:
-    with pytest.raises(SettingsError, match=r"^repetitions=41: party republican has 40 personas.*at most 40"):
-        table(composition("republican", "democrat"), 41)
+def test_more_repetitions_than_personas_are_refused_as_they_were_asked_for() -> None:
+    with pytest.raises(SettingsError, match=r"^repetitions=99: party \w+ has 40 personas.*at most 40"):
+        Plan.of(settings("topic=racism", "repetitions=99"))
 
 
 def test_nobody_is_paired_with_itself_when_there_is_one_persona() -> None:
     with pytest.raises(SettingsError, match=r"^composition=test: it seats 2 agents of party democrat.*1 persona,"):
-        table(composition("democrat", "democrat"), 1, size=1)
+        check(composition("democrat", "democrat"), 1, {"democrat": 1})
 
 
 def test_agents_have_their_own_stories_and_default_agents_neutral_names() -> None:
@@ -120,22 +122,55 @@ def test_personas_of_the_users_own_are_numbered_by_party_in_their_order(tmp_path
     ]
 
 
+GOOD = '{"party":"democrat","name":"A","story":"s"}'
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("not json", r"line 1: not a persona"),
-        ('{"party":"democrat","name":"A"}', r"line 1: not a persona"),
-        ('["democrat"]', r"line 1: not a persona"),
-        ('{"party":"democrat","name":"A","story":3}', r"line 1: not a persona"),
-        ('{"party":"democrat","name":"A","story":"\\ud83d"}', r"line 1: the name or story has half a character"),
-        ('{"party":"green","name":"A","story":"s"}', r"line 1: there is no party 'green'.*democrat"),
+        ("not json", r"line 2: not a persona, as it is not JSON \(Expecting value"),
+        ('{"party":"democrat","name":"A"}', r"line 2: not a persona, as it has no story; each line is .*such as {"),
+        ('["democrat"]', r"line 2: not a persona, as it is not an object"),
+        ('{"party":"democrat","name":"A","story":3}', r"line 2: not a persona, as its story is not a text"),
+        ('{"party":"democrat","name":" ","story":"s"}', r"line 2: not a persona, as its name is empty"),
+        ('{"party":"democrat","name":"A","story":null}', r"line 2: not a persona, as its story is empty"),
+        ('{"party":"democrat","name":"A","story":"\\ud83d"}', r"line 2: .*its story has half a character"),
+        ('{"party":"democrat","name":"A\\nBob","story":"s"}', r"line 2: .*its name has a line break"),
+        ('{"party":"green","name":"A","story":"s"}', r"line 2: there is no party 'green'.*democrat"),
+        ("[" * 100_000, r"line 2: not a persona"),
+        ("party,name,story", r"line 2: not a persona, as it is not JSON"),
+        ('{"party":"democrat","name":"Jos\u00e9","story":"s"}'.encode("latin-1"), r"line 2: this is not UTF-8 text"),
     ],
 )
-def test_a_line_that_is_no_persona_is_named(tmp_path: Path, line: str, said: str) -> None:
+def test_a_line_that_is_no_persona_is_named(tmp_path: Path, line: str | bytes, said: str) -> None:
     path = tmp_path / "mine.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(SettingsError, match=said):
+    path.write_bytes(f"{GOOD}\n".encode() + (line if isinstance(line, bytes) else line.encode()) + b"\n")
+    with pytest.raises(SettingsError, match=said) as refused:
         personas.load(path, ["democrat", "republican"])
+    assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_file_of_another_system_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + f"{GOOD}\r\n\r\n   \r\n{GOOD.replace('A', ' Zoë ')}".encode())
+    found = personas.load(path, ["democrat"])["democrat"]
+    assert [it.name for it in found.values()] == ["A", "Zoë"]
+
+
+@pytest.mark.parametrize("path", ["", "nothing.jsonl", "\0"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, path: str) -> None:
+    with pytest.raises(SettingsError, match=r"^personas\.file=.*cannot be read"):
+        personas.load(tmp_path / path, ["democrat"])
+
+
+def test_agents_whose_names_are_typed_differently_but_equal_are_refused() -> None:
+    names = ("José", unicodedata.normalize("NFD", "josé"))
+    stories = {
+        party: {0: Persona(party, 0, name, "s")} for party, name in zip(("republican", "democrat"), names, strict=True)
+    }
+    default = DefaultAgentSettings(label="D", story="You are.", colour="#000000", names=("Kim",))
+    with pytest.raises(SettingsError, match="two agents of one debate would be called José"):
+        seated(composition("republican", "democrat"), default).agents("racism", [0, 0], stories)
 
 
 def test_a_store_s_personas_can_be_given_back_whatever_their_indices(tmp_path: Path) -> None:
@@ -152,13 +187,69 @@ def test_a_store_s_personas_can_be_given_back_whatever_their_indices(tmp_path: P
     [
         ("You are Ann.", "is empty or nearly so"),
         ("You " + "are here and vote " * 6, "does not have the name"),
+        ("You are Annabel. " + "You vote as you like. " * 5, "does not have the name"),
         ("You are Bob, called Ann by some. " + "You vote as you like. " * 5, "is about Bob"),
         ("I am Ann. " + "I vote as I like. " * 5, "does not say 'you'"),
         ("You are Ann. " + "You vote as you like. " * 5, None),
     ],
 )
 def test_a_story_needs_length_the_right_name_and_the_second_person(story: str, flaw: str | None) -> None:
-    assert personas.flaw(story, "Ann", ["Ann", "Bob"]) == flaw
+    assert personas.flaw(story, "Ann", ["Ann", "Bob"], "en") == flaw
+
+
+GERMAN = (
+    "Du bist {}, eine Wählerin aus Köln. Du arbeitest seit Jahren in einem Krankenhaus, und dein Vater war ein Bäcker. "
+)
+FORMAL = (
+    "Liebe Frau, heute sind Sie {} aus Köln. Seit Jahren arbeiten Sie in einer Klinik, und früher war Ihr Vater dort."
+)
+CHINESE = (
+    "你叫{}，是一名来自成都的选民。你在医院工作了很多年，你的父亲是一位面包师。生活教会你，种族主义是一个很大的问题。"
+)
+THAI = "คุณคือชูศรีเป็นผู้มีสิทธิเลือกตั้งจากเชียงใหม่ คุณทำงานในโรงพยาบาลมาหลายปี และพ่อของคุณเป็นคนทำขนมปัง"
+HINDI = "आप {0} हैं और लखनऊ में रहती हैं। आप अस्पताल में काम करती हैं। आपके पिता एक नानबाई थे और आप {0} कहलाती हैं।"
+ENGLISH = (
+    "You are {}. You vote as you like, and so did your father, and you have lived in your town for all of your life."
+)
+
+
+@pytest.mark.parametrize(
+    ("story", "name", "language", "flaw"),
+    [
+        (GERMAN.format("Ann"), "Ann", "de", None),
+        (FORMAL.format("Ann"), "Ann", "de", None),
+        (GERMAN.format("Bob") + "Ann ist deine Mutter.", "Ann", "de", "is about Bob"),
+        (
+            "Ich heiße Ann. " + "Ich wähle, was mir gefällt, und mein Vater auch. " * 3,
+            "Ann",
+            "de",
+            "does not say 'you'",
+        ),
+        (GERMAN.format("Ann"), "Ann", "en", "does not say 'you'"),
+        (GERMAN.format("Ann"), "Ann", "nl", None),
+        (GERMAN.format("Ann"), "Ann", None, None),
+        (CHINESE.format("王伟"), "王伟", "zh", None),
+        (CHINESE.format("李娜") + "王伟是你的朋友。", "王伟", "zh", "is about 李娜"),
+        (CHINESE.format("王伟").replace("你", "我"), "王伟", "zh", "does not say 'you'"),
+        ("你叫王伟。", "王伟", "zh", "is empty or nearly so"),
+        (THAI, "ชูศรี", "th", None),
+        (HINDI.format("प्रिया"), "प्रिया", "hi", None),
+        (HINDI.format("प्रियांका"), "प्रिया", "hi", "does not have the name"),
+        (ENGLISH.format("Martin Jr."), "Martin Jr.", "en", None),
+        (ENGLISH.format("Martin Jr"), "Martin Jr.", "en", None),
+        (ENGLISH.format("Mark"), "Mark Thompson", "en", None),
+        (ENGLISH.format("Mark Thompson"), "Mark", "en", "is about Mark Thompson"),
+        (ENGLISH.format("José"), unicodedata.normalize("NFD", "José"), "en", None),
+        (ENGLISH.format(unicodedata.normalize("NFD", "José")), "José", "en", None),
+        (ENGLISH.format("A.*"), "A.*", "en", None),
+        (ENGLISH.format("Abc"), "A.*", "en", "does not have the name"),
+    ],
+)
+def test_a_story_is_checked_by_the_rules_of_its_language(
+    story: str, name: str, language: str | None, flaw: str | None
+) -> None:
+    everybody = ["Ann", "Bob", "王伟", "李娜", "ชูศรี", "Martin Jr.", "Mark", "Mark Thompson", "José", "A.*"]
+    assert personas.flaw(story, name, everybody, language) == flaw
 
 
 def test_a_sentence_that_was_cut_off_is_left_out_of_a_story() -> None:

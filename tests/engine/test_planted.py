@@ -7,7 +7,7 @@ from helpers import LIKERT, Recorder, planted, play_all, settings, starts_of
 
 from hustings.engine.planted import PlantedSettings
 from hustings.errors import SettingsError
-from hustings.records import Event, Reply, Survey
+from hustings.records import Event, Reply, Start, Survey
 from hustings.settings import SimulateSettings
 
 CASES = {
@@ -127,3 +127,23 @@ def test_options_in_words_have_the_attitude_as_their_mean() -> None:
     assert {it.item for it in answers} == {"problem", "exaggerated"}
     assert all(it.valid and it.raw in of.instrument.items[it.item].options for it in answers)
     assert default == pytest.approx([3.5] * len(default), abs=1e-5)
+
+
+@pytest.mark.parametrize("control", ["none", "reader", "advocates_both"])
+@pytest.mark.parametrize("prompt", ["paper", "sauce_like"])
+def test_what_is_played_does_not_depend_on_names(control: str, prompt: str) -> None:
+    plain = ("repetitions=2", "topic=racism", "rounds=2", f"control={control}", f"prompt={prompt}")
+    odd = ("society.parties.republican.names=['Dr: Lee','Ann 1.000000.']", "society.parties.democrat.names=[Ann,A.*]",
+           "society.default.names=['Martin Jr.','王伟','I','{name}','of','say','José','Annabel']")  # fmt: skip
+    one, other = (
+        [it.model_dump_json() for it in play_all(of, planted(of)) if not isinstance(it, Start)]
+        for of in (settings(*plain), settings(*plain, *odd))
+    )
+    assert len(one) > 20
+    assert one == other
+
+
+def test_a_speaker_shown_as_me_hears_itself() -> None:
+    _, shown = run("prompt=sauce_like", "engine.noise=0")
+    _, named = run("engine.noise=0")
+    assert [it for it in shown if isinstance(it, Survey)] == [it for it in named if isinstance(it, Survey)]

@@ -125,6 +125,14 @@ def test_a_limit_draws_at_random_by_the_seed_and_not_the_first_documents(folder:
     assert mmlu.count == 9 and 1 < len(mmlu.tasks) <= 9
 
 
+def test_a_share_is_drawn_from_every_task_of_a_group_and_rounded_up_as_in_lm_eval(folder: Path) -> None:
+    tenth = of_benchmark(folder, "benchmark.limit=0.1")
+    assert benchmarks.resolve(tenth)
+    assert benchmarks.documents(tenth, "hellaswag").count == 2
+    half = benchmarks.documents(of_benchmark(folder, "benchmark.limit=0.5"), "mmlu_other")
+    assert half.samples is not None and [len(it) for it in half.samples.values()] == [2] * 13
+
+
 def test_data_that_are_missing_or_malformed_are_named_by_file_and_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match=r"there is no Rowan/hellaswag/validation\.jsonl.*fetch benchmarks"):
         benchmarks.resolve(of_benchmark(tmp_path))

@@ -1,6 +1,7 @@
 """Configs composed in this process: names that are resolved, the user's own options, errors in one paragraph."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from helpers import CONF
@@ -93,6 +94,10 @@ def test_names_that_cannot_be_resolved_are_refused_in_one_paragraph(overrides: t
 
 
 UNKNOWN = {
+    ("topic=racism,gun_violence",): "topic=racism,gun_violence: these are several values; write "
+    '"topic=[racism,gun_violence]" for one run with all of them, where it takes a list, or add -m for a run with each.',
+    ("composition=[rep_dem, echo_rep]",): "composition=[rep_dem, echo_rep]: composition takes one option; to run each "
+    "of them, write -m composition=rep_dem,echo_rep. Only topic and mitigation take several in one run.",
     ("repetitons=3",): "repetitons: there is no such setting; did you mean repetitions?",
     ("topic=racsm",): "topic=racsm: there is no such option; did you mean racism?",
     ("topic=[racism",): "topic=[racism: this setting cannot be read (",
@@ -107,6 +112,20 @@ def test_a_config_that_hydra_cannot_compose_is_refused_in_one_paragraph(override
         compose(*overrides)
     assert str(refused.value)[: len(text)] == text
     assert "\n" not in str(refused.value)
+
+
+def test_one_option_and_a_list_of_one_are_the_same() -> None:
+    assert compose("topic=[racism]", "society=[us]", "engine=planted") == compose("topic=racism", "engine=planted")
+
+
+@pytest.mark.parametrize("job", ["train", "evaluate"])
+def test_a_society_without_an_interview_is_refused_before_anything_is_done(
+    job: Literal["train", "evaluate"], tmp_path: Path
+) -> None:
+    (tmp_path / "society").mkdir()
+    (tmp_path / "society" / "canada.yaml").write_text((CONF / "society" / "us.yaml").read_text())
+    with pytest.raises(SettingsError, match=r"^interview=canada: .*add conf/interview/canada\.yaml, or .*\(uk, us\)\."):
+        compose("society=canada", job=job, config_dir=tmp_path)
 
 
 def test_options_in_a_folder_of_the_users_are_found_for_the_run_and_for_each_role(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
 from hustings.debate.stories import place_of
 from hustings.engine.base import Answer, Completion, Engine, Request
-from hustings.errors import DataError
+from hustings.errors import DataError, HustingsError
 from hustings.identity import identity
 from hustings.models import Weights
 from hustings.settings import SimulateSettings, TrainSettings, load
@@ -232,3 +232,13 @@ def test_personas_that_answer_have_the_identity_of_those_that_debate(tmp_path: P
     writer = Writer(debate.society, Prompts(debate.prompt), debate.personas, debate.seed)
     there = place_of(tmp_path, writer, "democrat", weights, debate.engine.substance())
     assert data._personas_at(train, weights, "democrat") == there
+
+
+@pytest.mark.parametrize("content", [None, '{"party":"democrat","name":"A","story":"s"}\n'])
+def test_personas_that_are_missing_are_named_before_anything_is_asked(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "mine.jsonl"
+    if content is not None:
+        path.write_text(content)
+    of = settings(tmp_path, "interview.agents=stories", f"personas.file={path}")
+    with pytest.raises(HustingsError, match=r"^personas\.file=.*(cannot be read|no persona of republican)"):
+        data.of_answers(of, "f" * 64, "republican")

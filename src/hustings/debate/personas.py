@@ -3,51 +3,63 @@
 It does not know debates. A story is checked for the right name and the right person; not for its quality.
 """
 
+import hashlib
 import json
 import re
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hustings import names
+from hustings.debate.languages import LANGUAGES
 from hustings.debate.prompts import Prompts
 from hustings.debate.roles import Persona
+from hustings.debate.speech import whole_sentences
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Turn
-from hustings.errors import PersonaError, SettingsError
+from hustings.errors import PersonaError, SettingsError, first_line
 from hustings.identity import seed_of
 from hustings.settings import PersonaSettings, SocietySettings
 
 FILE = "personas.jsonl"
-_FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|me|my|mine)\b")
-_SECOND_PERSON = re.compile(r"\b(?:you|you're|you've|your|yours)\b", re.IGNORECASE)
-_NAMED = re.compile(r"(?:\b[Yy]ou are|\b[Yy]ou're|\bname is|\bnamed|\bcalled) ([A-Z][\w'-]+)")
-_SENTENCE_END = re.compile(r"[.!?][\"'”’)]*(?=\s|$)")
+_SHORTEST = 20
+"""Words of a story."""
 
 
-def flaw(story: str, name: str, names: Iterable[str]) -> str | None:
-    """What makes a story unusable as `name`'s, in a few words; None when nothing does."""
-    if len(story.split()) < 20:
+def flaw(story: str, name: str, everybody: Iterable[str], language: str | None) -> str | None:
+    """What makes a story unusable as `name`'s, in a few words; None when nothing does.
+
+    Args:
+        everybody: names of the society, among them this one.
+        language: of the story; in one without rules, it only has to have the name.
+    """
+    story, rules = names.composed(story), LANGUAGES.get(language or "")
+    if not story.strip() or (rules and len(rules.word.findall(story)) < _SHORTEST):
         return "is empty or nearly so"
-    if not re.search(rf"\b{re.escape(name)}\b", story):
+    if not names.stands_in(name, story):
         return "does not have the name"
-    others = {other for other in _NAMED.findall(story) if other != name and other in set(names)}
+    if rules is None:
+        return None
+    others = _introduced(story, rules.introduction, everybody) - {names.key(it) for it in names.parts(name)}
     if others:
-        return f"is about {', '.join(sorted(others))}"
-    if len(_SECOND_PERSON.findall(story)) <= len(_FIRST_PERSON.findall(story)):
+        return f"is about {', '.join(sorted(it for it in everybody if names.key(it) in others))}"
+    if len(rules.you.findall(story)) <= len(rules.me.findall(story)):
         return "does not say 'you'"
     return None
+
+
+def _introduced(story: str, introduction: str, everybody: Iterable[str]) -> set[str]:
+    """Keys of the names that the story introduces: the longest at each place."""
+    known = re.compile(f"{introduction}(?P<name>{names.pattern(everybody)})")
+    found = [it for it in known.finditer(story) if names.ends_at(story, it.start("name"), it.end())]
+    return {names.key(it["name"]) for it in found}
 
 
 def tidy(text: str) -> str:
     """The story as one paragraph, without a sentence that was cut off at its end."""
     return whole_sentences(" ".join(text.split()))
-
-
-def whole_sentences(text: str) -> str:
-    """A text without the sentence that was cut off at its end; the whole text where it has no other."""
-    ends = list(_SENTENCE_END.finditer(text))
-    return text[: ends[-1].end()] if ends else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +77,13 @@ class Writer:
         So a stance on another topic changes the stories only where the prompt mentions it.
         """
         of = self.society.parties[party]
+        language = self.society.substance().get("language")
         return {
             "names": list(of.names),
             "prompt": list(self.prompts.persona(of, "{name}", self.society.country)),
             "personas": self.settings.substance(),
             "seed": self.seed,
+            **({"language": language} if language else {}),
         }
 
     def request(self, party: str, index: int, attempt: int) -> Request:
@@ -97,7 +111,7 @@ class Writer:
         Raises:
             PersonaError: a persona is still unusable after `settings.attempts` attempts.
         """
-        names = {name for party in self.society.parties.values() for name in party.names}
+        everybody = {name for party in self.society.parties.values() for name in party.names}
         attempts: dict[tuple[str, int], int] = {}
 
         def next_attempt(party: str, index: int) -> Request:
@@ -109,7 +123,7 @@ class Writer:
             party, index, name = asked.turn.role, asked.turn.agent, asked.turn.name
             assert isinstance(answer, Completion)
             story = tidy(answer.text)
-            wrong = flaw(story, name, names)
+            wrong = flaw(story, name, everybody, self.society.language)
             if wrong is None:
                 on_persona(Persona(party, index, name, story))
                 continue
@@ -118,7 +132,8 @@ class Writer:
                 raise PersonaError(
                     f"The model could not write the life story of {name} ({party}) in {self.settings.attempts} "
                     f"attempts; the last one {wrong}: {story[:200]!r}. Choose a larger model, raise "
-                    "personas.max_tokens or personas.attempts, or provide your own personas (personas.file)."
+                    "personas.max_tokens or personas.attempts, name the stories' language in society.language "
+                    f"({self.society.language or 'null'} now), or provide your own personas (personas.file)."
                 )
             queue.append(next_attempt(party, index))
 
@@ -133,23 +148,38 @@ def load(path: Path, parties: Iterable[str]) -> dict[str, dict[int, Persona]]:
         SettingsError: the file is missing, or a line is not a persona.
     """
     where = f"personas.file={str(path)!r}"
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SettingsError(f"{where}: this file cannot be read ({reason}).") from error
     known, found = list(parties), dict[str, dict[int, Persona]]()
-    for number, text in enumerate(lines, 1):
-        if not text.strip():
+    for number, line in enumerate(_content(path).removeprefix(BOM_UTF8).split(b"\n"), 1):
+        if not line.strip():
             continue
-        row = _row(text, f"{where}, line {number}")
+        row = _row(line, f"{where}, line {number}")
         if row["party"] not in known:
             raise SettingsError(
                 f"{where}, line {number}: there is no party {row['party']!r}; the society has {', '.join(known)}."
             )
         index = len(found.setdefault(row["party"], {}))
-        found[row["party"]][index] = Persona(row["party"], index, row["name"], row["story"])
+        found[row["party"]][index] = Persona(row["party"], index, row["name"].strip(), row["story"])
     return found
+
+
+def fingerprint(path: Path) -> str:
+    """Hexadecimal sha256 of a user's personas.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise SettingsError(
+            f"personas.file={str(path)!r}: this file cannot be read ({reason}); name a file of JSON lines with party, "
+            "name and story, or null to have the model write them."
+        ) from error
 
 
 def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict[int, Persona]:
@@ -162,25 +192,47 @@ def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict
     Raises:
         SettingsError: a line is not a persona.
     """
-    rows = [_row(text.decode(), f"{path}, line {number}") for number, text in lines]
+    rows = [_row(text, f"{path}, line {number}") for number, text in lines]
     return {int(row["index"]): Persona(party, int(row["index"]), row["name"], row["story"]) for row in rows}
 
 
-def _row(text: str, where: str) -> Mapping[str, Any]:
+def _row(line: bytes, where: str) -> Mapping[str, Any]:
+    """What a line holds.
+
+    Raises:
+        SettingsError: it is not a persona.
+    """
     try:
-        row = json.loads(text)
-        if not all(isinstance(row[key], str) and row[key].strip() for key in ("party", "name", "story")):
-            raise TypeError("party, name and story are texts")
-    except (ValueError, KeyError, TypeError) as error:
+        row: Any = json.loads(line.decode("utf-8"))
+        wrong = _wrong(row)
+    except UnicodeDecodeError:
+        raise SettingsError(f"{where}: this is not UTF-8 text; save the file as UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        row, wrong = {}, f"it is not JSON ({first_line(error)})"
+    if wrong is not None:
         raise SettingsError(
-            f"{where}: not a persona; each line is a JSON object with party, name and story."
-        ) from error
-    if any("\ud800" <= letter <= "\udfff" for letter in row["name"] + row["story"]):
-        raise SettingsError(
-            f"{where}: the name or story has half a character (such as \\ud83d, a lone surrogate), which no file can "
-            "hold; write the whole character."
+            f"{where}: not a persona, as {wrong}; each line is a JSON object with party, name and story, such as "
+            '{"party": "democrat", "name": "Ann", "story": "You are Ann."}.'
         )
     return row
+
+
+def _wrong(row: Any) -> str | None:
+    """Why a JSON value is not a persona; None where it is one."""
+    if not isinstance(row, dict):
+        return "it is not an object"
+    values: dict[str, Any] = row
+    for key in ("party", "name", "story"):
+        value = values.get(key)
+        if key not in values:
+            return f"it has no {key}"
+        if not isinstance(value, str) or not value.strip():
+            return f"its {key} is {'empty' if value is None or isinstance(value, str) else 'not a text'}"
+        if any("\ud800" <= it <= "\udfff" for it in value):
+            return f"its {key} has half a character (a lone surrogate such as \\ud83d)"
+    if not names.on_one_line(values["name"]):
+        return "its name has a line break or another character that cannot be seen"
+    return None
 
 
 def line(persona: Persona) -> str:

@@ -4,17 +4,16 @@ A debate is the sum of its events: the same `apply` takes those of the log when 
 arrive now. It does not know where the log is, nor what an engine does with the requests.
 """
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from hustings.debate import protocol
 from hustings.debate.alarm import blank
 from hustings.debate.instrument import Instrument
-from hustings.debate.personas import whole_sentences
 from hustings.debate.prompts import Prompts
+from hustings.debate.speech import clean, whole_sentences
 from hustings.debate.treatments import Moment, Treatment, build_all, in_force
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Score, Turn
 from hustings.identity import seed_of
@@ -22,7 +21,6 @@ from hustings.records import Agent, End, Event, Reply, Start, Survey
 from hustings.runfolder import DebateKey
 from hustings.settings import SHADOW, ControlSettings, SamplingSettings, SimulateSettings, TopicSettings
 
-_STRANGERS = ("Moderator", "Host", "Interviewer", "Narrator", "User", "Assistant")
 SURVEY_TOKENS = 8
 """Longest answer to a survey, on engines that have to generate it; for options in words, a token for each character."""
 
@@ -80,7 +78,7 @@ class Said(NamedTuple):
     """A reply that was made."""
 
     place: int
-    """Position of the speaker; −1 for somebody in a transcript that is read."""
+    """Position of the speaker; below 0 for those in a transcript that is read."""
     text: str
     line: str
     """As it appears in the conversation."""
@@ -108,7 +106,9 @@ class Debate:
             if agent.surveyed == "always" or (agent.surveyed == "first" and iteration == 0)
             for number in range(len(rules.instrument.items))
         }
-        self._read = [self._said_by(-1, who, text) for who, text in rules.transcripts.get(start.reads or "", ())]
+        read = rules.transcripts.get(start.reads or "", ())
+        seats = list(dict.fromkeys(who.persona + who.name for who, _ in read))
+        self._read = [self._said_by(~seats.index(who.persona + who.name), who, text) for who, text in read]
         self._said: list[Said] = []
         """Oldest first."""
         self._asked: set[tuple[str | int, ...]] = set()
@@ -143,6 +143,9 @@ class Debate:
         said = self._said[:iteration]
         return said if hears == "all" else [it for it in said if it.place == place or it.place in hears]
 
+    def _heard(self, place: int, iteration: int) -> tuple[tuple[int, str], ...]:
+        return tuple((it.place, it.text) for it in self.heard(place, iteration))
+
     def due(self) -> list[Request]:
         """Requests that can be answered now and were not asked before: surveys first, then the next reply.
 
@@ -169,7 +172,7 @@ class Debate:
         rules, agent = self._rules, self.agents[place]
         wording = self._wording(iteration, place, item)
         question = rules.instrument.question(item, wording, self._topic_key, self._topic)
-        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item)
+        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item, self._heard(place, iteration))
         seed = seed_of(rules.seed, self.key, iteration, place, "survey", item)
         options = rules.instrument.options(item)
         sampling = Sampling(temperature=0.0, max_tokens=max(SURVEY_TOKENS, *map(len, options)))
@@ -183,7 +186,8 @@ class Debate:
         instruction, start = rules.prompts.reply(agent, rules.control.topic or self._topic)
         of = rules.sampling
         sampling = Sampling(of.temperature, of.max_tokens, of.ignore_end, of.top_p)
-        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name)
+        heard = self._heard(place, iteration - 1)
+        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name, heard=heard)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
         return self._request(instruction, start, turn, seed, sampling, ())
 
@@ -238,7 +242,7 @@ class Debate:
             )
         assert isinstance(answer, Completion)
         names = [agent.name for agent in self.agents if agent.role != SHADOW]
-        whole = clean(answer.text.removeprefix(request.start), self.agents[turn.agent].name, names)
+        whole = clean(answer.text, self.agents[turn.agent].name, names, request.start)
         text = whole_sentences(whole) if answer.finish == "length" else whole
         text = "" if blank(text) else text
         if not text:
@@ -255,21 +259,6 @@ class Debate:
             tokens=answer.tokens,
             finish=finish,
         )
-
-
-def clean(text: str, name: str, names: Iterable[str]) -> str:
-    """A reply as the others hear it: without the speaker's own name, cut where somebody else begins to speak."""
-    own = re.compile(rf"^[\s*_]*(?P<quote>[\"“]?)[\s*_]*{re.escape(name)}[*_]*\s*:[*_]*\s*")
-    reply = own.sub(r"\g<quote>", text)
-    speakers = "|".join(re.escape(other) for other in {*names, *_STRANGERS})
-    other = re.search(rf"(?:^|\n)[\s*_]*(?:{speakers})[*_]*\s*(?:\([^)\n]*\))?\s*:", reply)
-    if other:
-        reply = reply[: other.start()]
-    reply = " ".join(reply.split())
-    for opening, closing in (('"', '"'), ("“", "”")):
-        if len(reply) > 1 and reply.startswith(opening) and reply.endswith(closing) and reply.count(opening) <= 2:
-            reply = reply[1:-1].strip()
-    return reply
 
 
 def _nothing(*_: object) -> None:

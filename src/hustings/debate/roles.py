@@ -5,11 +5,13 @@ It does not know how personas are written (personas.py) nor what agents are told
 
 import functools
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
+from hustings import names
 from hustings.debate import protocol
 from hustings.errors import SettingsError
 from hustings.identity import seed_of
@@ -42,10 +44,7 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
     the first, and of each other (Source: protocol.md, debates).
 
     Args:
-        sizes: personas of each party.
-
-    Raises:
-        SettingsError: there are too few personas.
+        sizes: personas of each party, enough of them (`check`).
     """
     seats: list[int] = []
     taken: dict[str, int] = {}
@@ -55,21 +54,33 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
             continue
         place = taken.get(role, 0)
         taken[role] = place + 1
-        size = sizes[role]
-        if repetition >= size:
-            raise SettingsError(
-                f"repetitions={repetition + 1}: party {role} has {size} personas, and every repetition needs another "
-                f"one; set repetitions to at most {size}, or add names or personas."
-            )
-        if place >= size:
-            raise SettingsError(
-                f"composition={composition.name}: it seats {place + 1} agents of party {role}, which has "
-                f"{size} persona{'s' if size > 1 else ''}, so nobody can be paired with somebody else; "
-                "give more personas."
-            )
-        order, places = _cycle(seed, role, size)
-        seats.append(order[(places[repetition] + place) % size])
+        order, places = _cycle(seed, role, sizes[role])
+        seats.append(order[(places[repetition] + place) % sizes[role]])
     return seats
+
+
+def check(composition: CompositionSettings, repetitions: int, sizes: Mapping[str, int]) -> None:
+    """Refuse more repetitions or seats than there are personas.
+
+    Args:
+        sizes: personas of each party.
+
+    Raises:
+        SettingsError: there are too few personas.
+    """
+    for role, size in sizes.items():
+        personas = f"{size} persona{'s' if size != 1 else ''}"
+        seats = composition.everybody.count(role)
+        if repetitions > size:
+            raise SettingsError(
+                f"repetitions={repetitions}: party {role} has {personas}, and every repetition needs another one; set "
+                f"repetitions to at most {size}, or add names (society.parties.{role}.names) or personas."
+            )
+        if seats > size:
+            raise SettingsError(
+                f"composition={composition.name}: it seats {seats} agents of party {role}, which has {personas}, so "
+                "nobody can be paired with somebody else; give more personas."
+            )
 
 
 @functools.lru_cache(maxsize=16)
@@ -103,18 +114,18 @@ class Seating:
             SettingsError: two of them have one name, or there is no such topology.
         """
         composition = self.settings.composition
-        names = iter(self.settings.society.default.names)
+        free = iter(self.settings.society.default.names)
         if self.settings.control.read:  # the Default of the debate that is read has the first of them
-            names = islice(names, composition.everybody.count(DEFAULT), None)
+            free = islice(free, composition.everybody.count(DEFAULT), None)
         seated = [
-            self._seated(role, seat, names, personas) for role, seat in zip(composition.everybody, seats, strict=True)
+            self._seated(role, seat, free, personas) for role, seat in zip(composition.everybody, seats, strict=True)
         ]
         size = len(composition.roles)
         speakers = [one.model_copy(update={"hears": self._hears(place)}) for place, one in enumerate(seated[:size])]
         observers = [one.model_copy(update={"speaks": False, "surveyed": "first"}) for one in seated[size:]]
-        agents = (*speakers, *self._advocates(topic, names), *observers, *self._shadow(names))
-        taken = [agent.name for agent in agents]
-        twice = next((name for name in taken if taken.count(name) > 1), None)
+        agents = (*speakers, *self._advocates(topic, free), *observers, *self._shadow(free))
+        taken = Counter(names.key(agent.name) for agent in agents)
+        twice = next((agent.name for agent in agents if taken[names.key(agent.name)] > 1), None)
         if twice:
             raise SettingsError(
                 f"composition={composition.name}: two agents of one debate would be called {twice}, and could not be "
@@ -123,16 +134,16 @@ class Seating:
         return agents
 
     def _seated(
-        self, role: str, seat: int, names: Iterator[str], personas: Mapping[str, Mapping[int, Persona]]
+        self, role: str, seat: int, free: Iterator[str], personas: Mapping[str, Mapping[int, Persona]]
     ) -> Agent:
         runs_on = self.runs_on[role]
         if role == DEFAULT:
             story = self.settings.society.default.story
-            return Agent(role=role, persona=DEFAULT, name=next(names), story=story, runs_on=runs_on)
+            return Agent(role=role, persona=DEFAULT, name=next(free), story=story, runs_on=runs_on)
         persona = personas[role][seat]
         return Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, runs_on=runs_on)
 
-    def _advocates(self, topic: str, names: Iterator[str]) -> Iterator[Agent]:
+    def _advocates(self, topic: str, free: Iterator[str]) -> Iterator[Agent]:
         """Partners that argue one position each, whatever they hear: nothing."""
         control, of = self.settings.control, self.settings.topics[topic]
         template = Template(control.advocate, "control.advocate", f"conf/control/{control.name}.yaml")
@@ -143,20 +154,20 @@ class Seating:
             yield Agent(
                 role=role,
                 persona=role,
-                name=next(names),
+                name=next(free),
                 story=story,
                 surveyed="never",
                 hears=(),
                 runs_on=self.runs_on[role],
             )
 
-    def _shadow(self, names: Iterator[str]) -> Iterator[Agent]:
+    def _shadow(self, free: Iterator[str]) -> Iterator[Agent]:
         """The Default that listens to what the agents hear from others, and never speaks."""
         if self.settings.shadow:
             yield Agent(
                 role=SHADOW,
                 persona=DEFAULT,
-                name=next(names),
+                name=next(free),
                 story=self.settings.society.default.story,
                 speaks=False,
                 hears=self._partners or "all",

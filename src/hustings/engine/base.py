@@ -77,6 +77,8 @@ class Turn:
     """Name of the agent."""
     item: str = ""
     """The instrument's item, in a survey."""
+    heard: tuple[tuple[int, str], ...] = ()
+    """Speaker and text of every reply in the prompt, oldest first; speakers who do not debate here are below 0."""
 
     def __str__(self) -> str:
         return f"{self.debate}, agent {self.agent}, iteration {self.iteration}"

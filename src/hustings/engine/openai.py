@@ -26,8 +26,11 @@ from hustings.engine.openai_wire import Received, Reported, Unreadable, read
 from hustings.errors import EngineError
 from hustings.progress import say
 from hustings.settings import Capability, EngineSettings, InstrumentSettings, ModelSettings
-from hustings.settings.base import knob, neutral
+from hustings.settings.base import explained, knob, neutral
 
+_VARIABLE = explained(
+    r"^[A-Za-z_][A-Za-z0-9_]*$", "must be the name of an environment variable, such as OPENAI_API_KEY"
+)
 _SECOND_CALLS = 0.4
 """Second calls per survey answer where "1" and "10" begin with one token; measured on SmolLM2, 83 of 192."""
 
@@ -54,7 +57,7 @@ class OpenaiSettings(EngineSettings):
     """Effort of OpenAI's own reasoning models; not sent to other endpoints."""
     extra: dict[str, Any]
     """Further fields of every request, such as top_k for endpoints whose defaults truncate the distribution."""
-    key: str = knob(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    key: str = knob(pattern=_VARIABLE)
     """Environment variable that holds the key; a local server needs none."""
     requests_a_minute: int | None = knob(ge=1)
     tokens_a_minute: int | None = knob(ge=1)

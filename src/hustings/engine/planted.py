@@ -31,7 +31,7 @@ from hustings.settings import (
 )
 from hustings.settings.base import neutral
 
-_STATED = re.compile(r"^(?P<name>[^:\n]+): .*?(?P<attitude>-?\d+\.\d{6})\.$", re.MULTILINE)
+_STATED = re.compile(r"-?\d+\.\d{6}(?=\.$)")
 _PHRASES = (
     "I have thought about this for years, and I would put it at {:.6f}.",
     "From what I see around me every day, I would say {:.6f}.",
@@ -174,16 +174,16 @@ class PlantedEngine(Engine):
         first = self._first(turn.debate, turn.role, turn.agent)
         if turn.role.startswith("advocate_") or self._off_topic:
             return first
-        stated = [(found["name"], float(found["attitude"])) for found in _STATED.finditer(request.prompt)]
-        agents = len({name for name, _ in stated})
-        own = [attitude for name, attitude in stated if name == turn.name]
+        stated = [(place, float(found[0])) for place, text in turn.heard if (found := _STATED.search(text))]
+        agents = len({place for place, _ in stated})
+        own = [attitude for place, attitude in stated if place == turn.agent]
         speaks = bool(own) or turn.purpose == "reply"
         rounds = len(own) if speaks else len(stated) // max(agents, 1)
         if rounds == 0:
             return first
         if speaks:
             last = dict(stated[(rounds - 1) * agents : rounds * agents])
-            last.pop(turn.name, None)
+            last.pop(turn.agent, None)
             return self._next(turn, rounds, own[-1], own[0], list(last.values()))
         now = first
         for number in range(rounds):

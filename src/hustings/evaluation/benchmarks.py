@@ -113,7 +113,7 @@ _OURS = ("hellaswag", "mmlu", *_CATEGORIES)
 """What a local folder can hold, besides MMLU's single subjects."""
 
 
-def _refuse_limit(limit: int, name: str, count: int) -> None:
+def _refuse_limit(limit: float, name: str, count: int) -> None:
     if limit > count:
         raise BenchmarkError(
             f"benchmark.limit={limit}: {name} has only {count} documents; set it to {count} or less, or to null."
@@ -148,7 +148,7 @@ def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
 
 
 def documents(settings: BenchmarkSettings, name: str) -> Documents:
-    """The documents of a benchmark: all, or `limit` of them drawn with the seed.
+    """The documents of a benchmark: all, or `limit` of them drawn with the seed; a share is drawn of each task.
 
     Raises:
         BenchmarkError: the hub cannot be reached, or there are fewer documents than `limit`.
@@ -180,8 +180,17 @@ def documents(settings: BenchmarkSettings, name: str) -> Documents:
         return Documents(tasks, None, groups)
     places = [(task, place) for task, it in tasks.items() for place in range(len(it.eval_docs))]
     _refuse_limit(settings.limit, name, len(places))
+    draw = random.Random(seed_of(settings.seed, name))
+    if settings.limit < 1:
+        drawn = [
+            (task, place)
+            for task, it in tasks.items()
+            for place in draw.sample(range(len(it.eval_docs)), math.ceil(settings.limit * len(it.eval_docs)))
+        ]
+    else:
+        drawn = draw.sample(places, int(settings.limit))
     chosen: dict[str, list[int]] = {}
-    for task, place in sorted(random.Random(seed_of(settings.seed, name)).sample(places, settings.limit)):
+    for task, place in sorted(drawn):
         chosen.setdefault(task, []).append(place)
     return Documents({task: tasks[task] for task in chosen}, chosen, groups)
 

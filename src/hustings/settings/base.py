@@ -5,13 +5,14 @@ Classes have no defaults: those live in conf/. It does not know any particular s
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hustings.errors import SettingsError
 
@@ -98,20 +99,48 @@ class Variant(Settings):
         if not isinstance(value, dict):
             return value
         kind: Any = value.get("kind")
-        if kind not in cls.kinds:
+        if isinstance(kind, str) and kind not in cls.kinds:
             with suppress(ImportError):
                 import_module(f"hustings.{cls.kind_package}.{kind}")
-        if kind not in cls.kinds:
-            raise ValueError(f"{cls.kind_key}={kind!r}: must be one of {', '.join(map(repr, cls.known()))}")
+        if not isinstance(kind, str) or kind not in cls.kinds:
+            raise ValueError(f"{cls.kind_key}={_shown(kind)}: must be one of {', '.join(map(repr, cls.known()))}")
         return cls.kinds[kind].model_validate(value)
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+def explained(pattern: str, words: str) -> str:
+    """A regular expression for `Field(pattern=…)`.
+
+    Args:
+        words: what an error says instead of it: "must …", with an example.
+    """
+    _WORDS[pattern] = words
+    return pattern
+
+
+_WORDS: dict[str, str] = {}
+"""What patterns mean."""
+_NAME = explained(
+    r"^[a-z0-9][a-z0-9_.-]*$",
+    "must be a name of small letters and digits, with _ . or - only after the first of them, such as my_name_2",
+)
+_COLOUR = explained(r"^#[0-9a-fA-F]{6}$", "must be a colour of six hexadecimal digits, such as #1a2b3c")
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Colour = Annotated[str, Field(pattern=_COLOUR)]
 Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, AfterValidator(os.path.expanduser)]
 """A file or folder; ~ is the user's home."""
 Positive = Annotated[float, Field(gt=0)]
+
+T = TypeVar("T")
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list | tuple | dict) or value is None else (value,)
+
+
+Many = Annotated[tuple[T, ...], BeforeValidator(_several), Field(strict=False)]
+"""A list; one value alone counts as a list of it."""
 
 S = TypeVar("S", bound=Settings)
 
@@ -143,39 +172,107 @@ def load(cls: type[S], config: Any) -> S:
             f"{error.full_key}: the reference in this setting cannot be resolved ({str(error).splitlines()[0]}); "
             "correct it."
         ) from error
+    broken = next(_broken(plain), None)
+    if broken is not None:
+        raise SettingsError(
+            f"{broken}: this text is not in UTF-8 (it has half a character, a lone surrogate); type it again, or save "
+            "the file that it is from as UTF-8."
+        )
     try:
         return cls.model_validate(plain)
     except ValidationError as error:
         raise SettingsError(paragraph(error)) from error
 
 
+def _broken(plain: Any, key: str = "") -> Iterator[str]:
+    """The dotted keys of texts that are not Unicode, as nothing can be written that holds them."""
+    match plain:
+        case str() if any("\ud800" <= it <= "\udfff" for it in plain):
+            yield key
+        case dict() | list():
+            for name, item in plain.items() if isinstance(plain, dict) else enumerate(plain):
+                yield from _broken(item, f"{key}.{name}".lstrip("."))
+        case _:
+            pass
+
+
 def paragraph(error: ValidationError) -> str:
     """Everything that is wrong with a config, as one paragraph: the dotted keys, their values, what is allowed."""
-    sentences: list[str] = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if part not in _TAGS)
-        limits = problem.get("ctx", {})
-        message = problem["msg"].removeprefix("Value error, ")
-        match problem["type"]:
-            case "extra_forbidden":
-                sentences.append(f"{key}: there is no such setting; check the spelling.")
-            case "missing":
-                sentences.append(f"{key}: this setting is missing; a config file must give it.")
-            case "value_error":
-                sentences.append(f"{message}." if not message.endswith(".") else message)
-            case "union_tag_invalid":
-                sentences.append(f"{key}.kind={limits['tag']!r}: must be one of {limits['expected_tags']}.")
-            case "too_short" | "too_long":
-                few = problem["type"] == "too_short"
-                limit = limits["min_length" if few else "max_length"]
-                there = len(problem["input"])
-                sentences.append(f"{key}: there must be at {'least' if few else 'most'} {limit} of them, not {there}.")
-            case _:
-                value = "null" if problem["input"] is None else repr(problem["input"])
-                sentences.append(f"{key}={value}: {_SUBJECT.sub('must', message)}.")
-    return " ".join(sentences)
+    return " ".join(map(_sentence, error.errors()))
 
 
+def _sentence(problem: Any) -> str:
+    """What is wrong in one place, in the words of a user of YAML files; pydantic's are for programmers."""
+    where = [str(part) for part in problem["loc"] if part not in _TAGS]
+    limits, message = problem.get("ctx", {}), problem["msg"].removeprefix("Value error, ")
+    value = _shown(problem["input"])
+    named = where[-1:] == ["[key]"]
+    key = ".".join(where[:-2] if named else where)
+    subject = f"{key}: the name {value}" if named else f"{key}={value}:"
+    match problem["type"]:
+        case "extra_forbidden" | "invalid_key":
+            return f"{key}: there is no such setting; check the spelling."
+        case "missing":
+            return f"{key}: this setting is missing; a config file must give it."
+        case "value_error" if not message.startswith("must "):
+            return message if message.endswith(".") else f"{message}."
+        case "union_tag_invalid":
+            return f"{key}.kind={_shown(problem['input']['kind'])}: must be one of {limits['expected_tags']}."
+        case "union_tag_not_found":
+            return f"{key}.kind: this setting is missing; it says which kind is meant."
+        case "too_short" | "too_long":
+            few = problem["type"] == "too_short"
+            limit = limits["min_length" if few else "max_length"]
+            there = len(problem["input"])
+            return f"{key}: there must be at {'least' if few else 'most'} {limit} of them, not {there}."
+        case "string_type" if isinstance(problem["input"], bool | int | float):
+            return f"{subject} must be text; put it in quotes to have it read as text: {key}=\"'{problem['input']}'\"."
+        case "string_pattern_mismatch":
+            return f"{subject} {_WORDS.get(limits['pattern'], 'has characters that are not allowed here')}."
+        case kind:
+            return f"{subject} {_ALLOWED.get(kind) or _SUBJECT.sub('must', message)}."
+
+
+def _shown(value: Any) -> str:
+    """A value as a user would write it, in short."""
+    text = _written(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _written(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case list() | tuple():
+            return f"[{', '.join(map(_written, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {_written(item)}' for key, item in value.items())}}}"
+        case _:
+            return repr(value)
+
+
+_LONGEST = 80
+"""Characters of a value in an error."""
 _SUBJECT = re.compile(r"^\w+ should")
 _TAGS = {"nwp", "dpo", "none", "wandb"}
 """Names of variants, which pydantic puts into the place of a problem although they stand in no key."""
+_INTEGER = "must be a whole number, such as 3"
+_NUMBER = "must be a number, such as 0.5"
+_GROUP = "must be a group of settings, such as {name: value}"
+_ALLOWED = {
+    "int_type": _INTEGER,
+    "int_from_float": _INTEGER,
+    "int_parsing_size": _INTEGER,
+    "float_type": _NUMBER,
+    "finite_number": "must be a finite number, such as 0.5",
+    "bool_type": "must be true or false",
+    "string_type": "must be text, such as 'abc'",
+    "string_too_short": "must not be empty",
+    "tuple_type": "must be a list, such as [a, b]",
+    "dict_type": _GROUP,
+    "model_type": _GROUP,
+    "model_attributes_type": _GROUP,
+}
+"""What is allowed where pydantic names a type of Python's."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, PathText, Settings, Text, knob, neutral
+from hustings.settings.base import Many, Name, PathText, Settings, Text, knob, neutral
 from hustings.settings.instrument import ANY, InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
 from hustings.settings.society import (
@@ -122,7 +122,7 @@ class WandbSettings(Settings):
     """User or team; None is that of the login."""
     group: str | None
     """None is the experiment's name."""
-    tags: tuple[Text, ...] = Field(strict=False)
+    tags: Many[Text]
     folder: PathText = Field(min_length=1)
     """W&B puts its files into `wandb` in this folder."""
 

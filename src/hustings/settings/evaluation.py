@@ -1,25 +1,44 @@
 """Settings of measuring what fine-tuning costs, and everything that `evaluate.py` needs."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from hustings.settings.base import Name, PathText, Settings, Text, knob
+from hustings.settings.base import Many, Name, PathText, Settings, Text, explained, knob
 from hustings.settings.debate import SimulateSettings
 from hustings.settings.model import ModelSettings
 from hustings.settings.training import DpoSettings, FineTuningSettings, LoraSettings, TrainSettings
+
+
+def _listed(value: Any) -> Any:
+    """Tasks as lm-eval's users write them: `hellaswag,mmlu`."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _documents(value: Any) -> Any:
+    """A number of documents, or a share of them, as for lm-eval's `--limit`."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    if isinstance(value, float) and (0 < value < 1 or (value > 1 and value.is_integer())):
+        return value if value < 1 else int(value)
+    raise ValueError(
+        "must be a number of documents, such as 100, a share of them below 1, such as 0.1, or null for all"
+    )
 
 
 class BenchmarkSettings(Settings):
     """What is measured of a model and its adapters, besides their debates."""
 
     name: Name = knob()
-    tasks: tuple[Text, ...] = Field(strict=False)
+    tasks: Annotated[Many[Text], BeforeValidator(_listed)]
     """Tasks or groups of lm-eval: hellaswag, mmlu, mmlu_stem, mmlu_anatomy, …"""
     num_fewshot: int | None = Field(ge=0)
     """Examples in each prompt; None is the task's own number, 0 for hellaswag and mmlu."""
-    limit: int | None = Field(ge=1)
-    """Documents of each task, drawn at random by `seed`; None is all."""
+    limit: Annotated[int | float | None, BeforeValidator(_documents)]
+    """Documents of each task, drawn at random by `seed`, or a share of them below 1; None is all.
+
+    Of a group, a share is drawn from each of its tasks, as lm-eval does; a number, from all of them together.
+    """
     seed: int = Field(ge=0)
     """Of the draw, and of few-shot examples."""
     data_dir: PathText | None
@@ -36,13 +55,19 @@ class BenchmarkSettings(Settings):
     """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
 
 
+_ROW = explained(
+    r"^(base|comparison|(nwp|dpo)_r[1-9][0-9]*)$",
+    "must be base, comparison, or a method with a rank, such as nwp_r16 or dpo_r8",
+)
+
+
 class EvaluateSettings(SimulateSettings, FineTuningSettings):
     """Everything that `evaluate.py` needs: the debates of simulate.py, the adapters of train.py, the benchmarks."""
 
     benchmark: BenchmarkSettings
-    row: Annotated[str, Field(pattern=r"^(base|comparison|(nwp|dpo)_r[1-9][0-9]*)$")] | None
+    row: Annotated[str, Field(pattern=_ROW)] | None
     """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None is what `adapter` names."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, strict=False)
+    seeds: Many[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     """Trainings of a row; its scores are their means."""
     train_missing: bool = knob()
     """Train adapters that a row needs and the store lacks."""

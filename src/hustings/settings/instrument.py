@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, Settings, Text, neutral
+from hustings.settings.base import Many, Name, Settings, Text, neutral
 
 ANY = "any"
 """In an item's wordings: those for every topic that has none of its own."""
@@ -13,15 +13,15 @@ ANY = "any"
 class ItemSettings(Settings):
     """One survey question with its options."""
 
-    wordings: dict[Name, tuple[Text, ...]] = Field(min_length=1)
+    wordings: dict[Name, Many[Text]] = Field(min_length=1)
     """The question in one or more paraphrases, by topic; `any` is for every topic without its own.
 
     Jinja templates with `topic` and `question` (the topic's), `options`, and `first` and `last` (what the first and the
     last option mean).
     """
-    options: tuple[Text, ...] = Field(min_length=2, strict=False)
+    options: Many[Text] = Field(min_length=2)
     """What can be answered, word for word, from the low end of the scale to the high end."""
-    values: tuple[float, ...] = Field(min_length=2, strict=False)
+    values: Many[float] = Field(min_length=2)
     """What each option is worth on the attitude scale, in the same order, ascending."""
     low: str | None = neutral(None)
     """What the first option means; None is what the topic calls the low end of its scale."""
@@ -31,14 +31,6 @@ class ItemSettings(Settings):
     """`reversed`: a high answer means a low attitude, so values count from the other end."""
     parcel: Literal[1, 2]
     """Which half of the instrument the item belongs to, for estimates that are free of survey noise."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lists(cls, plain: object) -> object:
-        """YAML has lists where the settings have tuples."""
-        if isinstance(plain, dict) and isinstance(plain.get("wordings"), dict):
-            plain = {**plain, "wordings": {key: tuple(texts) for key, texts in plain["wordings"].items()}}
-        return plain
 
     @model_validator(mode="after")
     def _matching(self) -> Self:

@@ -1,11 +1,29 @@
 """Settings of who debates and what about: countries, parties, topics, compositions."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from hustings.settings.base import Colour, Name, Settings, Text, knob
+from hustings import names
+from hustings.settings.base import Colour, Many, Name, Settings, Text, knob, neutral
+
+
+def _sayable(name: str) -> str:
+    if not names.on_one_line(name):
+        raise ValueError("must be a name on one line, such as Ann Lee")
+    return name
+
+
+PersonName = Annotated[str, AfterValidator(_sayable)]
+"""A name in any script, which stands before what somebody says."""
+
+
+def _twice(of: Sequence[str]) -> list[str]:
+    """Names that are there more than once, though they may be typed differently."""
+    count = Counter(map(names.key, of))
+    return sorted({names.key(name): name for name in of if count[names.key(name)] > 1}.values())
 
 
 class StanceSettings(Settings):
@@ -24,15 +42,16 @@ class PartySettings(Settings):
     label: Text = knob()
     adjective: Text
     colour: Colour = knob()
-    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    names: Many[PersonName] = Field(min_length=1)
     """First names of its personas: one for each persona."""
     stances: dict[Name, StanceSettings]
     """By topic; a persona is told all of them, whatever the debate is about."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        if len(set(self.names)) < len(self.names):
-            raise ValueError("names: each first name may appear only once")
+        twice = _twice(self.names)
+        if twice:
+            raise ValueError(f"names: each name may appear only once, and {', '.join(twice)} appears again")
         return self
 
 
@@ -43,7 +62,7 @@ class DefaultAgentSettings(Settings):
     story: Text
     """All that this agent is told about itself."""
     colour: Colour = knob()
-    names: tuple[Text, ...] = Field(min_length=1, strict=False)
+    names: Many[PersonName] = Field(min_length=1)
     """Neutral names for debates: as many as a debate can have such agents."""
 
 
@@ -60,14 +79,16 @@ class SocietySettings(Settings):
 
     name: Name
     country: Text
+    language: Name | None = neutral("en")
+    """Of the life stories, as a code (ISO 639-1): their length and person are checked in those of debate/languages.py;
+    None checks neither."""
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
     humans: HumansSettings | None = knob()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
-        lists = [*(party.names for party in self.parties.values()), self.default.names]
-        shared = sorted(name for name, count in Counter(name for names in lists for name in names).items() if count > 1)
+        shared = _twice([*(name for party in self.parties.values() for name in party.names), *self.default.names])
         if shared:
             raise ValueError(
                 f"society.parties: every name in a debate must be unique, and {', '.join(shared)} appears in two lists "
@@ -93,9 +114,9 @@ class CompositionSettings(Settings):
     """Who takes part in a debate."""
 
     name: Name
-    roles: tuple[Name, ...] = Field(min_length=2, max_length=8, strict=False)
+    roles: Many[Name] = Field(min_length=2, max_length=8)
     """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
-    observers: tuple[Name, ...] = Field(strict=False)
+    observers: Many[Name]
     """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
     rounds: int = knob(ge=1)
     """Rounds that the paper plays with this composition; the run's own `rounds` counts."""
@@ -116,7 +137,7 @@ class ControlSettings(Settings):
     """Debated instead of the topic that is surveyed; None is that topic."""
     read: bool
     """Nobody speaks; agents are surveyed on the debate of another repetition, in which they do not speak."""
-    advocates: tuple[Literal["low", "high"], ...] = Field(strict=False)
+    advocates: Many[Literal["low", "high"]]
     """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
 
     Empty: the partners are the other agents, as in the debate.

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Name, PathText, Positive, Settings, Text, knob
+from hustings.settings.base import Many, Name, PathText, Positive, Settings, Text, knob
 from hustings.settings.debate import PersonaSettings, PromptSettings, TrackerSettings, check_model
 from hustings.settings.model import AnyEngine, ModelSettings
 from hustings.settings.society import PartySettings, SocietySettings
@@ -16,7 +16,7 @@ class InterviewSettings(Settings):
     name: Name
     politics: Text
     """What the questions are about: 'US politics'."""
-    questions: tuple[Text, ...] = Field(min_length=1, strict=False)
+    questions: Many[Text] = Field(min_length=1)
     """The first questions, and the examples for those that the model writes."""
     more: Text
     """Prompt that asks for more questions."""
@@ -50,7 +50,7 @@ class LoraSettings(Settings):
     alpha: int | None = Field(ge=1)
     """Their scale is alpha / r; None is twice the rank."""
     dropout: float = Field(ge=0, lt=1)
-    targets: tuple[Text, ...] = Field(min_length=1, strict=False)
+    targets: Many[Text] = Field(min_length=1)
     """Linear layers that get such weights, by the last part of their names."""
 
     def substance(self) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, SerializeAsAny
 
-from hustings.settings.base import Name, Variant
+from hustings.settings.base import Many, Name, Variant
 from hustings.settings.model import Capability
 
 
 class TreatmentSettings(Variant):
     """An intervention. Every kind has a class of its own, in the file of its name in `debate/treatments/`."""
 
-    roles: tuple[Name, ...] | None = Field(strict=False)
+    roles: Many[Name] | None
     """Whose agents are treated; None treats everybody."""
     scope: Literal["replies", "survey", "both"]
     """What is treated. Treating the survey manufactures success: it changes what is measured, not what is said."""

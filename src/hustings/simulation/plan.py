@@ -10,10 +10,10 @@ from hustings.artifacts import MANIFEST, Place, artifacts
 from hustings.debate import personas, protocol
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
-from hustings.debate.roles import Persona, Seating, seating
+from hustings.debate.roles import Persona, Seating, check, seating
 from hustings.debate.stories import place_of
 from hustings.errors import SettingsError
-from hustings.identity import canonical, seed_of, sha256
+from hustings.identity import canonical, seed_of
 from hustings.progress import say
 from hustings.records import End, Event, Start
 from hustings.runfolder import DebateKey
@@ -93,7 +93,7 @@ class Plan:
     def _personas_id(self) -> dict[str, str] | str:
         """Which life stories the agents have."""
         if self.settings.personas.file:
-            return sha256(Path(self.settings.personas.file))
+            return personas.fingerprint(Path(self.settings.personas.file))
         return {party: self.personas(party).id for party in self.parties}
 
     def missing(self, logged: Logged) -> dict[str, list[int]]:
@@ -174,6 +174,7 @@ def _seats(settings: SimulateSettings) -> dict[str, list[int]]:
         empty = sorted(party for party, size in sizes.items() if size == 0)
         if empty:
             raise SettingsError(f"personas.file={settings.personas.file!r}: there is no persona of {', '.join(empty)}.")
+    check(composition, settings.repetitions, sizes)
     return {
         str(DebateKey(topic, composition.name, repetition)): seating(composition, repetition, settings.seed, sizes)
         for repetition in range(settings.repetitions)

@@ -18,10 +18,11 @@ from hustings.debate import personas
 from hustings.debate.alarm import blank
 from hustings.debate.personas import Writer, tidy
 from hustings.debate.prompts import Prompts
+from hustings.debate.roles import Persona
 from hustings.debate.stories import Hands, gather, place_of
 from hustings.engine.base import Completion, Engine, Request, Sampling, Turn
 from hustings.errors import DataError
-from hustings.identity import identity, seed_of, sha256
+from hustings.identity import identity, seed_of
 from hustings.models import Weights
 from hustings.progress import Progress, showing
 from hustings.settings import InterviewSettings, TrainSettings
@@ -95,8 +96,17 @@ def _personas_id(settings: TrainSettings, fingerprint: str, party: str) -> dict[
     if settings.interview.agents == "positions":
         return {}
     if settings.personas.file:
-        return {"personas": sha256(Path(settings.personas.file))}
+        _given(settings, party)
+        return {"personas": personas.fingerprint(Path(settings.personas.file))}
     return {"personas": _personas_at(settings, Weights("", fingerprint, None, None), party).id}
+
+
+def _given(settings: TrainSettings, party: str) -> dict[int, Persona]:
+    """The user's own personas of a party."""
+    known = personas.load(Path(settings.personas.file or ""), settings.society.parties).get(party, {})
+    if not known:
+        raise DataError(f"personas.file={settings.personas.file!r}: there is no persona of {party}.")
+    return known
 
 
 def _writer(settings: TrainSettings) -> Writer:
@@ -137,9 +147,7 @@ def _agents(interview: Interview, party: str, places: set[int]) -> dict[int, tup
     if settings.interview.agents == "positions":
         return {place: (names[place % len(names)], "") for place in places}
     if settings.personas.file:
-        known = personas.load(Path(settings.personas.file), settings.society.parties).get(party, {})
-        if not known:
-            raise DataError(f"personas.file={settings.personas.file!r}: there is no persona of {party}.")
+        known = _given(settings, party)
         return {place: (known[place % len(known)].name, known[place % len(known)].story) for place in places}
     wanted = {party: {place % len(names) for place in places}}
     at = {party: _personas_at(settings, interview.weights, party)}

@@ -1,0 +1,41 @@
+"""How to tell, in some languages, how long a life story is, whom it addresses and whom it is about.
+
+It does not know who has the story. A society names its language in `society.language`; add yours to `LANGUAGES`.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """What a story that addresses its person has more of than one told by that person."""
+
+    you: re.Pattern[str]
+    """Words for the person who is addressed."""
+    me: re.Pattern[str]
+    """Words for the person who speaks."""
+    introduction: str
+    """A regular expression for the words that come right before the name of whom a story is about."""
+    word: re.Pattern[str] = re.compile(r"\S+")
+
+
+LANGUAGES = {
+    "en": Language(
+        you=re.compile(r"\b(?:you|you['’]re|you['’]ve|your|yours)\b", re.IGNORECASE),
+        me=re.compile(r"\b(?:I|I['’]m|I['’]ve|me|my|mine)\b"),
+        introduction=r"(?:\b[Yy]ou are|\b[Yy]ou['’]re|\bname is|\bnamed|\bcalled)\s+",
+    ),
+    "de": Language(
+        you=re.compile(r"\b(?:[Dd]u|[Dd]ich|[Dd]ir|[Dd]eine?[mnrs]?|(?<=[a-zäöüß,] )(?:Sie|Ihnen|Ihre?[mnrs]?))\b"),
+        me=re.compile(r"\b(?:ich|mich|mir|meine?[mnrs]?)\b", re.IGNORECASE),
+        introduction=r"(?:\b[Dd]u bist|\bSie sind|\b(?:[Dd]u heißt|Sie heißen)|\bName ist|\bnamens)\s+",
+    ),
+    "zh": Language(
+        you=re.compile("[你您]"),
+        me=re.compile("我"),
+        introduction=r"(?:[你您]是|[你您]叫|名叫|名字是)\s*",
+        word=re.compile(r"\w{1,2}"),
+    ),
+}
+"""By code (ISO 639-1). A story in any other language may be as short as it likes and address anybody."""

@@ -1,0 +1,94 @@
+"""Names of people, in any script: when two are the same, where one stands in a text, what its parts are.
+
+It does not know who has them.
+"""
+
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_APOSTROPHES = "['’ʼ]"
+_SHORT = 2
+"""Letters or digits that a part of a name needs to stand for the whole."""
+_GIVEN = {3: 1, 4: 2}
+"""Where the given name begins in a Chinese, Japanese or Korean name without a space, by its length."""
+
+
+def composed(text: str) -> str:
+    """The text with its accents in one form: 'é' is one character, however it was typed."""
+    return unicodedata.normalize("NFC", text)
+
+
+def key(name: str) -> str:
+    """What equal names share, however their letters, accents, apostrophes, spaces and last full stop are typed."""
+    plain = " ".join(composed(composed(name).casefold()).split())
+    return re.sub(_APOSTROPHES, "'", plain).rstrip(".,") or plain
+
+
+def on_one_line(name: str) -> bool:
+    """Whether a name can stand before what somebody says: visible, and without line breaks or broken characters."""
+    return bool(name.strip()) and all(unicodedata.category(it) not in ("Cc", "Cs", "Zl", "Zp") for it in name)
+
+
+def parts(name: str) -> list[str]:
+    """What somebody may be called: the whole name first, then each part of it ("Mary", "Watson", "Mary Watson")."""
+    words = composed(name).split()
+    if not words:
+        return []
+    spans = [(start, end) for start in range(len(words)) for end in range(start + 1, len(words) + 1)]
+    called = [words[start:end] for start, end in spans] + [[words[0], words[-1]] for _ in words[2:]]
+    given = _GIVEN.get(len(words[0]))
+    if len(words) == 1 and given and all(_ideographic(it) for it in words[0]):
+        called.append([words[0][given:]])
+    known = [" ".join(it) for it in called if sum(map(str.isalnum, "".join(it))) >= _SHORT]
+    return list(dict.fromkeys([" ".join(words), *known]))
+
+
+def pattern(names: Iterable[str]) -> str:
+    """A regular expression for any of these names in composed text, the longest first, wherever they end.
+
+    Any space may be between two words, an apostrophe may be curly, and a last full stop may be left out.
+    """
+    return "|".join(map(_spelled, sorted(names, key=len, reverse=True))) or "(?!)"
+
+
+def _spelled(name: str) -> str:
+    stem = name.rstrip(".,") or name
+    end = "[.,]?" if stem != name else ""
+    return (
+        r"[^\S\n]+".join(re.sub(_APOSTROPHES, _APOSTROPHES, re.escape(word)) for word in composed(stem).split()) + end
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _anywhere(name: str) -> re.Pattern[str]:
+    words = composed(name).split()
+    enough = [" ".join(words), *words[:1], *words[-1:]]
+    return re.compile(pattern(it for it in parts(name) if it in enough), re.IGNORECASE)
+
+
+def stands_in(name: str, text: str) -> bool:
+    """Whether a name, or its first or last part, stands in a text as a whole: "Ann" does not in "Annabel"."""
+    text = composed(text)
+    return any(ends_at(text, it.start(), it.end()) for it in _anywhere(name).finditer(text))
+
+
+def ends_at(text: str, start: int, end: int) -> bool:
+    """Whether a name from `start` to `end` is no piece of a longer word.
+
+    Only scripts with small and capital letters are sure to have spaces between words; in others a letter may follow
+    that belongs to the next word ("ชูศรีเป็น"), but no mark that changes the last letter.
+    """
+    before, after = text[start - 1 : start], text[end : end + 1]
+    cut = _lettered(before) and _lettered(text[start])
+    longer = (_lettered(after) and _lettered(text[end - 1])) or unicodedata.category(after or " ").startswith("M")
+    return not cut and not longer
+
+
+def _lettered(character: str) -> bool:
+    return character.lower() != character.upper() or character.isdigit()
+
+
+def _ideographic(character: str) -> bool:
+    return unicodedata.name(character, "").startswith(("CJK UNIFIED", "HANGUL SYLLABLE", "HIRAGANA", "KATAKANA"))
