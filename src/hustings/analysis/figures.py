@@ -358,7 +358,8 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
         panel.annotate(
             "", (row["end"], place), (row["start"], place), arrowprops={"arrowstyle": "->", "color": "#777777"}
         )
-    pairs = [f": {look.labels[row.high_party]} – {look.labels[row.low_party]}" for row in table.itertuples()]
+    parties = zip(table["high_party"], table["low_party"], strict=True)
+    pairs = [f": {look.labels[high]} – {look.labels[low]}" for high, low in parties]
     several = len({*pairs}) > 1
     topics = [capitalised(look.topics[topic]) for topic in table["topic"]]
     labels = [topic + pair if several else topic for topic, pair in zip(topics, pairs, strict=True)]

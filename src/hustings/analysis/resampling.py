@@ -218,7 +218,7 @@ def wilson(hits: int, n: int) -> Numbers:
 
 
 def few(n: int) -> str:
-    """The remark on a single debate. That intervals from fewer than SMALL are too narrow is said once (report.alerts)."""
+    """The remark on a single debate; that a few debates have too narrow intervals is said once, by report.alerts."""
     return "there is only one debate, so there is no interval" if n == 1 else ""
 
 

@@ -204,7 +204,7 @@ def _words(study: Study) -> list[Any]:
 
     rows = tables.statistics(study.folder / STATISTICS)
     mine = [row for row in rows if row.get("outcome", study.outcome) == study.outcome]
-    sentences = [row["sentence"] for row in mine if row["statistic"] in _TELLING]
+    sentences: list[Any] = [row["sentence"] for row in mine if row["statistic"] in _TELLING]
     blocks: list[Any] = [v2.UnorderedList(items=sentences)] if sentences else []
     return [*blocks, *(block for table in tables.tables(study.folder) for block in _markdown(table))]
 
