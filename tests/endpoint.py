@@ -1,4 +1,4 @@
-"""An endpoint on the loopback interface that answers by the seed and fails in seven ways, and a llama.cpp server."""
+"""An endpoint on the loopback interface that answers by the seed and fails in many ways, and a llama.cpp server."""
 
 import json
 import random
@@ -17,6 +17,26 @@ from pathlib import Path
 from typing import Any
 
 WAYS = ("429", "500", "reset", "timeout", "malformed", "truncated", "empty")
+SENT: dict[str, tuple[Any, ...]] = {
+    "429 by the millisecond": (429, {}, {"retry-after-ms": "40"}),
+    "429 by a reset": (429, {}, {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "30ms"}),
+    "429 by itself": (429, b""),
+    "503 that asks to wait": (503, b"<html><title>Busy</title></html>", {"Retry-After": "0.05"}),
+    "502 by a gateway": (502, b"<html><title>Bad gateway</title></html>", {"Content-Type": "text/html"}),
+    "200 that is overloaded": (200, {"error": {"message": "The model is overloaded \ud83d", "code": 529}}),
+    "200 that asks to come again": (200, {"error": "Please try again later"}),
+    "a web page": (200, b"<!DOCTYPE html><title>Sign in</title>", {"Content-Type": "text/html"}),
+    "nothing": (200, b""),
+    "a list": (200, []),
+    "very deep": (200, b"[" * 50_000),
+    "not UTF-8": (200, b"\xff\xfe\x00"),
+    "null choices": (200, {"choices": None}),
+    "choices in an object": (200, {"choices": {"0": {}}}),
+    "a null message": (200, {"choices": [{"message": None, "finish_reason": None}]}),
+    "a number for a text": (200, {"choices": [{"message": {"content": 7}}]}),
+    "a failed choice": (200, {"choices": [{"finish_reason": "error", "error": {"code": 502, "message": "Gone"}}]}),
+}
+"""Further ways to fail: status, body and headers."""
 SLOW = 4.0
 """Seconds of silence in a `timeout`."""
 
@@ -26,7 +46,7 @@ class Endpoint:
 
     Args:
         share: fraction of the requests that fail, before anything is generated, in one of `ways`.
-        respond: replaces the generated answer: status and body, from the request and its key.
+        respond: replaces the generated answer: status, body (an object or bytes) and headers, from request and key.
         logprobs: include log-probabilities in survey answers.
     """
 
@@ -34,7 +54,7 @@ class Endpoint:
         self,
         share: float = 0.0,
         ways: tuple[str, ...] = WAYS,
-        respond: Callable[[dict[str, Any], str], tuple[int, dict[str, Any]]] | None = None,
+        respond: Callable[[dict[str, Any], str], tuple[Any, ...]] | None = None,
         logprobs: bool = True,
         port: int = 0,
     ) -> None:
@@ -43,6 +63,8 @@ class Endpoint:
         self.failed: Counter[str] = Counter()
         self.asked: list[dict[str, Any]] = []
         self.times: list[float] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        """Path and headers of each request."""
         self.now, self.most = 0, 0
         self.connections: set[socket.socket] = set()
         self._random = random.Random(1)
@@ -117,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         with endpoint.lock:
             endpoint.asked.append(body)
             endpoint.times.append(time.monotonic())
+            endpoint.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             endpoint.now += 1
             endpoint.most = max(endpoint.most, endpoint.now)
         try:
@@ -136,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _fail(self, way: str, key: str) -> None:
         said = {"error": {"message": f"something is wrong with {key}"}}
         match way:
+            case _ if way in SENT:
+                self._send(*SENT[way])
             case "429":
                 self._send(429, said, {"Retry-After": "0.05"})
             case "500":
@@ -155,14 +180,13 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._send(200, {"choices": [], "note": key})
 
-    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        self._raw(status, json.dumps(body).encode(), headers=headers)
+    def _send(self, status: int, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> None:
+        self._raw(status, body if isinstance(body, bytes) else json.dumps(body).encode(), headers=headers)
 
     def _raw(self, status: int, raw: bytes, length: int | None = None, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw) if length is None else length))
-        for name, value in (headers or {}).items():
+        sent = {"Content-Type": "application/json", "Content-Length": str(len(raw) if length is None else length)}
+        for name, value in {**sent, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(raw)

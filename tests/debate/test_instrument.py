@@ -74,7 +74,101 @@ ANSWERS = {
     "0 to 10": None,
     "Between 0 and 10": None,
     "3-4": None,
+    # ends of the scale in other words
+    "On a scale where 0 means not a": None,
+    "With 10 being a very big problem": None,
+    "With 0 being the least": None,
+    "10 being the highest, 4": 4,
+    "If 10 is a very big problem, then 6": 6,
+    "10 = very big": None,
+    "0 is not a problem at all, 10 is": None,
+    "0: not a problem at all\n10: a very big problem": None,
+    "0 (not a problem at all) and 10 (a very big problem)": None,
+    "0 means not a problem and 10 means a very big problem, I'd say 6": 6,
+    "On a scale of 0-10 where 10 is a very big problem I'd say 7": 7,
+    "10: a very big problem": 10,
+    # counts, ages, times, ordinals
+    "As a father of 2, I'd say 8.": 8,
+    "As a mother of 4": None,
+    "I have 3 kids, so 7": 7,
+    "I've lived here since I was 8.": None,
+    "Okay, 3 things": None,
+    "3 Republicans told me": None,
+    "2 of my 3 kids": None,
+    "I'd say there are 3 things": None,
+    "I'd say my family of 2": None,
+    "8 out of 10 people agree": None,
+    "5 stars": None,
+    "Top 10 problem": None,
+    "It's the No. 1 issue": None,
+    "It's 1 of the": None,
+    "24/7": None,
+    "9/11 changed it. I'd say 5": 5,
+    "5:30": None,
+    "Psalm 8:5": None,
+    "March 3": None,
+    "Level 5": None,
+    # several, bounds, denials
+    "7 or 8": None,
+    "I'd say 7 or 8": None,
+    "7, 8": None,
+    "Between 6 and 7": None,
+    "7+": None,
+    "at least 8": None,
+    "more than 5": None,
+    "It's not a 10.": None,
+    "Not a 10, but an 8": 8,
+    "I wouldn't say 10, more like 7": None,
+    "I say 7, not 3": 7,
+    # stated
+    "My rating is 8": 8,
+    "My answer would be 9.": 9,
+    "My score for this would be 10": 10,
+    "I would rate racism as a problem at 8.": 8,
+    "I would rate the issue of racism as 8": 8,
+    "I'd rate it a 9 because of my family of 4": 9,
+    "I'd give it a solid 7": 7,
+    "It's a 9.": 9,
+    "Probably 7": 7,
+    "8 is my answer": 8,
+    "8 in my view": 8,
+    "Answer - 5": 5,
+    "7\n\nExplanation: 3 things": 7,
+    '{"answer": 7}': 7,
+    "<answer>7</answer>": 7,
+    "答案：8": 8,
+    # reasoning
+    "<think>\nOkay, 3 things": None,
+    "<think>I'd say 3": None,
+    "<think>3</think>\n\n7": 7,
+    "I'd say 3</think>7": 7,
+    "[THINK]3[/THINK]7": 7,
 }
+
+CUT = {
+    "My answer to this is: 1": None,
+    "7": None,
+    "7.": None,
+    "I'd say 8": None,
+    "I rate it 8/10": None,
+    "8 out": None,
+    "As someone who is 7": None,
+    '{"answer": "1': None,
+    "On a scale where 0 means not a": None,
+    "8, because": 8,
+    "8. It is": 8,
+    "8 out of 10 I": 8,
+    "7\n\nBec": 7,
+    "I'd say 8 because": 8,
+    "My answer to this is: 10 (a very": 10,
+}
+
+
+@pytest.mark.parametrize(("text", "score"), CUT.items(), ids=[repr(text) for text in CUT])
+def test_a_number_at_the_end_of_an_answer_that_was_cut_may_not_be_whole(text: str, score: int | None) -> None:
+    assert parse(text, OPTIONS, cut=True) == score
+    whole = read(Score(None, text, 1, 8, cut=True))
+    assert (whole.value, whole.raw) == (score, text)
 
 
 @pytest.mark.parametrize(("text", "score"), ANSWERS.items(), ids=[repr(text) for text in ANSWERS])
@@ -196,7 +290,16 @@ WORDS = {
     "I agree, or strongly agree": None,
     "I disagreed with him once": None,
     "": None,
+    "I do not agree": None,
+    "I don't really agree, I disagree": 1,
+    "<think>I agree": None,
+    "<think>I agree</think>Disagree": 1,
 }
+
+
+def test_an_option_at_the_end_of_an_answer_that_was_cut_may_not_be_whole() -> None:
+    assert parse("I agree", AGREE, cut=True) is None
+    assert parse("I agree with", AGREE, cut=True) == 3
 
 
 @pytest.mark.parametrize(("text", "place"), WORDS.items(), ids=[repr(text) for text in WORDS])

@@ -127,6 +127,7 @@ def test_personas_of_the_users_own_are_numbered_by_party_in_their_order(tmp_path
         ('{"party":"democrat","name":"A"}', r"line 1: not a persona"),
         ('["democrat"]', r"line 1: not a persona"),
         ('{"party":"democrat","name":"A","story":3}', r"line 1: not a persona"),
+        ('{"party":"democrat","name":"A","story":"\\ud83d"}', r"line 1: the name or story has half a character"),
         ('{"party":"green","name":"A","story":"s"}', r"line 1: there is no party 'green'.*democrat"),
     ],
 )

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clients import KEY, LIKERT, OPTIONS, ask, assert_nowhere, build, events, of, run, whole
 from endpoint import WAYS, Endpoint, answer, free_port, identity, llama
-from helpers import config, engine_settings, left, logs_of, starts_of
+from helpers import config, engine_settings, left, starts_of
 
 from hustings import records
 from hustings.debate.play import Debate, Rules
-from hustings.engine.base import Completion, Request, Sampling, Score, Turn
-from hustings.engine.openai import OpenaiEngine, OpenaiSettings
+from hustings.engine.base import Completion, Request, Sampling, Score
 from hustings.engine.openvino import OpenvinoEngine
 from hustings.engine.transformers import TransformersEngine
 from hustings.errors import EngineError, ModelError, SettingsError
@@ -28,43 +28,7 @@ from hustings.simulation import job
 from hustings.simulation.counts import total
 from hustings.simulation.estimate import estimate
 
-KEY = "sk-canary-4f1d9c77aa"
 FAST = ("engine.timeout=3", "engine.attempts=30", "engine.concurrency=48")
-OPTIONS = tuple(map(str, range(11)))
-
-
-def of(url: str, *overrides: str) -> SimulateSettings:
-    words = ["model=api", "model.id=some-model", f"engine.base_url={url}", *overrides]
-    return load(SimulateSettings, config(*words))
-
-
-def build(url: str, *overrides: str) -> OpenaiEngine:
-    made = of(url, *overrides)
-    assert isinstance(made.engine, OpenaiSettings)
-    return OpenaiEngine(made.engine, made.model)
-
-
-def ask(seed: int, prompt: str = "Speak.", options: tuple[str, ...] = (), start: str = "") -> Request:
-    turn = Turn(
-        f"racism/rep_dem_default/{seed:04d}", 0, "republican", 3, "survey" if options else "reply", "Ann", "severity"
-    )
-    return Request(prompt, seed, Sampling(1.0, 20), turn, start, options)
-
-
-def run(folder: Path, url: str, *overrides: str) -> job.Outcome:
-    return job.run(of(url, f"artifacts={folder / 'artifacts'}", *overrides), folder / "run", ["simulate.py"])
-
-
-def events(folder: Path) -> list[Any]:
-    return [event for path in logs_of(folder / "artifacts") for event in records.read(path)]
-
-
-def whole(found: list[Any], debates: int) -> None:
-    """The log has every debate to its end, and every reply and answer of it once."""
-    kinds = Counter(type(event).__name__ for event in found)
-    assert kinds == {"Start": debates, "End": debates, "Survey": debates * 16, "Reply": debates * 9}
-    places = [(event.debate, event.kind, getattr(event, "iteration", 0), getattr(event, "agent", 0)) for event in found]
-    assert len(set(places)) == len(places)
 
 
 @pytest.fixture(autouse=True)
@@ -103,13 +67,6 @@ def test_thousand_requests_of_which_three_in_ten_fail_in_seven_ways(
         assert words in shown.err
     assert KEY not in shown.err + shown.out
     assert_nowhere(tmp_path)
-
-
-def assert_nowhere(folder: Path) -> None:
-    """The key, or the part of it that could not be anything else, is in no file."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            assert b"canary" not in path.read_bytes(), path
 
 
 @pytest.mark.parametrize("way", [*(way for way in WAYS if way != "429"), "401", "403", "404", "400", "quota", "echo"])
@@ -286,9 +243,6 @@ def test_refusals_are_missing_data_and_counted(tmp_path: Path) -> None:
     assert outcome.invalid == len(invalid) == 4
     assert {"I cannot answer that.", "No."} < {event.raw for event in invalid}
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["played"]["refusals"] == 4
-
-
-LIKERT = ("Strongly disagree", "Disagree", "Neither", "Agree", "Strongly agree")
 
 
 def listed(first: dict[str, float], *further: dict[str, float]) -> dict[str, Any]:
@@ -468,6 +422,21 @@ def test_options_in_words_on_a_real_server_are_as_probable_as_on_the_same_weight
         assert mine.text == theirs.text
         # An option counts with the token that begins it, "Ag" for "Agree", and words such as "Again" count with it.
         assert _shares(mine) == pytest.approx(_shares(theirs), abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["auto", "json_schema", "grammar"])
+def test_a_real_server_answers_with_an_option_where_it_is_asked_for_one(
+    kind: str, server: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        ask(seed, "Tell a long story about racism in America, and do not use numbers.", options)
+        for seed, options in enumerate((OPTIONS, LIKERT))
+    ]
+    words = ("engine.logprobs=0", f"engine.structured={kind}", "engine.concurrency=2", "engine.attempts=1")
+    with build(server, *words) as engine:
+        found = engine.score(asked)
+    assert [score.text in request.options for score, request in zip(found, asked, strict=True)] == [True, True]
+    assert "no structured output" not in capfd.readouterr().err
 
 
 def _shares(score: Score) -> list[float]:

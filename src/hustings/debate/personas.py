@@ -175,6 +175,11 @@ def _row(text: str, where: str) -> Mapping[str, Any]:
         raise SettingsError(
             f"{where}: not a persona; each line is a JSON object with party, name and story."
         ) from error
+    if any("\ud800" <= letter <= "\udfff" for letter in row["name"] + row["story"]):
+        raise SettingsError(
+            f"{where}: the name or story has half a character (such as \\ud83d, a lone surrogate), which no file can "
+            "hold; write the whole character."
+        )
     return row
 
 

@@ -4,6 +4,7 @@ An engine does not know what a debate is. It knows prompts, seeds and limits, an
 (except the planted engine, which has no model).
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,28 @@ from typing import Literal
 from hustings.errors import EngineError
 from hustings.models import Weights
 from hustings.settings import ModelSettings, SimulateSettings
+
+_NAME = r"(?:\w+:)?(?:think|thinking|thought|reasoning)"
+_OPENED = (
+    rf"<{_NAME}(?:\s[^<>]*)?>|\[think\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>"
+    r"|<\|channel\|>\s*(?:analysis|commentary)\b(?:\s*<\|message\|>)?"
+)
+_CLOSED = (
+    rf"</{_NAME}\s*>|\[/think\]|◁/think▷|<\|(?:end_of_thought|end_thinking)\|>"
+    r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>\s*final\b(?:\s*<\|message\|>)?"
+)
+_REASONING = re.compile(rf"(?:{_OPENED}).*?(?:{_CLOSED}|\Z)", re.IGNORECASE | re.DOTALL)
+_REST_OF_REASONING = re.compile(rf".*(?:{_CLOSED})", re.IGNORECASE | re.DOTALL)
+
+
+def spoken(text: str) -> str:
+    """A generated text without the model's reasoning (`<think>…</think>` and its kin).
+
+    Reasoning that was cut before its end leaves nothing, and where a chat template opened it, everything up to its end
+    is reasoning.
+    """
+    return _REST_OF_REASONING.sub("", _REASONING.sub("", text))
+
 
 PROMISES = {
     "fast": "two uninterrupted runs on the same machine give the same log; "
@@ -88,12 +111,16 @@ class Completion:
     """The text that answers a request."""
 
     text: str
+    """Without the model's reasoning, whatever the engine gave; the reasoning's tokens are counted."""
     prompt_tokens: int
     tokens: int
     """Generated tokens."""
     finish: Literal["stop", "length"]
     refused: bool = False
     """The model declined to answer, according to the endpoint or to the text itself."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", spoken(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +132,17 @@ class Score:
 
     An option too improbable for the engine to list has minus infinity."""
     text: str
-    """The most probable option, or the generated text when there are no log-probabilities."""
+    """The most probable option, or the generated text (without reasoning) when there are no log-probabilities."""
     prompt_tokens: int
     tokens: int
     """Generated tokens."""
     refused: bool = False
     """The model declined to answer, according to the endpoint or to the text itself."""
+    cut: bool = False
+    """The generated text was cut at the token limit."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", spoken(self.text))
 
 
 Answer = Completion | Score

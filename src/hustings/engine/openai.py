@@ -5,8 +5,8 @@ the environment, passed to the `openai` package, and never shown.
 """
 
 import asyncio
+import json
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,16 +16,18 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from hustings.engine.base import Answer, Completion, Engine, Order, Request, Score
-from hustings.engine.openai_answers import UNKNOWN, Options, declined, places_of, refused, text_of
-from hustings.engine.openai_errors import Failures
+from hustings.engine.openai_answers import UNKNOWN, Options, refused
+from hustings.engine.openai_client import client_of, flaw, key_of, secret
+from hustings.engine.openai_errors import Failures, Place
+from hustings.engine.openai_limits import CHARACTERS, Pace, Spending
+from hustings.engine.openai_requests import Bodies, Form, Structured
+from hustings.engine.openai_waiting import Gate
+from hustings.engine.openai_wire import Received, Reported, Unreadable, read
 from hustings.errors import EngineError
+from hustings.progress import say
 from hustings.settings import Capability, EngineSettings, InstrumentSettings, ModelSettings
-from hustings.settings.base import knob
+from hustings.settings.base import knob, neutral
 
-_CONNECT = 5.0
-"""Seconds for opening a connection."""
-_CHARACTERS = 4.0
-"""Per token, until the endpoint has counted some."""
 _SECOND_CALLS = 0.4
 """Second calls per survey answer where "1" and "10" begin with one token; measured on SmolLM2, 83 of 192."""
 
@@ -34,14 +36,20 @@ class OpenaiSettings(EngineSettings):
     """An endpoint that speaks OpenAI's protocol: OpenAI's own, vLLM, llama.cpp, Ollama, TGI."""
 
     kind: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://[^\s?#]+$")
-    """Its address, including `/v1`."""
+    base_url: str
+    """Its address, including `/v1`; what follows `?` goes with every request (Azure's `?api-version=…`)."""
     api: Literal["chat", "completions"]
     """`chat`: the endpoint applies the model's chat template; `completions`: the model continues plain text."""
     start: Literal["ask", "prefill"]
     """How an answer is made to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
     logprobs: int = Field(ge=0, le=1000)
     """Number of most probable tokens that surveys are read from; 0 reads the answer from the generated text."""
+    structured: Structured = neutral("off")
+    """Makes the server answer surveys with an option and nothing else, where they are read from the text (logprobs=0).
+
+    `json_schema`: by response_format; `guided_choice`: vLLM's; `grammar`: llama.cpp's; `auto`: by a JSON schema, or not
+    at all if the server refuses it; `off`: not at all.
+    """
     reasoning: str | None
     """Effort of OpenAI's own reasoning models; not sent to other endpoints."""
     extra: dict[str, Any]
@@ -61,13 +69,34 @@ class OpenaiSettings(EngineSettings):
     """Budget of one command, in tokens of prompts and answers together."""
 
     @model_validator(mode="after")
-    def _no_secret(self) -> Self:
-        if "@" in self.base_url:
+    def _sound(self) -> Self:
+        if problem := flaw(self.base_url):
+            shown = "…" if "@" in self.base_url else self.base_url
+            raise ValueError(f"engine.base_url={shown!r}: {problem}")
+        if secret(self.base_url):
             raise ValueError(
                 "engine.base_url: an address must not hold a name or key, because it is written to manifests; put the "
                 f"key into the environment variable {self.key}"
             )
+        if self.logprobs and self.structured not in ("auto", "off"):
+            raise ValueError(
+                f"engine.structured={self.structured}: log-probabilities are read from answers of any form; set "
+                "engine.logprobs=0 as well"
+            )
+        try:
+            json.dumps(self.extra, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "engine.extra: these fields go into every request as JSON, which has no infinite numbers and no NaN"
+            ) from None
         return self
+
+    def substance(self) -> dict[str, Any]:
+        """Without `structured=auto` where there are log-probabilities, as it changes nothing there."""
+        plain = super().substance()
+        if self.logprobs and self.structured == "auto":
+            del plain["structured"]
+        return plain
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -107,68 +136,6 @@ def build(settings: OpenaiSettings, order: Order) -> "OpenaiEngine":
     return OpenaiEngine(settings, order.model)
 
 
-class _Pace:
-    """Lets so many units per minute pass, evenly.
-
-    Args:
-        per_minute: None for no limit.
-    """
-
-    def __init__(self, per_minute: int | None) -> None:
-        self._seconds = 60 / per_minute if per_minute else 0.0
-        self._free = 0.0
-
-    async def take(self, units: float) -> None:
-        """Wait until these units may pass."""
-        begin = max(time.monotonic(), self._free)
-        self._free = begin + units * self._seconds
-        if (wait := begin - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-
-    def correct(self, units: float) -> None:
-        """Count units that were used beyond those taken; negative if fewer were used."""
-        self._free += units * self._seconds
-
-
-class _Usage:
-    """Counts what a command has used, and what it may still use.
-
-    Args:
-        settings: the budgets.
-        model: its price.
-    """
-
-    def __init__(self, settings: OpenaiSettings, model: ModelSettings) -> None:
-        self._settings, self._price = settings, model.price
-        self._prompt, self._generated, self._characters = 0, 0, 0
-
-    def add(self, request: Request, prompt: int, generated: int) -> None:
-        """Count an answer, in tokens of the prompt and generated tokens."""
-        self._characters += len(request.prompt)
-        self._prompt += prompt
-        self._generated += generated
-
-    def expected(self, request: Request) -> float:
-        """Tokens of a prompt, at the characters per token that the endpoint has counted so far."""
-        ratio = self._characters / self._prompt if self._prompt else _CHARACTERS
-        return (len(request.prompt) + len(request.start)) / ratio
-
-    def exceeded(self, requests: Iterable[Request]) -> list[str]:
-        """The budgets that these requests might exceed."""
-        requests = list(requests)
-        prompts = self._prompt + sum(map(self.expected, requests))
-        answers = self._generated + sum(request.sampling.max_tokens for request in requests)
-        tokens, dollars = self._settings.budget_tokens, self._settings.budget_usd
-        over = [f"engine.budget_tokens={tokens}"] if tokens is not None and prompts + answers > tokens else []
-        if dollars is not None and self._price and self._price.dollars(prompts, answers) > dollars:
-            over.append(f"engine.budget_usd={dollars:g}")
-        return over
-
-    def __str__(self) -> str:
-        dollars = f", {self._price.dollars(self._prompt, self._generated):.4f} dollars" if self._price else ""
-        return f"{self._prompt + self._generated} tokens{dollars}"
-
-
 class OpenaiEngine(Engine):
     """A model that an endpoint serves.
 
@@ -190,20 +157,20 @@ class OpenaiEngine(Engine):
 
         self._openai = openai
         self._settings = settings
-        self._model = model
-        self._official = (urlsplit(settings.base_url).hostname or "").endswith("openai.com")
-        key = _key(settings.key, self._official)
+        official = (urlsplit(settings.base_url).hostname or "").endswith("openai.com")
+        key = key_of(settings.key, official)
+        self._client = client_of(settings, key)
         self._loop = asyncio.new_event_loop()
-        timeout = openai.Timeout(settings.timeout, connect=min(_CONNECT, settings.timeout))
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none", base_url=settings.base_url, max_retries=0, timeout=timeout
-        )
-        self._requests = _Pace(settings.requests_a_minute)
-        self._tokens = _Pace(settings.tokens_a_minute)
-        self._usage = _Usage(settings, model)
-        self._failures = Failures(
-            settings.base_url, model.id or "", settings.key, key, settings.timeout, settings.attempts
-        )
+        self._requests = Pace(settings.requests_a_minute)
+        self._tokens = Pace(settings.tokens_a_minute)
+        self._spending = Spending(settings, model)
+        self._gate = Gate()
+        place = Place(settings.base_url, model.id or "", settings.key, key)
+        self._failures = Failures(place, self._gate, settings.timeout, settings.attempts)
+        self._form = Form(settings.structured if settings.api == "chat" or settings.structured != "auto" else "off",
+                          settings.base_url)  # fmt: skip
+        self._bodies = Bodies(settings, model.id or "", official, self._form)
+        self._told: set[str] = set()
         self._stop: EngineError | None = None
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -214,6 +181,7 @@ class OpenaiEngine(Engine):
         """
         running: dict[asyncio.Task[Answer], Request] = {}
         self._stop = None
+        self._gate.halted.clear()
         try:
             yield from self._stream(queue, running)
         finally:
@@ -237,6 +205,7 @@ class OpenaiEngine(Engine):
                 request = running.pop(task)
                 if isinstance(error := task.exception(), EngineError):
                     self._stop = self._stop or error
+                    self._gate.halted.set()
                 else:
                     yield request, task.result()
         if self._stop is not None:
@@ -246,11 +215,11 @@ class OpenaiEngine(Engine):
         """Whether to send one more request; if the budget has no room for it alone, the stream ends."""
         if self._stop is not None:
             return False
-        over = self._usage.exceeded((request, *running))
+        over = self._spending.exceeded((request, *running))
         if over and not list(running):
             self._stop = EngineError(
-                f"{' and '.join(over)}: the budget is used up ({self._usage}). All answers so far are kept; rerun the "
-                "same command, with a larger budget if necessary, to resume."
+                f"{' and '.join(over)}: the budget is used up ({self._spending}). All answers so far are kept; rerun "
+                "the same command, with a larger budget if necessary, to resume."
             )
         return not over
 
@@ -258,105 +227,87 @@ class OpenaiEngine(Engine):
         return await (self._score(request) if request.options else self._complete(request))
 
     async def _complete(self, request: Request) -> Completion:
-        choice, prompt, tokens = await self._ask(request, request.start)
-        text, no = text_of(choice), declined(choice)
-        if self._prefills(request.start) and not text.startswith(request.start):
+        received, prompt, tokens = await self._ask(request, request.start)
+        text = received.text
+        if self._bodies.prefills(request.start) and not text.startswith(request.start):
             text = request.start + text
-        finish = "length" if choice.get("finish_reason") == "length" else "stop"
-        return Completion(text, prompt, tokens, finish, no or refused(text.removeprefix(request.start)))
+        no = received.declined or refused(text.removeprefix(request.start))
+        return Completion(text, prompt, tokens, _finish(received, tokens, request), no)
 
     async def _score(self, request: Request) -> Score:
-        choice, prompt, tokens = await self._ask(request, "")
-        text, no = text_of(choice), declined(choice)
-        places = places_of(choice) if self._settings.logprobs and not no else []
+        received, prompt, tokens = await self._ask(request, "")
+        text, no = self._form.read(received.text, request.options), received.declined
+        cut = _finish(received, tokens, request) == "length" and text == received.text
+        places = received.places if self._settings.logprobs and not no else []
         if not places:
-            return Score(None, text, prompt, tokens, no or refused(text))
+            return Score(None, text, prompt, tokens, no or refused(text), cut)
         options = Options(request.options, places[0])
         options.follow(places)
-        while (doubt := options.doubt) and self._prefills(doubt):
+        while (doubt := options.doubt) and self._bodies.prefills(doubt):
             again, more, generated = await self._ask(request, doubt)
             prompt, tokens = prompt + more, tokens + generated
-            if not (after := places_of(again)):
+            if not again.places or not again.places[0].whole:
                 break
-            options.resolve(doubt, after[0])
+            options.resolve(doubt, again.places[0])
         if refused(text) and sum(options.shares.values()) < UNKNOWN:
             return Score(None, text, prompt, tokens, refused=True)
         if options.best is None:
-            return Score(None, text, prompt, tokens)
+            return Score(None, text, prompt, tokens, cut=cut)
         logprobs = tuple(options.logprob(option) for option in request.options)
         return Score(logprobs if options.complete else None, options.best, prompt, tokens)
 
-    def _prefills(self, start: str) -> bool:
-        return bool(start) and (self._settings.api == "completions" or self._settings.start == "prefill")
-
-    def _body(self, request: Request, start: str) -> tuple[str, dict[str, Any]]:
-        """Path and fields of a request whose answer begins with `start`."""
-        settings, sampling = self._settings, request.sampling
-        body: dict[str, Any] = {
-            "model": self._model.id,
-            "temperature": sampling.temperature,
-            **({"top_p": sampling.top_p} if sampling.top_p < 1 else {}),
-            "seed": request.seed & 0x7FFFFFFF,
-            **settings.extra,
-        }
-        limit = "max_completion_tokens" if self._official and settings.api == "chat" else "max_tokens"
-        body[limit] = sampling.max_tokens
-        if sampling.ignore_end:
-            body["ignore_eos"] = True
-        if self._official and settings.reasoning and settings.api == "chat":
-            body["reasoning_effort"] = settings.reasoning
-        if settings.api == "completions":
-            if request.options and settings.logprobs:
-                body["logprobs"] = settings.logprobs
-            turns = [*filter(None, [request.system]), request.prompt, start]
-            return "/completions", {**body, "prompt": "\n\n".join(turns)}
-        if request.options and settings.logprobs:
-            body |= {"logprobs": True, "top_logprobs": settings.logprobs}
-        prompt = request.prompt
-        if start and not self._prefills(start):
-            prompt += f"\n\nBegin your answer with these words: {start}"
-        messages = [] if request.system is None else [{"role": "system", "content": request.system}]
-        messages.append({"role": "user", "content": prompt})
-        if self._prefills(start):
-            messages.append({"role": "assistant", "content": start})
-            body |= {"add_generation_prompt": False, "continue_final_message": True}
-        return "/chat/completions", {**body, "messages": messages}
-
-    async def _ask(self, request: Request, start: str) -> tuple[dict[str, Any], int, int]:
-        """Send a request until it is answered: the first choice, tokens of the prompt, and generated tokens."""
-        path, body = self._body(request, start)
+    async def _ask(self, request: Request, start: str) -> tuple[Received, int, int]:
+        """Send a request until it is answered: the answer, tokens of the prompt, and generated tokens."""
         began, attempt = time.monotonic(), 0
         while True:
+            path, body = self._bodies.of(request, start)
             await self._requests.take(1)
-            expected = self._usage.expected(request) + request.sampling.max_tokens
+            expected = self._spending.expected(request) + request.sampling.max_tokens
             await self._tokens.take(expected)
-            while (pause := self._failures.pause - time.monotonic()) > 0:
-                await asyncio.sleep(pause)
-            if self._stop is not None:
-                raise self._stop
-            try:
-                answer = await self._client.post(path, body=body, cast_to=object)
-                choice, prompt, tokens = self._parsed(answer, request)
-            except (self._openai.OpenAIError, ValueError, OSError) as error:
-                wait = self._failures.wait(error, request, began, attempt)
-                attempt += not isinstance(error, self._openai.RateLimitError)
-                await asyncio.sleep(wait)
-                continue
-            self._tokens.correct(prompt + tokens - expected)
-            return choice, prompt, tokens
+            async with self._gate.passing():
+                if self._stop is not None:
+                    raise self._stop
+                sent = time.monotonic()
+                try:
+                    received = read(await self._client.post(path, body=body, cast_to=str))
+                except (self._openai.OpenAIError, Reported, ValueError, OSError) as error:
+                    if isinstance(error, Unreadable) and error.usage.generated:
+                        self._spending.add(request, error.usage.prompt_tokens or 0, error.usage.generated)
+                    if self._bodies.formed(request) and self._form.refused(error):
+                        continue
+                    wait = self._failures.wait(error, request, (began, sent), attempt)
+                else:
+                    self._gate.open(sent)
+                    prompt, tokens = self._used(received, request)
+                    self._tokens.correct(prompt + tokens - expected)
+                    return received, prompt, tokens
+            if wait is not None:
+                attempt += 1
+                await self._gate.rest(wait)
 
-    def _parsed(self, answer: Any, request: Request) -> tuple[dict[str, Any], int, int]:
-        """The first choice of an answer, and its tokens; ValueError if there is none."""
+    def _used(self, received: Received, request: Request) -> tuple[int, int]:
+        """Tokens of the prompt and generated tokens, which count against the budget; what is odd is said once."""
         self._failures.reached = True
-        try:
-            choice: dict[str, Any] = answer["choices"][0]
-            text, usage = text_of(choice), answer.get("usage") or {}
-            prompt = int(usage.get("prompt_tokens") or self._usage.expected(request))
-            tokens = int(usage.get("completion_tokens") or math.ceil(len(text) / _CHARACTERS))
-        except (TypeError, KeyError, IndexError, AttributeError) as error:
-            raise ValueError("no choices in the answer") from error
-        self._usage.add(request, prompt, tokens)
-        return choice, prompt, tokens
+        prompt = received.prompt_tokens or int(self._spending.expected(request))
+        tokens = received.tokens or math.ceil((len(received.text) + received.reasoning) / CHARACTERS)
+        self._spending.add(request, prompt, tokens)
+        if received.flaw and request.options:
+            self._say_once(
+                "log-probabilities",
+                f"cannot be read ({received.flaw}); such surveys are read from the generated text.",
+            )
+        if received.reasoning and not received.text.strip():
+            self._say_once(
+                "reasoning",
+                "used up an answer's tokens, so that nothing was said; turn it off (for vLLM and llama.cpp: "
+                "+engine.extra.chat_template_kwargs.enable_thinking=false), or allow longer answers.",
+            )
+        return prompt, tokens
+
+    def _say_once(self, what: str, then: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            say(f"{self._settings.base_url}: {what} {then}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -365,21 +316,6 @@ class OpenaiEngine(Engine):
             self._loop.close()
 
 
-def _key(variable: str, needed: bool) -> str:
-    """The key in an environment variable; empty if there is none.
-
-    Raises:
-        EngineError: a key is needed and missing, or what there is cannot be one.
-    """
-    key = os.environ.get(variable, "").strip()
-    if needed and not key:
-        raise EngineError(
-            f"The environment variable {variable} is not set; put your key there (it is never a setting), or set "
-            "engine=openai_server and engine.base_url to use a server of your own."
-        )
-    if not key.isascii() or not key.isprintable():
-        raise EngineError(
-            f"The environment variable {variable} does not hold a key: it has unprintable or non-ASCII characters; "
-            "copy the key again."
-        )
-    return key
+def _finish(received: Received, tokens: int, request: Request) -> Literal["stop", "length"]:
+    """How an answer ended; where the endpoint does not say, by its length."""
+    return received.finish or ("length" if tokens >= request.sampling.max_tokens else "stop")

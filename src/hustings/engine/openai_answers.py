@@ -1,4 +1,4 @@
-"""Reads the answers of an endpoint: their text, and from their most probable tokens how probable each option is.
+"""Reads from the most probable tokens of an answer how probable each option is.
 
 It does not send anything.
 """
@@ -6,13 +6,17 @@ It does not send anything.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 UNKNOWN = 0.01
 """Share of the options' probability that may be unknown before there are no log-probabilities."""
+_ROUNDING = 0.01
+"""A log-probability may be positive by so much."""
 _REFUSAL = re.compile(
     r"^\W*(?:(?:I['’]m |I am |we['’]re )?(?:very |so )?(?:sorry|afraid|unable)\b|(?:as an? )?(?:AI|language model)\b"
     r"|I (?:can['’]?t|cannot|can not|won['’]t|will not|must decline|decline|(?:don['’]t|do not) (?:have|hold)))",
@@ -28,19 +32,8 @@ class Place:
     """What was generated."""
     likely: tuple[tuple[str, float], ...]
     """The most probable tokens, with their log-probabilities."""
-
-
-def text_of(choice: Mapping[str, Any]) -> str:
-    """The text of an answer, or of a refusal."""
-    if "message" not in choice:
-        return str(choice["text"] or "")
-    message = choice["message"]
-    return str(message.get("content") or message.get("refusal") or "")
-
-
-def declined(choice: Mapping[str, Any]) -> bool:
-    """Whether the endpoint itself marks the answer as a refusal."""
-    return choice.get("finish_reason") == "content_filter" or bool((choice.get("message") or {}).get("refusal"))
+    whole: bool = True
+    """Whether the endpoint gave the log-probability of each token that it listed."""
 
 
 def refused(text: str) -> bool:
@@ -48,21 +41,82 @@ def refused(text: str) -> bool:
     return bool(_REFUSAL.match(text))
 
 
+def wrong(error: ValidationError, *place: str) -> str:
+    """What is wrong with an answer, in a few words: `choices.0.message is null`.
+
+    Args:
+        place: where in the answer the value stood that was validated.
+    """
+    first = error.errors()[0]
+    names = [str(it) for it in (*place, *first["loc"]) if it != "str"]  # pydantic names the kinds of a union there
+    where = ".".join(name for name in names if not name.startswith(("_", "list[")))
+    match first["type"]:
+        case "missing":
+            return f"{where} is missing"
+        case "too_short":
+            return f"{where} is empty"
+        case "value_error":
+            return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+        case _:
+            value: Any = first["input"]
+            kinds = {dict: "an object", list: "a list", str: "a text", type(None): "null", bool: str(value).lower()}
+            return f"{where} is {kinds.get(type(value), 'a number')}"
+
+
+class _Token(BaseModel):
+    token: str
+    logprob: float | None = None
+
+
+class _Position(_Token):
+    top_logprobs: list[_Token] | None = None
+
+
+class _OfChat(BaseModel):
+    content: list[_Position] | None
+
+
+class _OfText(BaseModel):
+    tokens: list[str] | None = None
+    top_logprobs: list[dict[str, float | None] | None] | None = None
+
+
 def places_of(choice: Mapping[str, Any]) -> list[Place]:
-    """The places of an answer in either of the protocol's two formats; none if the endpoint gave none."""
-    given: Mapping[str, Any] = choice.get("logprobs") or {}
-    if "content" in given:
-        return [
-            Place(str(it["token"]), _likely((top["token"], top["logprob"]) for top in it.get("top_logprobs") or [it]))
-            for it in given["content"] or ()
-        ]
-    likely = [_likely((it or {}).items()) for it in given.get("top_logprobs") or ()]
-    tokens: Sequence[str] = given.get("tokens") or [max(it, key=itemgetter(1))[0] if it else "" for it in likely]
-    return [Place(str(token), it) for token, it in zip(tokens, likely, strict=False)]
+    """The places of an answer in either of the protocol's two formats; none if the endpoint gave none.
+
+    Raises:
+        ValueError: what it gave are not log-probabilities.
+    """
+    given: Any = choice.get("logprobs")
+    if not given:
+        return []
+    try:
+        if isinstance(given, dict) and "content" in given:
+            positions = _OfChat.model_validate(given).content or []
+            return [_place(it.token, ((top.token, top.logprob) for top in it.top_logprobs or [it])) for it in positions]
+        of = _OfText.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(wrong(error, "logprobs")) from None
+    listed = of.top_logprobs or []
+    if of.tokens:
+        return [_place(token, (it or {}).items()) for token, it in zip(of.tokens, listed, strict=False)]
+    likely = [_place("", (it or {}).items()) for it in listed]
+    return [replace(it, token=max(it.likely, key=itemgetter(1))[0] if it.likely else "") for it in likely]
 
 
-def _likely(tokens: Iterable[tuple[Any, Any]]) -> tuple[tuple[str, float], ...]:
-    return tuple((str(token), float(logprob)) for token, logprob in tokens)
+def _place(token: str, likely: Iterable[tuple[str, float | None]]) -> Place:
+    """A place without the tokens whose log-probabilities are missing or NaN; with none if the generated one's is.
+
+    Raises:
+        ValueError: a log-probability is positive beyond rounding.
+    """
+    every = [(text, logprob) for text, logprob in likely]
+    known = [(text, logprob) for text, logprob in every if logprob is not None and not math.isnan(logprob)]
+    if any(logprob > _ROUNDING for _, logprob in known):
+        raise ValueError(f"logprobs: {max(known, key=itemgetter(1))[1]:g} is no log-probability")
+    if any(text == token for text, _ in every) and not any(text == token for text, _ in known):
+        known = []
+    return Place(token, tuple((text, min(0.0, logprob)) for text, logprob in known), len(known) == len(every))
 
 
 class Options:
@@ -85,14 +139,16 @@ class Options:
         self._followed: set[str] = set()
         self._spread("", 1.0, first)
         self._rest = max(0.0, 1.0 - sum(math.exp(logprob) for _, logprob in first.likely))
-        self._least = math.exp(min((logprob for _, logprob in first.likely), default=0.0))
+        self._whole = first.whole
+        least = min((logprob for _, logprob in first.likely), default=0.0) if first.whole else 0.0
+        self._least = math.exp(least)
 
     def follow(self, places: Sequence[Place]) -> None:
         """Read the further places of the answer, as long as they go on from what is open."""
         text = ""
         for before, place in pairwise(places):
             text = (text + before.token).lstrip()
-            if text not in self._open:
+            if text not in self._open or not place.whole:
                 return
             self.resolve(text, place)
 
@@ -152,7 +208,8 @@ class Options:
         begun = (*self._shares, *self._open, *self._followed)
         unlisted = sum(not any(option.startswith(text) for text in begun) for option in self._options)
         unknown = min(self._rest, unlisted * self._least)
-        return self.doubt is None and unknown <= UNKNOWN * sum(self.shares.values())
+        known = sum(self.shares.values())
+        return self.doubt is None and known > 0 and unknown <= UNKNOWN * known
 
     @property
     def best(self) -> str | None:
@@ -160,6 +217,7 @@ class Options:
         shares = self.shares
         option = max(shares, key=shares.__getitem__, default=None)
         doubt = self.doubt
-        if option is None or (doubt is not None and self._open[doubt] >= shares[option]):
+        hidden = 0.0 if self._whole else self._rest  # what may be another option's that was listed without a number
+        if option is None or shares[option] <= hidden or (doubt is not None and self._open[doubt] >= shares[option]):
             return None
         return option

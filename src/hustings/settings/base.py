@@ -29,9 +29,9 @@ def neutral(value: Any, **constraints: Any) -> Any:
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown keys, no coercion from one type to another."""
+    """Base of all settings: frozen, no unknown keys, no coercion from one type to another, no infinite numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def substance(self) -> dict[str, Any]:
         """What changes the output: every field but knobs and neutral values, as plain values."""
