@@ -25,8 +25,8 @@ QUESTION = "How big a problem is  racism, and why? It's 10\n\nor 3."
 
 
 def settings(**changes: Any) -> ModelSettings:
-    unset = dict.fromkeys(("path", "id", "revision", "licence", "memory_gb", "price", "retired"))
-    plain = {"name": "tiny", "source": "embedded", "context": 512, **unset}
+    unset = dict.fromkeys(("path", "id", "revision", "licence", "memory_gb", "holds_persona", "price", "retired"))
+    plain = {**unset, "name": "tiny", "source": "embedded", "id": "smollm2", "context": 512}
     return ModelSettings.model_validate({**plain, **changes})
 
 
@@ -84,51 +84,6 @@ def greedy_openvino(file: Path, count: int) -> tuple[list[int], list[int]]:
     while pipeline.has_non_finished_requests():
         pipeline.step()
     return prompt.data[0].tolist(), handle.read_all()[0].generated_ids
-
-
-def test_the_embedded_model_is_found_without_importing_its_package() -> None:
-    import sys
-
-    weights = resolve(settings())
-    assert weights.fingerprint == models.EMBEDDED_SHA256
-    assert weights.gguf is not None and weights.gguf.name == models.EMBEDDED_FILE
-    assert models.EMBEDDED_PACKAGE not in sys.modules
-
-
-def test_without_the_wheel_the_cache_is_searched_and_then_the_error_says_what_to_run(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = resolve(settings()).gguf
-    assert source is not None
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_wheel")
-    with pytest.raises(ModelError, match="hustings fetch smollm2"):
-        resolve(settings())
-    (cache / "models").mkdir()
-    (cache / "models" / models.EMBEDDED_FILE).symlink_to(source)
-    assert resolve(settings()).gguf == cache / "models" / models.EMBEDDED_FILE
-
-
-def test_a_damaged_embedded_model_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "EMBEDDED_PACKAGE", "no_such_wheel")
-    (cache / "models").mkdir(parents=True)
-    (cache / "models" / models.EMBEDDED_FILE).write_bytes(b"GGUF and then nothing")
-    with pytest.raises(ModelError, match="damaged"):
-        resolve(settings())
-
-
-def test_fetching_falls_back_to_the_hub_and_takes_nothing_but_the_known_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_wheel(part: Path) -> None:
-        raise ModelError("no network")
-
-    def from_hub(part: Path) -> None:
-        part.write_bytes(b"model")
-
-    monkeypatch.setattr(models, "_from_wheel", no_wheel)
-    monkeypatch.setattr(models, "_from_hub", from_hub)
-    with pytest.raises(ModelError, match=r"no network.*sha256 is wrong"):
-        models.fetch_embedded()
-    monkeypatch.setattr(models, "EMBEDDED_SHA256", hashlib.sha256(b"model").hexdigest())
-    assert models.fetch_embedded().read_bytes() == b"model"
 
 
 def test_a_fingerprint_is_computed_once_and_again_when_the_file_changes(

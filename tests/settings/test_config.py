@@ -75,6 +75,7 @@ def test_every_model_names_its_natural_engine(model: str) -> None:
     natural = {
         "smollm2": "openvino",
         "gguf": "openvino",
+        "qwen": "openvino",
         "qwen25_05b": "openvino",
         **dict.fromkeys(ELSEWHERE, "openai"),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from hustings import __version__, runfolder
+from hustings import __version__, downloads, runfolder
 from hustings.cli import entry
 from hustings.cli.terminal import one_paragraph, show_run
 from hustings.configuration import INSTALLED, Job, conf_folder
@@ -103,7 +103,9 @@ def _wandb_parser(parser: argparse.ArgumentParser) -> None:
 
 def _fetch_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", choices=["smollm2", "benchmarks"], help="smollm2: the embedded model; benchmarks: HellaSwag and MMLU"
+        "what",
+        choices=[*downloads.MODELS, "benchmarks"],
+        help="qwen: the default model (1.1 GB); smollm2: a tiny one (0.1 GB); benchmarks: HellaSwag and MMLU",
     )
     parser.add_argument("--to", type=Path, default=Path("data"), help="folder for benchmark.data_dir (data)")
     parser.add_argument(
@@ -207,10 +209,10 @@ def _wandb(arguments: Arguments) -> None:
 
 
 def _fetch(arguments: Arguments) -> None:
-    if arguments.what == "smollm2":
-        from hustings.models import fetch_embedded
+    if arguments.what in downloads.MODELS:
+        from hustings.models import embedded
 
-        print(fetch_embedded())
+        print(embedded(arguments.what).gguf)
         return
     from hustings.evaluation import data
 

@@ -11,6 +11,7 @@ from typing import Any
 from hustings.errors import ModelError, quoting
 from hustings.gguf.header import BF16, F16, F32, UNQUANTIZED, GgufHeader, GgufTensor, gguf_header
 from hustings.gguf.names import halved, hf_name, rotated_heads
+from hustings.gguf.quants import dequantize
 
 
 def convert(file: Path, folder: Path) -> None:
@@ -68,15 +69,12 @@ def tensor_of(file: Path, place: GgufTensor) -> Any:
     """A tensor of the file in PyTorch: quantized ones become float16, the others keep their type."""
     import numpy as np
     import torch
-    from gguf.constants import GGMLQuantizationType
-    from gguf.quants import dequantize
 
-    raw = np.memmap(file, mode="r", dtype=np.uint8, offset=place.start, shape=(place.size,))
+    raw = np.memmap(file, mode="r", dtype=np.uint8, offset=place.start, shape=(place.size,)).view(np.ndarray)
     if place.kind in UNQUANTIZED:
         kind = {F32: torch.float32, F16: torch.float16, BF16: torch.bfloat16}[place.kind]
         return torch.from_numpy(np.array(raw)).view(kind).reshape(place.shape)
-    rows = raw.reshape(*place.shape[:-1], -1)
-    return torch.from_numpy(dequantize(rows, GGMLQuantizationType(place.kind)).astype(np.float16))
+    return torch.from_numpy(dequantize(raw, place.shape, place.kind))
 
 
 def _config(header: GgufHeader, *, tied: bool, biased: bool) -> Any:

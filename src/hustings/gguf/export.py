@@ -1,4 +1,4 @@
-"""From a transformers folder, or a quantized GGUF file, to a GGUF file with its matrices in F16.
+"""From a transformers folder, or a quantized GGUF file, to a GGUF file with its matrices in F16 or Q8_0.
 
 It does not know where files come from (models.py) or how they are run.
 """
@@ -14,11 +14,17 @@ from hustings.errors import ModelError, quoting
 from hustings.gguf.convert import convertible, tensor_of, unscaled
 from hustings.gguf.header import ARRAY, STRING, GgufValue, gguf_header
 from hustings.gguf.names import gguf_name, interleaved, rotated_heads
+from hustings.gguf.quants import Q8_BLOCK, quantize_q8
 from hustings.pretrained import config_of, tokenizer_of, weight_files
 
 
-def dequantize_gguf(file: Path, out: Path) -> None:
-    """Write a copy of a quantized GGUF file with its matrices in F16 and the same metadata.
+def rewrite_gguf(file: Path, out: Path, *, eight_bits: bool = False) -> None:
+    """Write a copy of a quantized GGUF file with its matrices in F16 or Q8_0 and the same metadata.
+
+    Args:
+        file: any quantization that the gguf library reads.
+        out: the file to write.
+        eight_bits: Q8_0, not F16.
 
     Raises:
         ModelError: the file cannot be converted faithfully.
@@ -26,7 +32,7 @@ def dequantize_gguf(file: Path, out: Path) -> None:
     header = unscaled(file)
     tensors = [_Written(place.name, place.shape, partial(tensor_of, file, place)) for place in header.tensors]
     with convertible(file):
-        _write(out, file, header.architecture, header.metadata, tensors)
+        _write(out, _Source(file, header.architecture, header.metadata, eight_bits), tensors)
 
 
 class _Written(NamedTuple):
@@ -37,43 +43,77 @@ class _Written(NamedTuple):
     numbers: Callable[[], Any]
 
 
-def _write(
-    out: Path, source: Path, architecture: str, metadata: dict[str, GgufValue], tensors: Sequence[_Written]
-) -> None:
-    """Write a GGUF file with matrices in F16 and norms and biases in F32, one tensor at a time."""
-    import numpy as np
-    import torch
-    from gguf import GGUFWriter
-    from gguf.constants import GGUFValueType, LlamaFileType
+class _Source(NamedTuple):
+    """What a GGUF file is written from, and how."""
 
-    with closing(GGUFWriter(out, architecture)) as writer:
+    path: Path
+    """For messages."""
+    architecture: str
+    metadata: dict[str, GgufValue]
+    eight_bits: bool
+    """Matrices in Q8_0, not F16."""
+
+
+def _write(out: Path, source: _Source, tensors: Sequence[_Written]) -> None:
+    """Write a GGUF file with matrices in F16 or Q8_0 and norms and biases in F32, one tensor at a time."""
+    import numpy as np
+    from gguf import GGUFWriter
+    from gguf.constants import GGML_QUANT_SIZES, GGUFValueType, LlamaFileType
+
+    with closing(GGUFWriter(out, source.architecture)) as writer:
         own = ("general.architecture", "general.quantization_version", "general.alignment")
-        for key, (kind, of, value) in metadata.items():
+        for key, (kind, of, value) in source.metadata.items():
             if key not in own:
                 writer.add_key_value(key, value, GGUFValueType(kind), None if of is None else GGUFValueType(of))
         writer.kv_data[0].pop("general.file_type", None)
-        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        writer.add_file_type(LlamaFileType.MOSTLY_Q8_0 if source.eight_bits else LlamaFileType.MOSTLY_F16)
         for name, shape, _ in tensors:
-            size, kind = (2, np.float16) if len(shape) > 1 else (4, np.float32)
-            writer.add_tensor_info(name, shape, np.dtype(kind), size * int(np.prod(shape)))
+            kind = _kind(shape, source)
+            block, width = GGML_QUANT_SIZES[kind]
+            size = int(np.prod(shape)) // block * width
+            writer.add_tensor_info(name, shape, np.dtype(np.float16), size, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for name, shape, numbers in tensors:
-            tensor = numbers().to(torch.float16 if len(shape) > 1 else torch.float32)
-            if not torch.isfinite(tensor).all():
-                raise ModelError(f"{source}: the tensor {name} has values beyond F16's range; set engine=transformers.")
-            writer.write_tensor_data(tensor.contiguous().numpy())
+        for tensor in tensors:
+            writer.write_tensor_data(_stored(tensor, source))
 
 
-def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
-    """Write the weights of a transformers folder as a GGUF file: matrices in F16, norms and biases in F32.
+def _kind(shape: Sequence[int], source: _Source) -> Any:
+    """What a tensor of this shape becomes."""
+    from gguf.constants import GGMLQuantizationType
+
+    if len(shape) == 1:
+        return GGMLQuantizationType.F32
+    eight_bits = source.eight_bits and shape[-1] % Q8_BLOCK == 0
+    return GGMLQuantizationType.Q8_0 if eight_bits else GGMLQuantizationType.F16
+
+
+def _stored(tensor: _Written, source: _Source) -> Any:
+    """An array with a tensor's bytes as they stand in the file."""
+    import numpy as np
+    import torch
+    from gguf.constants import GGMLQuantizationType
+
+    kind = _kind(tensor.shape, source)
+    wanted = torch.float32 if kind == GGMLQuantizationType.F32 else torch.float16
+    numbers = tensor.numbers().to(wanted).contiguous().numpy()
+    if not np.isfinite(numbers).all():
+        raise ModelError(
+            f"{source.path}: the tensor {tensor.name} has values beyond F16's range; set engine=transformers."
+        )
+    return quantize_q8(numbers) if kind == GGMLQuantizationType.Q8_0 else numbers
+
+
+def export_gguf(folder: Path, like: Path | None, out: Path, *, eight_bits: bool = False) -> None:
+    """Write the weights of a transformers folder as a GGUF file: matrices in F16 or Q8_0, norms and biases in F32.
 
     Args:
         folder: config, tokenizer and safetensors of a Llama, Mistral, Qwen2 or Qwen3 model.
         like: a GGUF file of the same model, whose metadata (tokenizer, chat template, …) is copied; None builds
             the metadata from the folder.
         out: the file to write.
+        eight_bits: Q8_0, not F16.
 
     Raises:
         ModelError: GGUF, or this export, cannot express the model.
@@ -111,7 +151,7 @@ def export_gguf(folder: Path, like: Path | None, out: Path) -> None:
                     f"{folder}: GGUF has no name for the tensor {name}; set engine=transformers."
                 ) from error
             tensors.append(_Written(target, file.get_slice(name).get_shape(), partial(numbers, file, name, target)))
-    _write(out, folder, architecture, metadata, tensors)
+    _write(out, _Source(folder, architecture, metadata, eight_bits), tensors)
 
 
 def exportable(folder: Path) -> str:

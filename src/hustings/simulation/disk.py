@@ -76,7 +76,10 @@ def _weights(plan: Plan) -> Mapping[Path, float]:
             of = seat.engine
             gguf = isinstance(of, OpenvinoSettings)
             faithful = isinstance(of, OpenvinoSettings) and of.faithful
-            sizes[f"{seat.weights.fingerprint} {gguf}"] = models.unconverted(seat.weights, gguf=gguf, faithful=faithful)
+            eight_bits = isinstance(of, OpenvinoSettings) and of.quantization == "8bit"
+            sizes[f"{seat.weights.fingerprint} {gguf} {eight_bits}"] = models.unconverted(
+                seat.weights, gguf=gguf, faithful=faithful, eight_bits=eight_bits
+            )
     total: dict[Path, float] = {}
     for folder, size in sizes.values():
         total[folder] = total.get(folder, 0.0) + size

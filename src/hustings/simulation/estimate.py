@@ -29,7 +29,7 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     """
     # Only the hub knows the commit of a model there, and so what is already in the store.
     here = "hub" not in {settings.model.source, *(it.model.source for it in settings.cast.values())}
-    plan = Plan.of(settings, resolve=here)
+    plan = Plan.of(settings, download=False)
     logged, spent = _store(plan) if here else ({}, {})
     missing = plan.missing(logged)
     counter = Counter({})

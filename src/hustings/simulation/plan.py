@@ -38,18 +38,18 @@ class Plan:
     """Numbers of the personas in every debate, by its key; repetition by repetition, all topics of each."""
 
     @classmethod
-    def of(cls, settings: SimulateSettings, *, resolve: bool = True) -> "Plan":
+    def of(cls, settings: SimulateSettings, *, download: bool = True) -> "Plan":
         """The plan that the settings of a run make.
 
         Args:
-            resolve: find the weights, downloading what is not here.
+            download: download weights that are not here.
 
         Raises:
             HustingsError: bad settings, a missing model or adapter.
         """
         writer = Writer(settings.society, Prompts(settings.prompt), settings.personas, settings.seed)
         seats = _seats(settings)
-        return cls(settings, Casting(settings, resolve=resolve), writer, seats)
+        return cls(settings, Casting(settings, download=download), writer, seats)
 
     @property
     def store(self) -> Path:
