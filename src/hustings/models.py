@@ -176,8 +176,8 @@ def check_memory(settings: ModelSettings) -> None:
     if settings.memory_gb is not None and free < settings.memory_gb:
         raise ModelError(
             f"{settings.name or settings.id}: this model needs about {settings.memory_gb:g} GB of memory, and only "
-            f"{free:.1f} GB are free; end other programs, or use the small model with model=smollm2, which shows how everything "
-            "works but cannot sustain a persona."
+            f"{free:.1f} GB are free; end other programs, or use the small model with model=smollm2, which shows how "
+            "everything works but cannot sustain a persona."
         )
 
 
