@@ -66,14 +66,16 @@ class Progress:
         total: how many there are in all.
         done: how many were there already.
         work: answers that are still to come, for the time left.
+        above: a rich renderable that a terminal shows above the counts.
     """
 
-    def __init__(self, title: str, total: int, done: int, work: int) -> None:
+    def __init__(self, title: str, total: int, done: int, work: int, above: Any = None) -> None:
         self.title, self.total, self.done, self.work = title, total, done, work
         self.answers = self.replies = self.tokens = self.invalid = self.refusals = 0
         self.dollars: float | None = None
         self.began = time.monotonic()
-        self.live: Any = None
+        self.above = above
+        self.live = False
         self._said = self.began
 
     @property
@@ -102,20 +104,22 @@ class Progress:
         return " · ".join(parts)
 
     def show(self) -> None:
-        """Bring the display up to date; cheap enough to be called for every answer."""
-        if self.live is not None:
-            if time.monotonic() - self._said > 0.1:
-                self._said = time.monotonic()
-                self.live.update(_plain(self.text()))
-        elif time.monotonic() - self._said > _PLAIN_EVERY:
+        """Say how far it is, now and then, where there is no terminal; cheap enough to be called for every answer."""
+        if not self.live and time.monotonic() - self._said > _PLAIN_EVERY:
             self._said = time.monotonic()
             say(self.text())
 
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        """What the run has to show, and the counts under it."""
+        if self.above is not None:
+            yield self.above
+        yield _plain(self.text())
+
 
 @contextmanager
-def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]:
+def showing(title: str, total: int, done: int, work: int, above: Any = None) -> Generator[Progress]:
     """A Progress on the screen for as long as the block lasts, brought up to date while nothing comes, too."""
-    progress = Progress(title, total, done, work)
+    progress = Progress(title, total, done, work, above)
     ended = threading.Event()
 
     def tick() -> None:
@@ -125,11 +129,11 @@ def showing(title: str, total: int, done: int, work: int) -> Generator[Progress]
     with ExitStack() as stack:
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.status import Status
+            from rich.live import Live
 
             terminal: Any = _Lasting()
-            live = stack.enter_context(Status(_plain(progress.text()), console=Console(file=terminal)))
-            progress.live = live
+            progress.live = True
+            stack.enter_context(Live(progress, console=Console(file=terminal), refresh_per_second=4, transient=True))
         clock = threading.Thread(target=tick, daemon=True)
         clock.start()
         try:

@@ -198,6 +198,8 @@ class SimulateSettings(Settings):
     artifacts: PathText = knob(min_length=1)
     """Folder of the artifact store."""
     dry_run: bool = knob()
+    watch: bool = knob()
+    """Show one debate on the terminal as it is spoken."""
     """Only say what the run would take: calls, tokens, money."""
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
 from hustings.simulation.plan import Logged, Plan, by_debate, first
 from hustings.simulation.stories import people
+from hustings.simulation.watch import Watch
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
 
@@ -205,12 +206,15 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     work = (sum(disk.answers(settings)) * len(table.starts) - done) // settings.trainer.ranks
     alarm = _alarm(plan, table.logged)
     alarm.check()
-    with showing("debates", debates, debates - len(table.starts), work) as progress:
+    watch = Watch(settings, table.starts, table.logged) if settings.watch else None
+    with showing("debates", debates, debates - len(table.starts), work, watch) as progress:
         alone = settings.trainer.ranks == 1
 
         def on_event(event: Event) -> None:
             (table.keep if alone else table.count)(event)
             _show(progress, event)
+            if watch:
+                watch.on_event(event)
             if alone:
                 alarm.on_event(event)
 
