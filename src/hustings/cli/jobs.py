@@ -11,6 +11,7 @@ from hustings.cli.terminal import fail, open_streams, show_run
 from hustings.configuration import Job, as_typed, plain, program, settings_of
 from hustings.errors import HustingsError, SettingsError
 from hustings.progress import duration, say
+from hustings.runfolder import REPORT
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -157,4 +158,7 @@ def _leave_nothing(folder: Path) -> None:
 
 
 def _last_line(folder: Path) -> None:
+    report = (folder / REPORT).resolve()
+    if report.exists():
+        print(f"report: {report.as_uri()}")
     print(f"run: {os.path.relpath(folder)}")

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 
 
 def show_run(study: "Study", statistics: "pd.DataFrame") -> None:
-    """Print a run's curves and statistics, and warnings in one line each."""
+    """Print a run's curves and statistics, warnings in one line each, and what was found in three sentences."""
     from hustings.report import screen
     from hustings.report.alerts import alerts
+    from hustings.report.finding import finding
 
     for part in screen.run(study, statistics):
         show(part)
     for said in alerts(study, statistics):
         print(f"Warning: {said}")
+    if said := finding(study, statistics):
+        print("", *said, sep="\n")
 
 
 def fail(text: str, code: int) -> NoReturn:

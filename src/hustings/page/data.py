@@ -16,6 +16,7 @@ from hustings.page.statistics import Group, groups
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
 from hustings.report.alerts import alerts
+from hustings.report.finding import finding
 from hustings.report.naming import OUTCOMES, roles
 from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
 from hustings.study import Study, load
@@ -35,6 +36,9 @@ class Run:
     settings: dict[str, str]
     """By dotted key."""
     sentence: str
+    """What was run."""
+    finding: list[str]
+    """What was found, in three sentences."""
     counts: Counter[str]
     statistics: list[Group]
     labels: dict[str, str]
@@ -74,6 +78,7 @@ def run(folder: Path, share: int) -> Run:
         study=study,
         settings=tables.settings(study.design),
         sentence=sentence(study),
+        finding=[] if study.statistics is None else finding(study, study.statistics),
         counts=read.counts,
         statistics=groups(tables.statistics(folder / STATISTICS), study.outcome),
         labels={key: it["label"] for key, it in (*topics.items(), *seated.items())},
