@@ -37,6 +37,9 @@ class Estimate:
     calls: float = 0.0
     prompt_tokens: float = 0.0
     tokens: float = 0.0
+    """Generated."""
+    surveys: float = 0.0
+    """Calls that are survey answers."""
     measured: int = 0
     """Debates of the same run that the tokens were corrected by."""
 
@@ -45,6 +48,7 @@ class Estimate:
         self.calls += times * other.calls
         self.prompt_tokens += times * other.prompt_tokens
         self.tokens += times * other.tokens
+        self.surveys += times * other.surveys
 
     def scaled(self, spent: Mapping[str, Any], counted: "Estimate") -> None:
         """Correct the tokens by what the model took where so much had been counted."""
@@ -89,7 +93,8 @@ class Counter(Engine):
             prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
             length, calls = self._surveys.get(request.turn.role, (1, 1.0))
             tokens = length if request.options else _length(request)
-            self.counted.add(Estimate(0, 1, prompt, tokens), calls if request.options else 1)
+            survey = bool(request.options)
+            self.counted.add(Estimate(0, 1, prompt, tokens, survey), calls if survey else 1)
             if request.options:
                 yield request, Score(None, request.options[0], prompt, tokens)
             else:

@@ -15,6 +15,7 @@ from hustings.settings import SimulateSettings
 from hustings.simulation import disk
 from hustings.simulation.counts import total
 from hustings.simulation.plan import Plan, by_debate, first
+from hustings.simulation.speed import time_of
 from hustings.simulation.stories import given
 
 
@@ -36,7 +37,8 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     people = _people(plan, counter, [key for key in missing if key not in logged], here)
     rules = Rules.of(settings)
     surveys = {role: engine.calls(SURVEY_TOKENS) for role, engine in settings.engines().items()}
-    result = count(plan.starts(missing, logged, people), logged, rules, surveys)
+    starts = plan.starts(missing, logged, people)
+    result = count(starts, logged, rules, surveys)
     begun = [first(events) for events in logged.values()]
     done = count(begun, {}, rules, surveys)
     done.add(count(begun, logged, rules, surveys), -1)
@@ -47,7 +49,12 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     result.add(counter.counted, 1)
     twice = any(calls > 1 for _, calls in surveys.values())
     note = " Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else ""
-    return f"{result.text(settings.model.price)}{note} {_disk(disk.needed(plan, folder, resolved=here))}"
+    parts = (
+        result.text(settings.model.price) + note,
+        time_of(plan, result, [start for start in starts if start.debate not in logged], rules) if here else "",
+        _disk(disk.needed(plan, folder, resolved=here)),
+    )
+    return " ".join(filter(None, parts))
 
 
 def _disk(needed: list[tuple[Path, float]]) -> str:

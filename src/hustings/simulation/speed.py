@@ -1,0 +1,99 @@
+"""How long a run will take on this machine: at the speed of earlier runs of its model, or of ten seconds of it now."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hustings.artifacts import artifacts
+from hustings.debate.estimate import Estimate
+from hustings.debate.play import Listener, Rules, play
+from hustings.engine.base import Answer, Request
+from hustings.progress import duration, say
+from hustings.records import Start
+from hustings.simulation.counts import total
+from hustings.simulation.plan import Plan
+
+_SAMPLE = 16
+"""Debates whose requests are measured, at most; all of a batch take little longer than one."""
+_ENOUGH = 200
+"""Generated tokens that earlier runs must have, to know a speed by."""
+
+
+class _Enough(Exception):
+    """The sample has been measured."""
+
+
+def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> str:
+    """A sentence: how long the run takes, and how that is known; empty where it is not.
+
+    Args:
+        plan: of the run.
+        result: what it takes.
+        starts: the debates to play, with personas or stand-ins.
+        rules: of the debates.
+    """
+    if not result.tokens:
+        return ""
+    spent = _earlier(plan)
+    if spent:
+        seconds = result.tokens * spent["seconds"] / (spent["tokens"] + spent.get("persona_tokens", 0))
+        return f"It takes about {duration(seconds)} at the speed of earlier runs of this model here."
+    settings, seats = plan.settings, [plan.casting.of(role) for role in plan.settings.roles]
+    here = all(seat.weights.gguf or seat.weights.folder for seat in seats)
+    if not here or settings.trainer.ranks > 1 or settings.control.read or not settings.control.speak:
+        return ""
+    seconds = _measured(plan, result, starts, rules)
+    return (
+        f"It takes about {duration(seconds)} at the speed just measured, once the model is loaded." if seconds else ""
+    )
+
+
+def _earlier(plan: Plan) -> Mapping[str, Any]:
+    """What debates in the store took on the same model and engine: those of this run, or else any others."""
+    seat = plan.casting.main
+    like: list[Mapping[str, Any]] = []
+    own: list[Mapping[str, Any]] = []
+    names = {plan.debates(topic).id for topic in plan.settings.topics}
+    for manifest in artifacts(plan.store, "debates"):
+        of, spent = manifest["of"], manifest.get("spent") or {}
+        if (of.get("model"), of.get("engine")) == (seat.weights.fingerprint, seat.engine.substance()) and spent:
+            (own if manifest["id"] in names else like).append(spent)
+    for found in (own, like):
+        spent = total(found)
+        if spent.get("tokens", 0) >= _ENOUGH and spent.get("seconds", 0) > 0:
+            return spent
+    return {}
+
+
+def _measured(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> float:
+    """Seconds that the run takes, from one round of surveys and one batch of replies."""
+    sample = starts[: min(_SAMPLE, plan.settings.engine.concurrency)]
+    say("measuring the speed of this machine …")
+    began: list[float] = []
+    surveyed: list[float] = []
+    tokens: list[int] = []
+
+    def on_answer(request: Request, answer: Answer) -> None:
+        if request.options:
+            surveyed.append(time.monotonic())
+        else:
+            tokens.append(answer.tokens)
+            if len(tokens) == len(sample):
+                raise _Enough
+
+    engine = plan.casting.debaters()
+    try:
+        engine.prepare()
+        began.append(time.monotonic())
+        play(engine, sample, {}, rules, len(sample), Listener(on_answer=on_answer))
+    except _Enough:
+        pass
+    finally:
+        plan.casting.close()
+    ended = time.monotonic()
+    if not surveyed:
+        return 0.0
+    each_survey = (surveyed[-1] - began[0]) / len(surveyed)
+    each_token = (ended - surveyed[-1]) / max(1, sum(tokens))
+    replies = result.tokens - result.surveys
+    return result.surveys * each_survey + replies * each_token
