@@ -272,7 +272,7 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     shown = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
     assert shown.returncode == 0, shown.stderr
     assert end["sentence"] in shown.stdout
-    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("run,topic,")
+    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith('"run","topic",')
 
 
 def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:
