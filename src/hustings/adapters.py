@@ -54,7 +54,8 @@ class Adapter:
         missing = [
             file for file in (ADAPTER_FILE, "adapter_config.json") if file in read and not (self.folder / file).exists()
         ]
-        return next((self.folder / file for file in (*missing, *changed(self.folder, read))), None)
+        damaged = sorted((*missing, *changed(self.folder, read)), key=lambda file: file != ADAPTER_FILE)
+        return self.folder / damaged[0] if damaged else None
 
     def __str__(self) -> str:
         return f"{self.name}-{self.id}"

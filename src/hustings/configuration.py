@@ -126,8 +126,8 @@ def settable(words: Iterable[str]) -> list[str]:
     Raises:
         SettingsError: several options of a group that takes one; Hydra would mix them.
     """
-    home = Path("~").expanduser()
-    expanded = [re.sub(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)", rf"\1{home}", it) for it in words]
+    at_home = re.compile(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)")
+    expanded = [at_home.sub(lambda found: f"{found[1]}{Path('~').expanduser()}", it) for it in words]
     for word in expanded:
         group, _, options = word.partition("=")
         listed = re.fullmatch(r"\[(.+,.+)\]", options.replace(" ", ""))

@@ -25,7 +25,7 @@ REFUSED: dict[tuple[str, ...], tuple[str, ...]] = {
     ("toppic=racism",): ("toppic: there is no such setting; did you mean topic?",),
     ("topic=racsm",): ("topic=racsm: there is no such option; did you mean racism?", "climate_change"),
     ("model=",): ("model=: there is no such option; there is", "smollm2"),
-    ("repetitions=many",): ("repetitions='many': must be a valid integer",),
+    ("repetitions=many",): ("repetitions='many': must be a whole number, such as 3",),
     ("repetitions=0",): ("repetitions=0: must be greater than or equal to 1",),
     ("rounds=-1",): ("rounds=-1: must be greater than or equal to 1",),
     ("engine=planted", "repetitions=41"): ("repetitions=41: party republican has 40 personas", "at most 40"),
@@ -272,7 +272,7 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     shown = hustings("report", str(sweep / "0"), str(sweep / "1"), "--output", str(tmp_path / "both"))
     assert shown.returncode == 0, shown.stderr
     assert end["sentence"] in shown.stdout
-    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith("run,topic,")
+    assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith('"run","topic",')
 
 
 def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:

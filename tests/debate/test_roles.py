@@ -65,7 +65,7 @@ def test_agents_of_one_party_in_one_debate_are_all_different(seats: int, seed: i
 
 
 def test_more_repetitions_than_personas_are_refused_as_they_were_asked_for() -> None:
-    with pytest.raises(SettingsError, match=r"^repetitions=99: party \w+ has 40 personas.*at most 40"):
+    with pytest.raises(SettingsError, match=r"^repetitions=99: party republican has 40 personas.*at most 40"):
         Plan.of(settings("topic=racism", "repetitions=99"))
 
 

@@ -24,7 +24,7 @@ from hustings.files import write_table
 from hustings.page.transcripts import Transcripts, transcripts
 from hustings.report import together
 from hustings.report.controls import SEPARATES
-from hustings.runfolder import REPORT, AdapterName, RunManifest, read_manifest, write_manifest
+from hustings.runfolder import REPORT, AdapterName, RunManifest, hashes, read_manifest, write_manifest
 from hustings.study import load
 
 
@@ -216,6 +216,8 @@ def test_roles_that_run_on_different_models_say_so(finished: Path, tmp_path: Pat
     table = pd.read_csv(run / "agents.csv", keep_default_na=False)
     table.loc[table["role"] == "democrat", "runs_on"] = "tiny on transformers"
     write_table(run / "agents.csv", table)
+    manifest = read_manifest(run, RunManifest)
+    write_manifest(run, manifest.model_copy(update={"files": hashes(run, tuple(manifest.files))}))
     html = made(tmp_path, run)
     (data,) = data_of(html)
     assert [agent[6] for agent in data["debates"][0]["agents"]].count("tiny on transformers") == 1

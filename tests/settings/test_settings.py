@@ -136,14 +136,17 @@ WRONG = (
     {"A B": 1},
     {2024: None},
 )
-JOBS: dict[str, tuple[type[Any], tuple[str, ...]]] = {
-    "simulate": (
+JOBS: tuple[tuple[str, type[Any], tuple[str, ...]], ...] = (
+    (
+        "simulate",
         SimulateSettings,
         ("engine=planted", "mitigation=reminder", "tracker=wandb", "control=advocates_both"),
     ),
-    "train": (TrainSettings, ("method=dpo", "model=mistral")),
-    "evaluate": (EvaluateSettings, ("model=openai_chat", "model.price={input: 1, output: 1, date: '2026'}")),
-}
+    ("simulate", SimulateSettings, ("model=smollm2", "engine=openvino")),
+    ("simulate", SimulateSettings, ("model=mistral", "engine=vllm")),
+    ("train", TrainSettings, ("method=dpo", "model=mistral")),
+    ("evaluate", EvaluateSettings, ("model=openai_chat", "model.price={input: 1, output: 1, date: '2026'}")),
+)
 
 
 def places(plain: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -168,7 +171,7 @@ def changed(plain: Any, path: tuple[Any, ...], value: Any) -> Any:
 def test_no_wrong_value_of_any_setting_is_answered_with_jargon_or_a_traceback() -> None:
     tried: set[tuple[Any, ...]] = set()
     refused = 0
-    for name, (job, words) in JOBS.items():
+    for name, job, words in JOBS:
         plain: Any = OmegaConf.to_container(config(*words, name=name), resolve=True)
         assert load(job, plain).seed == 1
         for place in sorted({*places(plain)} - tried, key=str):

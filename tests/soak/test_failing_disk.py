@@ -101,7 +101,7 @@ def test_a_signal_ends_the_run_in_one_line_and_the_rerun_goes_on(
 def test_output_that_cannot_be_written_loses_nothing(closed: str, warm: Warm, expected: Path, tmp_path: Path) -> None:
     command = f'exec "{sys.executable}" "{ROOT / "simulate.py"}" {" ".join(WORDS)} {closed}'
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == (1 if "full" in closed.split("2>")[0] else 0)
+    assert done.returncode == (2 if "full" in closed.split("2>")[0] else 0)
     assert "Traceback" not in done.stderr
     for name in TABLES:
         assert (tmp_path / "out" / name).read_bytes() == (expected / "out" / name).read_bytes(), name

@@ -68,7 +68,8 @@ def check(composition: CompositionSettings, repetitions: int, sizes: Mapping[str
     Raises:
         SettingsError: there are too few personas.
     """
-    for role, size in sizes.items():
+    for role in dict.fromkeys(it for it in composition.everybody if it != DEFAULT):
+        size = sizes[role]
         personas = f"{size} persona{'s' if size != 1 else ''}"
         seats = composition.everybody.count(role)
         if repetitions > size:

@@ -143,7 +143,7 @@ def _evaluation(run: "wandb.Run", folder: Path) -> None:
 
     manifest = read_manifest(folder, EvaluationManifest)
     scores = read_table(folder / SCORES)
-    run.log({"scores": wandb.Table(dataframe=scores)})
+    run.log({"scores": wandb.Table(dataframe=scores.astype(object).where(scores.notna(), None))})
     run.log(_pictures(folder))
     means: Any = scores.groupby(["benchmark", "metric"])["score"].mean()
     run.summary.update({f"{benchmark}/{metric}": float(score) for (benchmark, metric), score in means.items()})
