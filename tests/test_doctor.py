@@ -30,13 +30,15 @@ def test_it_describes_this_machine_without_loading_an_engine_and_never_prints_a_
     assert any(
         line.split() == ["OPENAI_API_KEY", "set", "models", "of", "an", "API"] for line in done.stdout.splitlines()
     )
-    assert "best here: python simulate.py model=smollm2" in done.stdout
+    assert "best here: python simulate.py model=qwen" in done.stdout
 
 
 def known(**here: bool) -> list[Model]:
     found = {model.name: model for model in doctor.models(CONF)}
     return [
-        Model(it.name, it.engine, it.source, it.licence, it.memory, here.get(it.name, False), it.retired)
+        Model(
+            it.name, it.engine, it.source, it.licence, it.memory, here.get(it.name, False), it.retired, it.holds_persona
+        )
         for it in found.values()
     ]
 
@@ -49,12 +51,18 @@ def test_models_run_where_their_memory_is() -> None:
 
 
 def test_the_best_is_the_largest_at_full_speed_and_weights_that_are_here_come_first() -> None:
-    assert doctor.advice(known(smollm2=True), LAPTOP).splitlines() == [
-        "best here: python simulate.py model=smollm2",
-        "after a download: python simulate.py model=qwen25_05b",
+    assert doctor.advice(known(qwen=True), LAPTOP).splitlines() == [
+        "best here: python simulate.py model=qwen",
+        "(how long this takes here: python simulate.py model=qwen dry_run=true)",
     ]
     assert doctor.advice(known(), SERVER).startswith("best here: python simulate.py model=mistral_small (downloads")
     assert doctor.advice(known(mistral=True), SERVER).startswith("best here: python simulate.py model=mistral\n")
+
+
+def test_a_model_that_drops_its_persona_is_recommended_only_where_no_other_fits() -> None:
+    assert "model=qwen (downloads" in doctor.advice(known(smollm2=True), LAPTOP)
+    tiny = Machine("an old laptop", 2, 2.0, 1.0, 10.0, ())
+    assert "model=smollm2" in doctor.advice(known(smollm2=True), tiny)
 
 
 def test_weights_of_the_hub_are_found_in_its_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

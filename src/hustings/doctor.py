@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings.configuration import conf_folder
 from hustings.errors import SettingsError
+from hustings.progress import duration
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,6 +70,8 @@ class Model:
     here: bool
     """Whether its weights are on this machine."""
     retired: bool
+    holds_persona: str | None
+    """`yes`, `barely` or `no`; None where nobody has measured it."""
 
     def place(self, machine: Machine) -> str:
         """Where it runs: `GPU`, `CPU`, `CPU, slowly`, `API` or `no`."""
@@ -76,7 +79,7 @@ class Model:
             return "no longer served"
         if self.memory is None:
             return "API"
-        if self.engine == "openvino":
+        if self.engine.startswith("openvino"):
             return "CPU" if self.memory <= machine.memory else "no"
         if self.memory <= max((memory for _, memory in machine.gpus), default=0.0):
             return "GPU"
@@ -152,6 +155,7 @@ def _model(name: str, plain: Any) -> Model | None:
         plain.get("memory_gb"),
         _here(plain),
         bool(plain.get("retired")),
+        plain.get("holds_persona"),
     )
 
 
@@ -170,11 +174,16 @@ def _here(plain: Any) -> bool:
 
 
 def best(found: Iterable[Model], on: Machine) -> Model | None:
-    """The largest model that runs at full speed on this machine; a model whose weights are here comes first."""
-    for places in (("GPU",), ("CPU",)):
-        ready = [model for model in found if model.place(on) in places]
-        if ready:
-            return max(ready, key=lambda model: (model.here, model.memory or 0.0))
+    """The largest model that runs at full speed on this machine and is not known to drop its persona.
+
+    A model whose weights are here comes first. Where nothing but models that drop it fit, the largest of those.
+    """
+    found = list(found)
+    for holding in (True, False):
+        for place in ("GPU", "CPU"):
+            ready = [it for it in found if it.place(on) == place and (it.holds_persona != "no") == holding]
+            if ready:
+                return max(ready, key=lambda model: (model.here, model.memory or 0.0))
     return None
 
 
@@ -208,23 +217,41 @@ def shown(on: Machine, found: Sequence[Model]) -> "list[RenderableType]":
     keys = Table("key", "", "for", box=None, pad_edge=False)
     for key, use in KEYS.items():
         keys.add_row(key, "set" if os.environ.get(key) else "not set", use)
-    table = Table("model", "engine", "needs", "weights", "runs on", "licence", box=None, pad_edge=False)
+    table = Table("model", "engine", "needs", "weights", "runs on", "persona", "licence", box=None, pad_edge=False)
     for model in found:
         memory = f"{model.memory:g} GB" if model.memory else "–"
         weights = "–" if model.memory is None else "here" if model.here else "to download"
-        table.add_row(model.name, model.engine, memory, weights, model.place(on), model.licence)
+        holds = model.holds_persona or "–"
+        table.add_row(model.name, model.engine, memory, weights, model.place(on), holds, model.licence)
+    table.caption = "persona: whether its partisans start on their own side of the scale; – has not been measured"
+    table.caption_justify = "left"
     return [facts, "", packages, "", keys, "", table, "", advice(found, on)]
 
 
 def advice(found: Sequence[Model], on: Machine) -> str:
-    """The command to start with."""
+    """The command to start with, and how long it takes."""
     chosen = best(found, on)
     if chosen is None:
-        return "No model of conf/model fits this machine; `make demo` installs the embedded one."
+        return "No model of conf/model fits this machine; engine=planted plays debates without one."
+    text = f"best here: {_command(chosen)}" + ("" if chosen.here else " (downloads its weights first)")
+    text += f"\n{_time(chosen)}"
+    larger = best([model for model in found if not model.here and model.holds_persona != "no"], on)
+    if chosen.here and larger and (larger.memory or 0) > (chosen.memory or 0):
+        text += f"\nafter a download: {_command(larger)}"
+    return text
+
+
+def _command(model: Model) -> str:
     installed = conf_folder().parent == Path(__file__).resolve().parent
-    start = "hustings simulate" if installed else "python simulate.py"
-    text = f"best here: {start} model={chosen.name}"
-    larger = best([model for model in found if not model.here], on)
-    if chosen.here and larger and (larger.memory or 0) > (chosen.memory or 0) and larger.place(on) != "CPU, slowly":
-        text += f"\nafter a download: {start} model={larger.name}"
-    return text if chosen.here else f"{text} (downloads its weights first)"
+    return f"{'hustings simulate' if installed else 'python simulate.py'} model={model.name}"
+
+
+def _time(model: Model) -> str:
+    """How long a quickstart takes on a model: at the speed of earlier runs, if there are any in artifacts/."""
+    from hustings.configuration import compose
+    from hustings.simulation.estimate import seconds
+
+    known = seconds(compose(f"model={model.name}"))
+    if known is None:
+        return f"(how long this takes here: {_command(model)} dry_run=true)"
+    return f"(about {duration(known)} at the speed of earlier runs here)"

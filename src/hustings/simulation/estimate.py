@@ -1,34 +1,72 @@
 """What a run would take, before anything is loaded, downloaded or written."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from hustings.artifacts import peek
 from hustings.debate import personas
-from hustings.debate.estimate import Counter, count
+from hustings.debate.estimate import Counter, Estimate, count
 from hustings.debate.play import SURVEY_TOKENS, Rules
 from hustings.debate.roles import Persona
 from hustings.files import existing, megabytes, read_lines
-from hustings.records import Event, Reply, parse
+from hustings.records import Event, Reply, Start, parse
 from hustings.runfolder import EVENTS
 from hustings.settings import SimulateSettings
 from hustings.simulation import disk
 from hustings.simulation.counts import total
 from hustings.simulation.plan import Plan, by_debate, first
-from hustings.simulation.speed import time_of
+from hustings.simulation.speed import earlier, time_of
 from hustings.simulation.stories import given
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a run would do."""
+
+    plan: Plan
+    rules: Rules
+    starts: list[Start]
+    """The debates to play, with personas or stand-ins."""
+    logged: dict[str, list[Event]]
+    known: bool
+    """Whether it is known what is in the store: only the hub knows the commit of a model there."""
+    result: Estimate
 
 
 def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     """What the run would take, in one paragraph.
 
     Args:
+        settings: of the run.
         folder: the run's, which need not exist.
 
     Raises:
         HustingsError: bad settings, a missing model, a damaged artifact.
     """
-    # Only the hub knows the commit of a model there, and so what is already in the store.
+    work = _work(settings)
+    new = [start for start in work.starts if start.debate not in work.logged]
+    twice = any(engine.calls(SURVEY_TOKENS)[1] > 1 for engine in settings.engines().values())
+    parts = (
+        work.result.text(settings.model.price),
+        "Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else "",
+        time_of(work.plan, work.result, new, work.rules) if work.known else "",
+        _disk(disk.needed(work.plan, folder, resolved=work.known)),
+    )
+    return " ".join(filter(None, parts))
+
+
+def seconds(settings: SimulateSettings) -> float | None:
+    """How long the run takes at the speed of earlier runs of its model here; None where there are none.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a damaged artifact.
+    """
+    work = _work(settings)
+    return earlier(work.plan, work.result) if work.known else None
+
+
+def _work(settings: SimulateSettings) -> _Work:
     here = "hub" not in {settings.model.source, *(it.model.source for it in settings.cast.values())}
     plan = Plan.of(settings, download=False)
     logged, spent = _store(plan) if here else ({}, {})
@@ -47,14 +85,7 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     if complete and done.prompt_tokens and done.tokens:
         result.scaled(spent, done)
     result.add(counter.counted, 1)
-    twice = any(calls > 1 for _, calls in surveys.values())
-    note = " Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else ""
-    parts = (
-        result.text(settings.model.price) + note,
-        time_of(plan, result, [start for start in starts if start.debate not in logged], rules) if here else "",
-        _disk(disk.needed(plan, folder, resolved=here)),
-    )
-    return " ".join(filter(None, parts))
+    return _Work(plan, rules, starts, logged, here, result)
 
 
 def _disk(needed: list[tuple[Path, float]]) -> str:

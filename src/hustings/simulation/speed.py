@@ -34,10 +34,9 @@ def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules)
     """
     if not result.tokens:
         return ""
-    spent = _earlier(plan)
-    if spent:
-        seconds = result.tokens * spent["seconds"] / (spent["tokens"] + spent.get("persona_tokens", 0))
-        return f"It takes about {duration(seconds)} at the speed of earlier runs of this model here."
+    known = earlier(plan, result)
+    if known is not None:
+        return f"It takes about {duration(known)} at the speed of earlier runs of this model here."
     settings, seats = plan.settings, [plan.casting.of(role) for role in plan.settings.roles]
     here = all(seat.weights.gguf or seat.weights.folder for seat in seats)
     if not here or settings.trainer.ranks > 1 or settings.control.read or not settings.control.speak:
@@ -46,6 +45,14 @@ def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules)
     return (
         f"It takes about {duration(seconds)} at the speed just measured, once the model is loaded." if seconds else ""
     )
+
+
+def earlier(plan: Plan, result: Estimate) -> float | None:
+    """Seconds that the run takes at the speed of earlier runs; None where there are none."""
+    spent = _earlier(plan)
+    if not spent:
+        return None
+    return result.tokens * spent["seconds"] / (spent["tokens"] + spent.get("persona_tokens", 0))
 
 
 def _earlier(plan: Plan) -> Mapping[str, Any]:
