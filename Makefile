@@ -1,12 +1,15 @@
 # `make demo` and `make test` do all the set-up on a fresh machine with Python 3.11 or newer.
+# make demo MODEL=smollm2 plays on the small model, which needs no download of 1.1 GB.
 PYTHON ?= python3
+MODEL ?= qwen
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo test check pytest soak bench clean
 
 demo: $(VENV)/.ready
-	$(BIN)/python simulate.py
+	$(BIN)/hustings fetch $(MODEL)
+	$(BIN)/python simulate.py model=$(MODEL)
 
 test: $(VENV)/.ready
 	$(MAKE) --jobs 2 check pytest

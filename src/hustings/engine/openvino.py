@@ -18,7 +18,7 @@ from hustings.errors import EngineError, HustingsError, ModelError, first_line
 from hustings.gguf.header import gguf_header
 from hustings.huggingface import Chat, Tokens, check_taken
 from hustings.merging import merged
-from hustings.models import Weights, as_gguf, cached, once
+from hustings.models import Weights, as_gguf, cached, check_memory, once
 from hustings.progress import say
 from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob, neutral
@@ -70,6 +70,7 @@ class OpenvinoSettings(EngineSettings):
 
 def build(settings: OpenvinoSettings, order: Order) -> "OpenvinoEngine":
     """The model, with the adapter merged into it if there is one."""
+    check_memory(order.model)
     weights = order.weights
     if order.adapter is not None:
         weights = merged(weights, order.adapter, eight_bits=settings.quantization == "8bit")
