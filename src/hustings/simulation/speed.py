@@ -1,13 +1,14 @@
 """How long a run will take on this machine: at the speed of earlier runs of its model, or of ten seconds of it now."""
 
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hustings.artifacts import artifacts
-from hustings.debate.estimate import Estimate
+from hustings.debate.estimate import Counter, Estimate
 from hustings.debate.play import Listener, Rules, play
-from hustings.engine.base import Answer, Request
+from hustings.engine.base import Request
 from hustings.progress import duration, say
 from hustings.records import Start
 from hustings.simulation.counts import total
@@ -17,10 +18,6 @@ _SAMPLE = 16
 """Debates whose requests are measured, at most; all of a batch take little longer than one."""
 _ENOUGH = 200
 """Generated tokens that earlier runs must have, to know a speed by."""
-
-
-class _Enough(Exception):
-    """The sample has been measured."""
 
 
 def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> str:
@@ -73,34 +70,29 @@ def _earlier(plan: Plan) -> Mapping[str, Any]:
 
 
 def _measured(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> float:
-    """Seconds that the run takes, from one round of surveys and one batch of replies."""
+    """Seconds that the run takes, from one batch of survey answers and one of replies, half-way through debates."""
     sample = starts[: min(_SAMPLE, plan.settings.engine.concurrency)]
+    asked: list[Request] = []
+    play(Counter({}), sample, {}, rules, len(sample), Listener(on_answer=lambda request, _: asked.append(request)))
+    surveys = _middle([request for request in asked if request.options], len(sample))
+    replies = _middle([request for request in asked if not request.options], len(sample))
+    if not surveys or not replies:
+        return 0.0
     say("measuring the speed of this machine …")
-    began: list[float] = []
-    surveyed: list[float] = []
-    tokens: list[int] = []
-
-    def on_answer(request: Request, answer: Answer) -> None:
-        if request.options:
-            surveyed.append(time.monotonic())
-        else:
-            tokens.append(answer.tokens)
-            if len(tokens) == len(sample):
-                raise _Enough
-
-    engine = plan.casting.debaters()
     try:
+        engine = plan.casting.debaters()
         engine.prepare()
-        began.append(time.monotonic())
-        play(engine, sample, {}, rules, len(sample), Listener(on_answer=on_answer))
-    except _Enough:
-        pass
+        began = time.monotonic()
+        answered = sum(1 for _ in engine.stream(deque(surveys)))
+        surveyed = time.monotonic()
+        tokens = sum(answer.tokens for _, answer in engine.stream(deque(replies)))
+        ended = time.monotonic()
     finally:
         plan.casting.close()
-    ended = time.monotonic()
-    if not surveyed:
-        return 0.0
-    each_survey = (surveyed[-1] - began[0]) / len(surveyed)
-    each_token = (ended - surveyed[-1]) / max(1, sum(tokens))
-    replies = result.tokens - result.surveys
-    return result.surveys * each_survey + replies * each_token
+    each_survey, each_token = (surveyed - began) / answered, (ended - surveyed) / max(1, tokens)
+    return result.surveys * each_survey + (result.tokens - result.surveys) * each_token
+
+
+def _middle(requests: Sequence[Request], count: int) -> Sequence[Request]:
+    start = max(0, (len(requests) - count) // 2)
+    return requests[start : start + count]
