@@ -173,7 +173,8 @@ def logs_of(store: Path) -> list[Path]:
 
 
 def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    kept = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return {**kept, "PIP_NO_INDEX": "1"}  # no test downloads a model by accident
 
 
 def start_cli(cwd: Path, *arguments: str, script: str = "simulate.py", **options: Any) -> "subprocess.Popen[str]":

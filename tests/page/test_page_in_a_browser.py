@@ -452,7 +452,7 @@ def test_the_report_of_a_real_model_is_read_and_searched(browser: Browser, tmp_p
                                  ("democrat", "Olivia"))]  # fmt: skip
     (tmp_path / "personas.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     small = ("repetitions=2", "rounds=1", "sampling.max_tokens=24", "personas.file=personas.jsonl")
-    done = cli(tmp_path, "topic=racism", *small)
+    done = cli(tmp_path, "model=smollm2", "topic=racism", *small)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
     watched = Watched(browser, folder / REPORT)
