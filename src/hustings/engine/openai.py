@@ -40,9 +40,10 @@ class OpenaiSettings(EngineSettings):
 
     kind: Literal["openai"]
     base_url: str
-    """Its address, including `/v1`; what follows `?` goes with every request (Azure's `?api-version=…`)."""
+    """Address of the endpoint, including `/v1`; what follows `?` goes with every request (Azure's `?api-version=…`)."""
     api: Literal["chat", "completions"]
-    """`chat`: the endpoint applies the model's chat template; `completions`: the model continues plain text."""
+    """Which protocol is spoken. `chat`: the endpoint applies the model's chat template; `completions`: the model
+    continues plain text."""
     start: Literal["ask", "prefill"]
     """How an answer is made to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
     logprobs: int = Field(ge=0, le=1000)
@@ -60,10 +61,11 @@ class OpenaiSettings(EngineSettings):
     key: str = knob(pattern=_VARIABLE)
     """Environment variable that holds the key; a local server needs none."""
     requests_a_minute: int | None = knob(ge=1)
+    """Most requests in a minute; None sets no limit of our own, and the endpoint's are respected anyway."""
     tokens_a_minute: int | None = knob(ge=1)
-    """Prompts and answers together."""
+    """Most tokens in a minute, prompts and answers together; None sets no limit."""
     timeout: float = knob(gt=0)
-    """For one request, in seconds."""
+    """How long one request may take, in seconds."""
     attempts: int = knob(ge=1)
     """Attempts for a request; a 429 response does not count as an attempt."""
     budget_usd: float | None = knob(gt=0)

@@ -51,12 +51,14 @@ class OpenvinoSettings(EngineSettings):
 
     kind: Literal["openvino"]
     precision: Literal["fast", "exact"]
-    """`fast`: the device's own precision; `exact`: f32 throughout, so that texts do not depend on the batch."""
+    """Numbers to compute with. `fast`: the device's own precision; `exact`: f32 throughout, so that texts do not depend
+    on the batch."""
     faithful: bool
     """Convert quantized GGUF files first: OpenVINO's own reading of them is inexact (see docs)."""
     quantization: Literal["none", "8bit"] = neutral("none")
     """What weights are converted to: `none` is F16; `8bit` is Q8_0, which takes half the memory and is faster."""
     device: str = knob()
+    """OpenVINO's name of the device that runs the model: CPU or GPU."""
     cache_gb: int = knob(ge=1)
     """Memory for the key-value cache, GB."""
     threads: int | None = knob(ge=1)

@@ -41,10 +41,11 @@ class TransformersSettings(EngineSettings):
 
     kind: Literal["transformers"]
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device supports it; `exact`: float32."""
+    """Numbers to compute with. `fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
-    """bitsandbytes LLM.int8() or nf4."""
+    """How weights are quantized, by bitsandbytes: LLM.int8() or nf4."""
     device: Literal["auto", "cpu", "cuda"] = knob()
+    """What runs the model; `auto` takes a GPU if there is one."""
     batch_size: int = knob(ge=1)
     """Rows per batch."""
 

@@ -52,9 +52,9 @@ class VllmSettings(EngineSettings):
 
     kind: Literal["vllm"]
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device supports it; `exact`: float32."""
+    """Numbers to compute with. `fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
-    """Applied while the weights are loaded, on GPUs only: fp8 or mxfp4."""
+    """How weights are quantized while they are loaded, on GPUs only: fp8 or mxfp4."""
     tensor_parallel: int = knob(ge=1)
     """Devices that share each layer."""
     pipeline_parallel: int = knob(ge=1)

@@ -27,10 +27,13 @@ class PromptSettings(Settings):
     """Every sentence that the model sees, except the survey's (`instrument`), as Jinja templates."""
 
     name: Name
+    """Name of this set of prompts, as results show it."""
     scale: Literal["normal", "reversed"]
-    """`reversed`: surveys swap the ends of the scale; recorded values are always in the normal direction."""
+    """Which end of the scale is 0 in the question. `reversed`: surveys swap the ends of the scale; recorded values are
+    always in the normal direction."""
     system: Literal["template", "empty", "story"] = neutral("template")
-    """The system slot: the chat template's own text, nothing, or the agent's story (then not in the user turn)."""
+    """What stands in the system slot of the chat template: the chat template's own text, nothing, or the agent's story
+    (then not in the user turn)."""
     persona: Text
     """Meta-prompt that asks for a life story that holds the party's positions."""
     persona_start: str
@@ -51,21 +54,24 @@ class PersonaSettings(Settings):
     file: PathText | None
     """JSON lines with party, name and story; None lets the model in use write them."""
     max_tokens: int = Field(ge=16)
+    """Longest life story, in tokens."""
     attempts: int = Field(ge=1)
-    """Attempts for each persona before giving up."""
+    """How often the model may try to write one life story that passes the checks."""
 
 
 class SamplingSettings(Settings):
     """How replies are drawn."""
 
     temperature: float = Field(ge=0)
+    """Temperature of replies; 0 always takes the most probable token. Surveys are always answered at 0."""
     top_p: float = neutral(1.0, gt=0, le=1)
     """Only the most probable tokens that together have this probability are drawn from."""
     max_tokens: int = Field(ge=1)
+    """Longest reply, in tokens; a reply that is cut there is shortened to its last whole sentence."""
     ignore_end: bool
     """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
     attempts: int = Field(ge=1)
-    """Attempts to get a reply that is not empty."""
+    """How often an agent is asked again when its reply is empty."""
 
 
 class CastSettings(Settings):
@@ -86,7 +92,8 @@ class AnalysisSettings(Settings):
     """What figures and statistics are made of; the log is the same whatever is chosen."""
 
     outcome: Literal["score", "expected"] | None
-    """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities.
+    """Which attitude is analysed. `score`: the value of the chosen option; `expected`: the mean over the options'
+    probabilities.
 
     None becomes `expected` where every engine of the run gives log-probabilities, and `score` elsewhere.
     """
@@ -100,9 +107,9 @@ class AlarmSettings(Settings):
     invalid: float = knob(ge=0, le=1)
     """Share of invalid survey answers above which it stops; 1 never stops it."""
     empty: float = knob(ge=0, le=1)
-    """The same of empty replies."""
+    """Share of empty replies above which it stops; 1 never stops it."""
     after: int = knob(ge=1)
-    """Answers of a model before its shares count."""
+    """How many answers of a model are needed before its shares count."""
 
 
 class NoTrackerSettings(Settings):
@@ -116,15 +123,18 @@ class WandbSettings(Settings):
 
     kind: Literal["wandb"]
     mode: Literal["offline", "online"]
-    """`offline` writes files for `wandb sync` and never asks for a login."""
+    """Whether anything is sent: `online` sends it at once; `offline` writes files for `wandb sync` and never asks for a
+    login."""
     project: Text
+    """The project at W&B that the run belongs to."""
     entity: str | None
-    """User or team; None is that of the login."""
+    """The user or team at W&B; None is the one that is logged in."""
     group: str | None
-    """None is the experiment's name."""
+    """The group that the run belongs to at W&B; None is the experiment's name."""
     tags: Many[Text]
+    """Tags of the run at W&B, besides those that Hustings gives it."""
     folder: PathText = Field(min_length=1)
-    """W&B puts its files into `wandb` in this folder."""
+    """Where W&B makes its folder `wandb`."""
 
 
 TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminator="kind")]
@@ -134,11 +144,11 @@ class TrainerSettings(Settings):
     """How many devices share the debates of one run, by Lightning."""
 
     devices: int = Field(ge=1)
-    """On each machine."""
+    """GPUs, or processes on the CPU, that share the debates on each machine."""
     num_nodes: int = Field(ge=1)
-    """Machines."""
+    """Machines that share the debates; start the same command on each of them (srun does)."""
     strategy: Text
-    """Of Lightning; `auto` is ddp, which is all that debates need."""
+    """How Lightning connects the devices; `auto` is ddp, which is all that debates need."""
 
     @property
     def ranks(self) -> int:
@@ -182,9 +192,11 @@ class SimulateSettings(Settings):
     alarm: AlarmSettings = knob()
     trainer: TrainerSettings = knob()
     seed: int = Field(ge=0)
+    """Seed of the run: who speaks first, who meets whom, and what is sampled."""
     repetitions: int = knob(ge=1)
     """Debates on each topic; raising it extends what exists."""
     rounds: int = Field(ge=1)
+    """Rounds of each debate; everybody speaks once a round and is surveyed at its end."""
     control: ControlSettings = neutral(NO_CONTROL)
     shadow: bool = neutral(False)
     """A Default listens to every debate, is surveyed like everybody else, and never speaks; nobody hears of it.
@@ -192,15 +204,17 @@ class SimulateSettings(Settings):
     It shows what the model itself thinks after hearing the same talk.
     """
     first_speaker: Literal["random", "balanced"] = neutral("random")
-    """`balanced`: over the repetitions, each seat begins equally often."""
+    """Who speaks first. `random`: somebody is drawn for each debate; `balanced`: over the repetitions, each seat begins
+    equally often."""
     adapter: str | None
     """An adapter that train.py made, by name or folder; None plays on the model as it is."""
     artifacts: PathText = knob(min_length=1)
-    """Folder of the artifact store."""
+    """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
+    twice."""
     dry_run: bool = knob()
+    """Only say what the run would take: calls, tokens, money, time and disk. Nothing is asked or downloaded."""
     watch: bool = knob()
     """Show one debate on the terminal as it is spoken."""
-    """Only say what the run would take: calls, tokens, money."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

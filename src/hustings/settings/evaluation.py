@@ -30,6 +30,7 @@ class BenchmarkSettings(Settings):
     """What is measured of a model and its adapters, besides their debates."""
 
     name: Name = knob()
+    """Name of this set of benchmarks, as results show it."""
     tasks: Annotated[Many[Text], BeforeValidator(_listed)]
     """Tasks or groups of lm-eval: hellaswag, mmlu, mmlu_stem, mmlu_anatomy, …"""
     num_fewshot: int | None = Field(ge=0)
@@ -40,17 +41,19 @@ class BenchmarkSettings(Settings):
     Of a group, a share is drawn from each of its tasks, as lm-eval does; a number, from all of them together.
     """
     seed: int = Field(ge=0)
-    """Of the draw, and of few-shot examples."""
+    """Seed of the draw of documents, and of few-shot examples."""
     data_dir: PathText | None
     """Folder that `hustings fetch benchmarks` has filled; None takes the data from the Hugging Face hub."""
     engine: Literal["transformers", "vllm"]
     """What lm-eval runs the model on; vllm needs a model of the hub or in a folder."""
     quantization: Literal["none", "8bit", "4bit"]
+    """Quantization of the weights, by bitsandbytes."""
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    """Numbers to compute with. `fast`: bfloat16 where the device computes in it; `exact`: float32."""
     batch_size: int = knob(ge=1)
     """Rows per batch."""
     device: Literal["auto", "cpu", "cuda"] = knob()
+    """Where the benchmarks run; `auto` takes a GPU if there is one."""
     attitude: Name | None = knob()
     """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
 

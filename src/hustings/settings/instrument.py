@@ -28,7 +28,7 @@ class ItemSettings(Settings):
     high: str | None = neutral(None)
     """What the last option means; None is what the topic calls the high end of its scale."""
     direction: Literal["normal", "reversed"]
-    """`reversed`: a high answer means a low attitude, so values count from the other end."""
+    """Which way the item points. `reversed`: a high answer means a low attitude, so values count from the other end."""
     parcel: Literal[1, 2]
     """Which half of the instrument the item belongs to, for estimates that are free of survey noise."""
 
@@ -52,6 +52,7 @@ class InstrumentSettings(Settings):
     """What agents are asked at every survey point; an agent's attitude is the mean of its items."""
 
     name: Name
+    """Name of this instrument, as results show it."""
     answer: str
     """How to answer, after the wording of every item; a template of the same variables."""
     items: dict[Name, ItemSettings] = Field(min_length=1)

@@ -37,7 +37,8 @@ class ModelSettings(Settings):
     name: Name | None
     """Name in folders, columns and captions; None takes it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf", "api"]
-    """`embedded`: of `hustings fetch`; `hub`: Hugging Face; `local`: a folder; `gguf`: a file; `api`: elsewhere."""
+    """Where the weights are. `embedded`: of `hustings fetch`; `hub`: Hugging Face; `local`: a folder; `gguf`: a file;
+    `api`: elsewhere."""
     path: PathText | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
@@ -47,14 +48,14 @@ class ModelSettings(Settings):
     context: int = Field(ge=256)
     """Longest prompt and answer together, in tokens."""
     licence: str | None = knob()
-    """Of the weights, for people to read."""
+    """Licence of the weights, for people to read."""
     memory_gb: float | None = knob(gt=0)
     """Memory that the engine named in its config needs to run it, GB; None where that is unknown or elsewhere."""
     holds_persona: Literal["yes", "barely", "no"] | None = knob()
     """Whether its partisans start on their own side of the scale: of 80 % or more, of half or more, or of fewer of them
     (persona check on racism, figure3); None where nobody has measured it."""
     price: PriceSettings | None = knob()
-    """Of an API; None if it costs nothing, or the price is unknown."""
+    """Price of an API; None if it costs nothing, or the price is unknown."""
     retired: str | None = knob()
     """Why it is no longer available, and what comes closest; None while it is."""
 
@@ -75,7 +76,7 @@ class EngineSettings(Variant):
     """What runs a model. Every kind of engine has a class of its own, in the file of its name in `engine/`."""
 
     concurrency: int = knob(ge=1)
-    """Debates played at the same time; of an endpoint, also requests in flight."""
+    """Debates that are played at the same time; for an endpoint, also the requests in flight."""
 
     kind_package: ClassVar[str] = "engine"
     kind_key: ClassVar[str] = "engine.kind"

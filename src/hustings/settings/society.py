@@ -39,13 +39,17 @@ class PartySettings(Settings):
     """A political party as its voters are described to the model."""
 
     name: Name = knob()
+    """Name in settings, roles and tables; the same as its key in `society.parties`."""
     label: Text = knob()
+    """Name in figures and sentences."""
     adjective: Text
+    """What its voters are called in prompts: 'a committed Republican voter'."""
     colour: Colour = knob()
+    """Colour in figures."""
     names: Many[PersonName] = Field(min_length=1)
-    """First names of its personas: one for each persona."""
+    """First names of its personas, one for each persona."""
     stances: dict[Name, StanceSettings]
-    """By topic; a persona is told all of them, whatever the debate is about."""
+    """Its position on each topic; a persona is told all of them, whatever the debate is about."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -59,17 +63,20 @@ class DefaultAgentSettings(Settings):
     """The agent without a party, which shows the model's own bias."""
 
     label: Text = knob()
+    """Name in figures and sentences."""
     story: Text
     """All that this agent is told about itself."""
     colour: Colour = knob()
+    """Colour in figures."""
     names: Many[PersonName] = Field(min_length=1)
-    """Neutral names for debates: as many as a debate can have such agents."""
+    """Neutral names for debates, at least as many as a debate has such agents."""
 
 
 class HumansSettings(Settings):
     """What a poll found among people, to compare the agents with."""
 
     source: Text
+    """Which poll it was, as it is quoted in reports."""
     share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1000)]]]
     """Percent of a party's people who call a topic a very big problem, by party and topic."""
 
@@ -78,10 +85,12 @@ class SocietySettings(Settings):
     """A country, its parties and its default agent."""
 
     name: Name
+    """Name of this society, as results show it."""
     country: Text
+    """The country in prompts: 'a voter in the United States'."""
     language: Name | None = neutral("en")
-    """Of the life stories, as a code (ISO 639-1): their length and person are checked in those of debate/languages.py;
-    None checks neither."""
+    """Language of the life stories, as an ISO 639-1 code. In en, de and zh their length and person are checked; in
+    other languages, and with None, they are not."""
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
     humans: HumansSettings | None = knob()
@@ -101,7 +110,7 @@ class TopicSettings(Settings):
     """Something to debate, and what the ends of the scale mean on which attitudes to it are measured."""
 
     label: Text
-    """As it appears in a sentence: 'climate change'."""
+    """The topic as it appears in a sentence: 'climate change'."""
     question: Text
     """The survey question, without the scale."""
     low: Text
@@ -114,6 +123,7 @@ class CompositionSettings(Settings):
     """Who takes part in a debate."""
 
     name: Name
+    """Name in folders and tables."""
     roles: Many[Name] = Field(min_length=2, max_length=8)
     """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
     observers: Many[Name]
@@ -131,12 +141,13 @@ class ControlSettings(Settings):
     """What happens instead of the debate, to tell apart what moves attitudes (Source: protocol.md, controls)."""
 
     name: Name
+    """Name in folders and tables; `none` is the debate itself."""
     speak: bool
-    """False: nobody speaks, and agents are surveyed as often as in the debate."""
+    """Whether anybody speaks; where it is False, agents are surveyed as often as in the debate."""
     topic: TopicSettings | None
     """Debated instead of the topic that is surveyed; None is that topic."""
     read: bool
-    """Nobody speaks; agents are surveyed on the debate of another repetition, in which they do not speak."""
+    """Whether nobody speaks and agents are surveyed on the debate of another repetition, in which they do not speak."""
     advocates: Many[Literal["low", "high"]]
     """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
 

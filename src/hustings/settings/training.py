@@ -14,6 +14,7 @@ class InterviewSettings(Settings):
     """What agents are asked so that they show their views."""
 
     name: Name
+    """Name of this interview, as results show it."""
     politics: Text
     """What the questions are about: 'US politics'."""
     questions: Many[Text] = Field(min_length=1)
@@ -31,25 +32,27 @@ class InterviewSettings(Settings):
     rounds: int = Field(ge=1)
     """How often every question is used as an example before giving up."""
     question_temperature: float = Field(ge=0)
-    """At which the model writes questions; answers are always drawn at 1."""
+    """Temperature at which the model writes questions; answers are always drawn at 1."""
     question_tokens: int = Field(ge=16)
     """Longest list of questions, tokens."""
     answer_tokens: int = Field(ge=1)
     """Longest answer, tokens."""
     attempts: int = Field(ge=1)
-    """Attempts to get an answer that is not empty."""
+    """How often an agent is asked again when its answer is empty."""
     seed: int = Field(ge=0)
-    """Of questions and answers, so that trainings with different seeds share them."""
+    """Seed of questions and answers, apart from that of the training, so that trainings with different seeds share
+    them."""
 
 
 class LoraSettings(Settings):
     """The low-rank weights that are trained."""
 
     r: int = Field(ge=1)
-    """Rank."""
+    """Rank of the adapter."""
     alpha: int | None = Field(ge=1)
-    """Their scale is alpha / r; None is twice the rank."""
+    """Sets the scale of the weights, alpha / r; None is twice the rank."""
     dropout: float = Field(ge=0, lt=1)
+    """Share of the adapter's inputs that are dropped in each step of the training."""
     targets: Many[Text] = Field(min_length=1)
     """Linear layers that get such weights, by the last part of their names."""
 
@@ -64,6 +67,7 @@ class _StepSettings(Settings):
     warmup: float = Field(ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     epochs: int = Field(ge=1)
+    """How often the training goes through all examples."""
     batch: int = Field(ge=1)
     """Examples per step."""
 
@@ -95,12 +99,14 @@ class FineTuningSettings(Settings):
     questions: int = Field(ge=1)
     """Questions that are trained on."""
     answers_per_question: int = Field(ge=1)
+    """Answers to each question; 100 questions with 20 answers are the paper's 2,000 examples."""
     held_out: int = Field(ge=1)
     """Further questions whose answers measure the loss and are never trained on."""
     quantization: Literal["none", "8bit", "4bit"]
-    """Of the base model while it is trained."""
+    """Quantization of the base model while it is trained; `4bit` is nf4, the paper's QLoRA."""
     precision: Literal["fast", "exact"]
-    """`fast`: bfloat16 where the device computes in it, with float32 adapters; `exact`: float32."""
+    """Numbers to compute with. `fast`: bfloat16 where the device computes in it, with float32 adapters; `exact`:
+    float32."""
     batch_size: int = knob(ge=1)
     """Examples in memory at a time; gradients are accumulated to method.batch."""
     checkpoint: int = knob(ge=1)
@@ -108,6 +114,7 @@ class FineTuningSettings(Settings):
     recompute: bool = knob()
     """Gradient checkpointing: discard activations and compute them again; less memory, about a third more time."""
     device: Literal["auto", "cpu", "cuda"] = knob()
+    """Where the model is trained; `auto` takes a GPU if there is one."""
 
 
 class TrainSettings(FineTuningSettings):
@@ -122,9 +129,10 @@ class TrainSettings(FineTuningSettings):
     personas: PersonaSettings
     tracker: TrackerSettings = knob()
     seed: int = Field(ge=0)
-    """Of the training: order, initial weights, dropout."""
+    """Seed of the training: order, initial weights, dropout."""
     artifacts: PathText = knob(min_length=1)
-    """Folder of the artifact store."""
+    """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
+    twice."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -1,0 +1,25 @@
+"""The page of every command, from what the commands themselves print as --help."""
+
+import argparse
+import re
+
+from hustings.cli import commands
+from hustings.cli.help import help_of
+
+
+def page() -> str:
+    """The page."""
+    parts = ["# Every command\n\nWhat each command prints with `--help`."]
+    for job in ("simulate", "train", "evaluate"):
+        said = re.sub(r"\n+== (.*?) ==\n", r"\n\n\1\n", help_of(job)).rstrip()
+        parts.append(f"## `python {job}.py`\n\nThe same as `hustings {job}`.\n\n```text\n{said}\n```")
+    for name, parser in sorted(_parsers().items()):
+        if name not in ("simulate", "train", "evaluate"):
+            parts.append(f"## `hustings {name}`\n\n```text\n{parser.format_help().rstrip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command of `hustings`."""
+    (found,) = (it for it in commands._parser()._actions if isinstance(it, argparse._SubParsersAction))
+    return dict(found.choices)
