@@ -171,7 +171,7 @@ def _keys(cls: type[Settings], prefix: str, job: str, seen: dict[type, str], fre
         again = next((seen[it] for it in nested if it in seen), "")
         if again and prefix and name not in texts:
             about = f"The same settings as `{again}`."
-        if not nested or not many and (name in texts or again and prefix or _optional(field.annotation)):
+        if not nested or (not many and (name in texts or (again and prefix) or _optional(field.annotation))):
             yield Key(dotted, job, title, _takes(field, nested), _default(dotted, job, kind), _plain(about), knob)
         inner += [(f"{dotted}.NAME." if many else f"{dotted}.", it, knob) for it in nested]
     for path, each, knob in inner:

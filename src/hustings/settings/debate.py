@@ -212,7 +212,7 @@ class SimulateSettings(Settings):
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
     twice."""
     dry_run: bool = knob()
-    """Only say what the run would take: calls, tokens, money, time and disk. Nothing is asked or downloaded."""
+    """Only say what the run would take: calls, tokens, money, time and disk."""
     watch: bool = knob()
     """Show one debate on the terminal as it is spoken."""
 
