@@ -5,7 +5,7 @@ MODEL ?= qwen
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check pytest soak bench clean
+.PHONY: demo test check pytest soak bench docs clean
 
 demo: $(VENV)/.ready
 	$(BIN)/hustings fetch $(MODEL)
@@ -30,6 +30,10 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/python tests/shape.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
 
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/debates.py
@@ -43,5 +47,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt embedded.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs artifacts .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) outputs artifacts build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

