@@ -17,6 +17,7 @@ import pytest
 from helpers import ROOT, config
 from omegaconf import OmegaConf
 
+import hustings
 from hustings import compose
 from hustings.cli.commands import _parser
 from hustings.configuration import Job
@@ -224,3 +225,10 @@ def test_the_notebook_to_download_has_the_cells_of_the_page() -> None:
     code = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
     assert code == [block["text"].strip() for block in FENCE.finditer(text) if block["language"] == "python"]
     assert made["cells"][0]["source"][0] == "# A notebook\n"
+
+
+def test_the_python_page_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    shown = {*re.findall(r"^::: hustings\.(\w+)$", page, re.MULTILINE)}
+    assert "errors" in shown
+    assert {it for it in hustings.__all__ if not it.endswith(("Error", "__"))} == shown - {"errors"}

@@ -1,6 +1,7 @@
 """The page of every option that ships: the files of conf/, group by group."""
 
 import re
+from pathlib import Path
 
 from hustings.configuration import conf_folder
 
@@ -39,12 +40,18 @@ def page() -> str:
     ]
     for group in sorted((it.name for it in conf_folder().iterdir() if it.is_dir()), key=list(GROUPS).index):
         parts.append(f"## `{group}` {{ #{group} }}\n\n{GROUPS[group]}")
-        for file in sorted((conf_folder() / group).glob("*.yaml")):
+        for file in sorted((conf_folder() / group).glob("*.yaml"), key=_natural):
             text = file.read_text(encoding="utf-8")
             title = f"`{group}={file.stem}`{_about(text)}".replace('"', "'")
             body = "\n".join(f"    {line}".rstrip() for line in f"```yaml\n{text.strip()}\n```".splitlines())
             parts.append(f'??? abstract "{title}"\n\n{body}')
     return "\n\n".join(parts) + "\n"
+
+
+def _natural(file: Path) -> tuple[str, int]:
+    """Orders figure3 before figure11."""
+    name, number = re.fullmatch(r"(.*?)(\d*)", file.stem).groups()
+    return name, int(number or 0)
 
 
 def _about(text: str) -> str:
