@@ -25,7 +25,7 @@ from hustings.page.transcripts import Transcripts, transcripts
 from hustings.report import together
 from hustings.report.controls import SEPARATES
 from hustings.runfolder import REPORT, AdapterName, RunManifest, hashes, read_manifest, write_manifest
-from hustings.study import load
+from hustings.study import Study, load
 
 
 def data_of(html: str) -> list[dict[str, Any]]:
@@ -233,6 +233,28 @@ def test_text_with_any_line_break_is_read_back_as_it_was(finished: Path, tmp_pat
     run = leave(events, tmp_path / "run", read_manifest(finished / "run", RunManifest))
     (data,) = data_of(made(tmp_path, run))
     assert [reply[2] for reply in data["debates"][0]["replies"]][: len(texts)] == texts
+
+
+def test_tables_in_memory_make_the_page_that_the_folder_makes(finished: Path, tmp_path: Path) -> None:
+    run = finished / "run"
+    kept = load(run)
+    tables = records.tables(records.read(run / "events.jsonl"), "planted", "", kept.seed)
+    with page.growing(tmp_path / REPORT) as draw:
+        draw(Study(run, kept.manifest, *tables), 6, 6)
+    assert data_of((tmp_path / REPORT).read_text(encoding="utf-8")) == data_of(made(tmp_path, run))
+
+
+def test_debates_with_a_survey_and_no_reply_yet_are_a_page(finished: Path, tmp_path: Path) -> None:
+    kept, events = load(finished / "run"), []
+    for event in records.read(finished / "run" / "events.jsonl"):
+        if isinstance(event, records.Start) or getattr(event, "iteration", 1) == 0:
+            events.append(event)
+            with page.growing(tmp_path / REPORT) as draw:
+                if isinstance(event, records.Survey):
+                    draw(Study(tmp_path, kept.manifest, *records.tables(events, "planted", "", 1)), 0, 6)
+    (data,) = data_of((tmp_path / REPORT).read_text(encoding="utf-8"))
+    assert [len(debate["replies"]) for debate in data["debates"]] == [0] * 6
+    assert [line[0][1] for line in data["curves"]["score"]["racism"].values()] == [6] * 4
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
