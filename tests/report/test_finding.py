@@ -184,7 +184,8 @@ def test_a_control_is_named_and_compared_with_a_debate(tmp_path: Path) -> None:
     moved, _, then = found(load(tmp_path / "run"))
     assert moved.startswith("On racism, with control=retest, Democrat agents ended ")
     assert then == (
-        "To compare this with a debate, run the same command with control=none, then `hustings report` on both folders."
+        "To see what a debate adds, run the same command with control=none and compare the two folders with hustings "
+        "report."
     )
 
 

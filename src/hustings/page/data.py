@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from hustings.page import tables
-from hustings.page.sentence import facts, sentence
+from hustings.page.sentence import facts, sentence, title
 from hustings.page.statistics import Group, groups
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
@@ -34,6 +34,7 @@ class Run:
     study: Study
     settings: dict[str, str]
     """By dotted key."""
+    title: str
     sentence: str
     """What was run."""
     finding: list[str]
@@ -73,6 +74,7 @@ def run(study: Study, share: int) -> Run:
     return Run(
         study=study,
         settings=tables.settings(study.design),
+        title=title(study),
         sentence=sentence(study),
         finding=[] if study.statistics is None else finding(study, study.statistics),
         counts=read.counts,

@@ -154,8 +154,8 @@ def _next(study: "Study", closing: Sequence[Test], family: int) -> str:
     why = (
         f"to learn what moves the agents, run the same command with {_CONTROLS}"
         if study.control == "none"
-        else "to compare this with a debate, run the same command with control=none, then `hustings report` on both "
-        "folders"
+        else "to see what a debate adds, run the same command with control=none and compare the two folders with "
+        "hustings report"
     )
     unsure = [test for test in closing if test["p_holm"] > _LEVEL and _way(study, test["estimate"]) > 0]
     if not unsure:
