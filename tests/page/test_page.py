@@ -112,6 +112,21 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
     assert ">-∞ … ∞<" in html
 
 
+def test_a_page_has_a_title_and_says_where_its_statistics_are_explained(finished: Path, tmp_path: Path) -> None:
+    html = (finished / "run" / REPORT).read_text(encoding="utf-8")
+    assert "<title>Hustings: Debates on racism (planted)</title>" in html
+    assert "<h1>Debates on racism</h1>" in html
+    assert "<code>docs/method.md</code>" in html
+    assert html.count('<div class="finding">') == 1
+    assert re.findall(r"<figcaption>([^<]*)</figcaption>", html)[0].startswith("How much nearer each party ended")
+    assert "curves" not in "".join(re.findall(r'<img[^>]*alt="([^"]*)"', html))
+    simulate(tmp_path, "repetitions=1", "topic=all", "rounds=1", "shadow=false")
+    html = report(tmp_path).read_text(encoding="utf-8")
+    assert "<h1>Debates on 4 topics</h1>" in html
+    assert "shadow Default: the model" not in html
+    assert "finding" not in re.sub("<(style|script).*?</\\1>", "", html, flags=re.DOTALL)
+
+
 def test_statistics_are_grouped_and_each_says_what_it_answers(finished: Path) -> None:
     html = (finished / "run" / REPORT).read_text(encoding="utf-8")
     kinds = re.findall(r'<details class="family" data-kind="(\w+)"( open)?>', html)
@@ -334,12 +349,13 @@ def test_a_control_is_named_and_said_in_one_sentence(
     controlled: dict[str, Path], tmp_path: Path, control: str, said: str
 ) -> None:
     html = made(tmp_path, controlled[control])
-    heading = re.search("<h1>(.*?)</h1>", html)
-    assert heading
-    assert heading[1].startswith(f"Control {control}: a Republican, a Democrat and a Default agent ")
-    assert said in heading[1]
+    assert f"<h1>Control {control} on racism</h1>" in html
+    lead = re.search('<p class="lead">(.*?)</p>', html)
+    assert lead
+    assert lead[1].startswith(f"Control {control}: a Republican, a Democrat and a Default agent ")
+    assert said in lead[1]
     assert f"<dt>control</dt><dd>{control}</dd>" in html
-    assert f"<title>Hustings: rep_dem_default on planted, control {control}</title>" in html
+    assert f"<title>Hustings: Control {control} on racism (planted)</title>" in html
 
 
 def test_a_reader_says_which_debate_it_reads_and_nobody_speaks(controlled: dict[str, Path], tmp_path: Path) -> None:

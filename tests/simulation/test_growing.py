@@ -108,7 +108,7 @@ def test_a_stopped_run_leaves_a_page_that_says_so_and_no_run(
             play(tmp_path, "repetitions=2")
     assert left(tmp_path / "run") == [REPORT]
     stopped = (tmp_path / "run" / REPORT).read_text(encoding="utf-8")
-    assert "Stopped. So far: 0 of 2 debates. To finish the run, start the same command again" in stopped
+    assert "Stopped: this page shows 0 of 2 debates. To finish the run, start the same command again" in stopped
     assert RENEWS not in stopped
     assert "while the run plays" not in stopped
     with pytest.raises(RecordError, match="not a run's folder"):

@@ -61,12 +61,13 @@ def growing(target: Path) -> Generator[Callable[[Study, int, int], None]]:
     Returns:
         Writes the page of a study, which is part of a run, and of how many of how many debates have ended.
     """
-    said = ""
+    shown = said = ""
 
     def write(study: Study, ended: int, debates: int) -> None:
-        nonlocal said
+        nonlocal shown, said
+        shown = f"{ended:,} of {debates:,} debates"
         said = (
-            f"So far: {ended:,} of {debates:,} debates; this page is written again every minute or so while the run "
+            f"So far: {shown}; this page is written again every minute or so while the run "
             f"plays (last on {datetime.now():%Y-%m-%d at %H:%M:%S})."
         )
         _write([study], target, said)
@@ -76,15 +77,15 @@ def growing(target: Path) -> Generator[Callable[[Study, int, int], None]]:
     except BaseException:
         if said:
             with suppress(OSError, HustingsError):
-                _stop(target, said)
+                _stop(target, said, shown)
         raise
 
 
-def _stop(target: Path, said: str) -> None:
+def _stop(target: Path, said: str, shown: str) -> None:
     """Say on a growing page that its run was stopped; it is not drawn again, so that a stopped run ends at once."""
     html = target.read_text(encoding="utf-8")
     if said in html:
-        now = f"Stopped. {said.partition(';')[0]}. To finish the run, start the same command again: nothing is lost."
+        now = f"Stopped: this page shows {shown}. To finish the run, start the same command again; nothing is lost."
         write_atomically(target, html.replace(_RENEWED, "", 1).replace(said, now, 1))
 
 
