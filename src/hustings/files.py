@@ -126,10 +126,12 @@ def write_atomically(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(text, encoding="utf-8")
         part.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
-        raise ArtifactError(_paragraph(error, path, "written")) from error
+        if isinstance(error, OSError):
+            raise ArtifactError(_paragraph(error, path, "written")) from error
+        raise
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:

@@ -33,7 +33,7 @@ class Launch:
 
 @explained()
 def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.DataFrame]":
-    """Play what is missing; write the run's tables, statistics, figures and page.
+    """Play what is missing; write the run's tables, statistics, figures and page, which grows while a long run plays.
 
     Returns:
         What was played, and the statistics (columns of analysis.statistics.COLUMNS).
@@ -46,8 +46,8 @@ def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.Da
     from hustings.simulation import job
 
     folder = launch.folder
-    with tracking.tracked(settings, "simulate", launch.experiment) as track:
-        outcome = job.run(settings, folder, list(launch.command))
+    with tracking.tracked(settings, "simulate", launch.experiment) as track, page.growing(folder / REPORT) as draw:
+        outcome = job.run(settings, folder, list(launch.command), draw)
         statistics = report.finish(folder, Path(settings.artifacts))
         page.write([folder], folder / REPORT)
         track(folder)

@@ -25,7 +25,7 @@ from hustings.page.transcripts import Transcripts, transcripts
 from hustings.report import together
 from hustings.report.controls import SEPARATES
 from hustings.runfolder import REPORT, AdapterName, RunManifest, hashes, read_manifest, write_manifest
-from hustings.study import load
+from hustings.study import Study, load
 
 
 def data_of(html: str) -> list[dict[str, Any]]:
@@ -110,6 +110,21 @@ def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_pa
     assert "Democrats &amp; others moved 1.2 points &lt;towards&gt; it." in html
     assert ">1.23<" in html
     assert ">-∞ … ∞<" in html
+
+
+def test_a_page_has_a_title_and_says_where_its_statistics_are_explained(finished: Path, tmp_path: Path) -> None:
+    html = (finished / "run" / REPORT).read_text(encoding="utf-8")
+    assert "<title>Hustings: Debates on racism (planted)</title>" in html
+    assert "<h1>Debates on racism</h1>" in html
+    assert "<code>docs/method.md</code>" in html
+    assert html.count('<div class="finding">') == 1
+    assert re.findall(r"<figcaption>([^<]*)</figcaption>", html)[0].startswith("How much nearer each party ended")
+    assert "curves" not in "".join(re.findall(r'<img[^>]*alt="([^"]*)"', html))
+    simulate(tmp_path, "repetitions=1", "topic=all", "rounds=1", "shadow=false")
+    html = report(tmp_path).read_text(encoding="utf-8")
+    assert "<h1>Debates on 4 topics</h1>" in html
+    assert "shadow Default: the model" not in html
+    assert "finding" not in re.sub("<(style|script).*?</\\1>", "", html, flags=re.DOTALL)
 
 
 def test_statistics_are_grouped_and_each_says_what_it_answers(finished: Path) -> None:
@@ -235,6 +250,28 @@ def test_text_with_any_line_break_is_read_back_as_it_was(finished: Path, tmp_pat
     assert [reply[2] for reply in data["debates"][0]["replies"]][: len(texts)] == texts
 
 
+def test_tables_in_memory_make_the_page_that_the_folder_makes(finished: Path, tmp_path: Path) -> None:
+    run = finished / "run"
+    kept = load(run)
+    tables = records.tables(records.read(run / "events.jsonl"), "planted", "", kept.seed)
+    with page.growing(tmp_path / REPORT) as draw:
+        draw(Study(run, kept.manifest, *tables), 6, 6)
+    assert data_of((tmp_path / REPORT).read_text(encoding="utf-8")) == data_of(made(tmp_path, run))
+
+
+def test_debates_with_a_survey_and_no_reply_yet_are_a_page(finished: Path, tmp_path: Path) -> None:
+    kept, events = load(finished / "run"), []
+    for event in records.read(finished / "run" / "events.jsonl"):
+        if isinstance(event, records.Start) or getattr(event, "iteration", 1) == 0:
+            events.append(event)
+            with page.growing(tmp_path / REPORT) as draw:
+                if isinstance(event, records.Survey):
+                    draw(Study(tmp_path, kept.manifest, *records.tables(events, "planted", "", 1)), 0, 6)
+    (data,) = data_of((tmp_path / REPORT).read_text(encoding="utf-8"))
+    assert [len(debate["replies"]) for debate in data["debates"]] == [0] * 6
+    assert [line[0][1] for line in data["curves"]["score"]["racism"].values()] == [6] * 4
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="not a run's folder"):
         page.write([tmp_path], tmp_path / REPORT)
@@ -312,12 +349,13 @@ def test_a_control_is_named_and_said_in_one_sentence(
     controlled: dict[str, Path], tmp_path: Path, control: str, said: str
 ) -> None:
     html = made(tmp_path, controlled[control])
-    heading = re.search("<h1>(.*?)</h1>", html)
-    assert heading
-    assert heading[1].startswith(f"Control {control}: a Republican, a Democrat and a Default agent ")
-    assert said in heading[1]
+    assert f"<h1>Control {control} on racism</h1>" in html
+    lead = re.search('<p class="lead">(.*?)</p>', html)
+    assert lead
+    assert lead[1].startswith(f"Control {control}: a Republican, a Democrat and a Default agent ")
+    assert said in lead[1]
     assert f"<dt>control</dt><dd>{control}</dd>" in html
-    assert f"<title>Hustings: rep_dem_default on planted, control {control}</title>" in html
+    assert f"<title>Hustings: Control {control} on racism (planted)</title>" in html
 
 
 def test_a_reader_says_which_debate_it_reads_and_nobody_speaks(controlled: dict[str, Path], tmp_path: Path) -> None:

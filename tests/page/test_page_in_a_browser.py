@@ -14,7 +14,7 @@ from hustings import page, records
 from hustings.report import run as reporting
 from hustings.report import together
 from hustings.runfolder import FIGURES, REPORT, STATISTICS, RunManifest, read_manifest
-from hustings.study import load
+from hustings.study import Study, load
 
 pytestmark = pytest.mark.browser
 HOSTILE = [
@@ -306,6 +306,55 @@ def test_axe_finds_no_serious_violation_and_nothing_overflows(
     watched.context.close()
 
 
+def test_the_finding_is_on_top_in_three_sentences(watched: Watched) -> None:
+    shown = watched.open()
+    assert shown.locator("h1").inner_text() == "Debates on gun violence and racism"
+    moved, sure, then = shown.locator(".finding p").all_inner_texts()
+    assert moved.startswith("Across 2 topics, agents ended nearer to the model's own attitude than they began in ")
+    assert sure.startswith("With ")
+    assert "control=none,retest" in then
+
+
+def test_the_shadow_default_is_drawn_dashed_and_has_a_name(watched: Watched) -> None:
+    shown = watched.open()
+    panel = shown.locator(".panel").first
+    assert panel.locator(".curve.listens").count() == 1
+    assert panel.locator(".curve.listens").get_attribute("stroke-dasharray") == "5 4"
+    assert panel.locator(".curve:not(.listens)").evaluate_all(
+        "all => all.every(it => !it.hasAttribute('stroke-dasharray'))"
+    )
+    stroke = panel.locator(".curve.listens").evaluate("it => getComputedStyle(it).stroke")
+    assert stroke != shown.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (
+        shown.locator("#curve-controls label", has_text="shadow Default").locator("line[stroke-dasharray]").count() == 1
+    )
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_a_page_that_grows_is_read_while_the_run_plays(browser: Browser, run: Path, scheme: str, width: int) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    study, target = load(run), run.parent / f"{scheme}.html"
+    kept = [table[table["repetition"] < 4] for table in (study.attitudes, study.replies, study.agents)]
+    with page.growing(target) as draw:
+        draw(Study(run.parent, study.manifest, *kept), 7, 12)
+    watched = Watched(browser, target, color_scheme=scheme, viewport={"width": width, "height": 800})
+    shown = watched.open()
+    assert (
+        shown.locator("header .so-far").inner_text().startswith("So far: 7 of 12 debates; this page is written again")
+    )
+    assert shown.locator("meta[http-equiv=refresh]").get_attribute("content") == "60"
+    assert shown.locator("table.statistics, .finding").count() == 0
+    assert shown.locator(".panel .curve").count() == 8
+    assert shown.locator(".reply").count() == 9
+    renewing = {"rules": {"meta-refresh": {"enabled": False}}}  # it is what this page is for
+    found = Axe().run(shown, options=renewing).response["violations"]
+    assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    watched.quiet()
+    watched.context.close()
+
+
 def test_the_theme_is_switched(watched: Watched) -> None:
     shown = watched.open()
     paper = "getComputedStyle(document.body).backgroundColor"
@@ -457,7 +506,8 @@ def test_the_report_of_a_real_model_is_read_and_searched(browser: Browser, tmp_p
     folder = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
     watched = Watched(browser, folder / REPORT)
     shown = watched.open()
-    assert "on the model smollm2: 2 debates and 6 replies" in shown.locator("h1").inner_text()
+    assert "on the model smollm2: 2 debates and 6 replies" in shown.locator(".lead").inner_text()
+    assert shown.locator("h1").inner_text() == "Debates on racism"
     replies = [it for it in records.read(folder / "events.jsonl") if isinstance(it, records.Reply)]
     sought = max(replies, key=lambda it: len(it.text))
     shown.locator("#search").fill(sought.text[:20])

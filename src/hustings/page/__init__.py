@@ -8,11 +8,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from hustings.errors import HustingsError
 from hustings.files import write_atomically
 from hustings.page import data, tables, training
 from hustings.page.data import Run
@@ -22,10 +25,13 @@ from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
 from hustings.runfolder import COMPARISON, FIGURES
+from hustings.study import Study, load
 
 TRAININGS = "trainings.csv"
 _ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None}
 """What several runs have together, of one run."""
+_RENEWED = '<meta http-equiv="refresh" content="60">'
+"""Makes a browser load a growing page again."""
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -43,7 +49,53 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     Raises:
         RecordError: a folder is not a run's.
     """
-    runs = [data.run(folder, len(folders)) for folder in folders]
+    return _write([load(folder) for folder in folders], target)
+
+
+@contextmanager
+def growing(target: Path) -> Generator[Callable[[Study, int, int], None]]:
+    """For as long as the block lasts, a page can be written of a run that still plays.
+
+    A block that fails leaves a page which says that the run was stopped.
+
+    Returns:
+        Writes the page of a study, which is part of a run, and of how many of how many debates have ended.
+    """
+    shown = said = ""
+
+    def write(study: Study, ended: int, debates: int) -> None:
+        nonlocal shown, said
+        shown = f"{ended:,} of {debates:,} debates"
+        said = (
+            f"So far: {shown}; this page is written again every minute or so while the run "
+            f"plays (last on {datetime.now():%Y-%m-%d at %H:%M:%S})."
+        )
+        _write([study], target, said)
+
+    try:
+        yield write
+    except BaseException:
+        if said:
+            with suppress(OSError, HustingsError):
+                _stop(target, said, shown)
+        raise
+
+
+def _stop(target: Path, said: str, shown: str) -> None:
+    """Say on a growing page that its run was stopped; it is not drawn again, so that a stopped run ends at once."""
+    html = target.read_text(encoding="utf-8")
+    if said in html:
+        now = f"Stopped: this page shows {shown}. To finish the run, start the same command again; nothing is lost."
+        write_atomically(target, html.replace(_RENEWED, "", 1).replace(said, now, 1))
+
+
+def _write(studies: Sequence[Study], target: Path, so_far: str = "") -> Path:
+    """Write the page of these runs.
+
+    Args:
+        so_far: how far the run is, where it still plays.
+    """
+    runs = [data.run(study, len(studies)) for study in studies]
     for each, name in zip(runs, _names(runs), strict=True):
         each.name = name
         if each.training is not None:
@@ -52,6 +104,8 @@ def write(folders: Sequence[Path], target: Path) -> Path:
         "runs": runs,
         "warnings": alerts.together({each.name: each.alerts for each in runs}),
         "differing": _differing(runs),
+        "so_far": so_far,
+        "renewed": _RENEWED if so_far else "",
         "embedded": _embedded([{**each.script, "label": each.name} for each in runs]),
         **(_together(runs, target.parent) if len(runs) > 1 else _ALONE),
     }

@@ -7,11 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from hustings.page import tables
-from hustings.page.sentence import facts, sentence
+from hustings.page.sentence import facts, sentence, title
 from hustings.page.statistics import Group, groups
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
@@ -19,7 +18,7 @@ from hustings.report.alerts import alerts
 from hustings.report.finding import finding
 from hustings.report.naming import OUTCOMES, roles
 from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
-from hustings.study import Study, load
+from hustings.study import Study
 
 TRANSCRIPTS = 12_000_000
 """Characters of transcripts and life stories that a page carries at most, over all its runs."""
@@ -35,6 +34,7 @@ class Run:
     study: Study
     settings: dict[str, str]
     """By dotted key."""
+    title: str
     sentence: str
     """What was run."""
     finding: list[str]
@@ -60,16 +60,13 @@ class Run:
     """What distinguishes this run from the others on the page."""
 
 
-def run(folder: Path, share: int) -> Run:
-    """Read one run's folder.
+def run(study: Study, share: int) -> Run:
+    """What a page says of one run: from its tables, and what else is in its folder.
 
     Args:
         share: how many runs share the page; each gets its part of what the page may carry.
-
-    Raises:
-        RecordError: the folder is not a run's.
     """
-    study = load(folder)
+    folder = study.folder
     read = transcripts(study, TRANSCRIPTS // share)
     outcomes = sorted(study.outcomes, key=lambda outcome: outcome != study.outcome)
     studies = {outcome: study.analysed_as(outcome) for outcome in outcomes}
@@ -77,6 +74,7 @@ def run(folder: Path, share: int) -> Run:
     return Run(
         study=study,
         settings=tables.settings(study.design),
+        title=title(study),
         sentence=sentence(study),
         finding=[] if study.statistics is None else finding(study, study.statistics),
         counts=read.counts,

@@ -398,7 +398,7 @@
     return of(make("article", { className: "reply", id: `iteration-${iteration}` },
       make("header", {}, make("span", { className: "tag" }, visible(name)), make("span", { className: "tally" }, run.roles[role]?.label ?? role), anchor),
       text(words), flag ? make("p", { className: "flag" }, flag) : null,
-      whole === null ? null : make("details", { className: "whole" }, make("summary", {}, "As it was generated"), text(whole))), role);
+      whole === null ? null : make("details", { className: "whole" }, make("summary", {}, "The whole reply, as it was generated"), text(whole))), role);
   }
 
   // Every agent's attitude at one survey, and at the survey before; the shadow Default last, without a track.

@@ -1,4 +1,4 @@
-"""What was run, in one sentence, and the facts below it."""
+"""What was run, as a title and in one sentence, and the facts below it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,6 +8,17 @@ from hustings.report.naming import ADVOCATE, roles, runs_on
 from hustings.study import Study
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+_TOPICS = 3
+"""Topics that a title names; more are counted."""
+
+
+def title(study: Study) -> str:
+    """'Debates on racism and gun violence', 'Control retest on racism'."""
+    topics = [topic["label"] for topic in study.design["topics"].values()]
+    about = _and(topics) if len(topics) <= _TOPICS else f"{len(topics)} topics"
+    return f"{'Debates' if study.control == 'none' else f'Control {study.control}'} on {about}"
 
 
 def sentence(study: Study) -> str:

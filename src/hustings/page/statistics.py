@@ -13,14 +13,14 @@ Row = Mapping[str, str]
 _COMPARED = {"start": "Did agents begin elsewhere?", "end": "Did agents end elsewhere?"}
 """Measures of comparison.csv that are no statistics of one run."""
 _GROUPS = {
-    "primary": ("Primary", "What a study is about; p-values are adjusted among these (Holm)."),
-    "secondary": ("Secondary", "Other tests, adjusted among themselves (Holm)."),
+    "primary": ("Primary", "What the study is about. The p-values are adjusted for the number of these tests (Holm)."),
+    "secondary": ("Secondary", "All other tests, adjusted for their own number (Holm). Quote them as secondary."),
     "paper": (
         "The paper's reading",
         "How the paper measures convergence, and the main statistics of the chosen option, which the paper plots.",
     ),
     "beside": ("The expected value beside it", "The main statistics of the other outcome."),
-    "descriptive": ("Descriptive", "Shares, means and checks without a test."),
+    "descriptive": ("Descriptive", "Shares, means and checks, without a test."),
 }
 
 

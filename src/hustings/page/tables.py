@@ -15,6 +15,12 @@ PICTURE = 600_000
 """Bytes of the largest picture that a page carries."""
 ROWS = 200
 """Rows of a table that a page shows at most."""
+_CAPTIONS = {
+    "forest": "How much nearer each party ended to the shadow Default, by topic, with 95 % intervals",
+    "gaps": "The gap between the parties among people, and among agents at the start and at the end",
+    "pulls": "What moves agents in each round: the model's own attitude (β) and the other speakers (α)",
+}
+"""Of pictures, by the names of their files; others are called by those."""
 _SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STATISTICS, COMPARISON, CONTROLS}
 
 
@@ -54,7 +60,12 @@ def figures(folder: Path) -> Iterator[dict[str, str]]:
     for path in sorted(folder.glob("*.png")):
         if not path.stem.startswith("curves") and path.stat().st_size <= PICTURE:
             content = base64.b64encode(path.read_bytes()).decode()
-            yield {"name": path.stem.replace("_", " "), "source": f"data:image/png;base64,{content}"}
+            name = path.stem.replace("_", " ")
+            yield {
+                "name": name,
+                "caption": _CAPTIONS.get(path.stem, name),
+                "source": f"data:image/png;base64,{content}",
+            }
 
 
 def settings(design: Mapping[str, Any]) -> dict[str, str]:

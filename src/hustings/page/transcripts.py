@@ -31,7 +31,7 @@ class Transcripts:
     stories: list[str]
     """Each life story once; agents refer to them by position."""
     counts: Counter[str]
-    """Debates, replies, reply tokens, invalid answers, and replies by how they finished."""
+    """Debates, replies, reply tokens, invalid answers, replies by how they finished, and shortened ones."""
     invalid: list[list[Any]]
     """The first invalid answers: debate, iteration, role, name, item, text."""
 
@@ -144,6 +144,7 @@ def _counts(study: Study) -> Counter[str]:
     counts["debates"] = len(study.agents.drop_duplicates(_DEBATE))
     counts["replies"] = len(study.replies)
     counts["tokens"] = int(study.replies["tokens"].sum())
+    counts["shortened"] = int(study.replies["full"].notna().sum())
     counts["invalid"] = int((~study.attitudes["valid"].astype(bool)).sum())
     return counts
 

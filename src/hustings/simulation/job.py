@@ -1,6 +1,6 @@
 """The job itself: play what the settings ask for and the store lacks, and put the tables into the run's folder."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
     EVENTS,
+    MANIFEST,
     REPLIES,
     AdapterName,
     DebateKey,
@@ -32,9 +33,11 @@ from hustings.settings import SimulateSettings
 from hustings.simulation import disk
 from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
+from hustings.simulation.growing import Draw, Growing
 from hustings.simulation.plan import Logged, Plan, by_debate, first
 from hustings.simulation.stories import people
 from hustings.simulation.watch import Watch
+from hustings.study import Study
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
 
@@ -55,12 +58,13 @@ class Outcome:
     """Invalid survey answers in the whole run."""
 
 
-def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome:
+def run(settings: SimulateSettings, folder: Path, command: list[str], draw: Draw | None = None) -> Outcome:
     """Play what the settings ask for and is not in the store, and put log and tables into `folder`.
 
     Args:
         folder: the run's folder.
         command: the command line, for the manifest.
+        draw: draws the page of a run that still plays; not called where the folder holds a finished run.
 
     Raises:
         HustingsError: bad settings, a missing model, a busy or damaged artifact.
@@ -77,7 +81,10 @@ def run(settings: SimulateSettings, folder: Path, command: list[str]) -> Outcome
             rules = replace(rules, transcripts=_transcripts(plan.read, tally))
         with ExitStack() as stack:
             rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(settings.topics)}
-            _complete(plan, rules, rows, tally)
+            growing = None
+            if draw is not None and not (folder / MANIFEST).exists():
+                growing = Growing(folder, _so_far(plan, rows, folder, command), draw)
+            _complete(plan, rules, rows, tally, growing)
             return _leave(plan, rows, folder, command, tally)
     finally:
         plan.casting.close()
@@ -124,7 +131,9 @@ def _topic(plan: Plan, topic: str) -> Generator[Rows]:
         yield rows
 
 
-def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) -> dict[str, list[Event]]:
+def _complete(
+    plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally, growing: Growing | None = None
+) -> dict[str, list[Event]]:
     """Play the debates that are missing, and keep what they took, whatever stops them.
 
     Returns:
@@ -148,7 +157,7 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally) 
         starts = plan.starts(missing, logged, cast)
         for topic in topics:
             rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)
-        _play(plan, rules, _Table(rows, starts, logged, tally), engine)
+        _play(plan, rules, _Table(rows, starts, logged, tally, growing), engine)
     finally:
         for topic in topics:
             artifact = rows[topic].artifact
@@ -184,6 +193,8 @@ class _Table:
     starts: list[Start]
     logged: Logged
     tally: Tally
+    growing: Growing | None
+    """The page that grows meanwhile."""
 
     def keep(self, event: Event) -> None:
         """Write an event to the log of its topic, and count it."""
@@ -217,6 +228,8 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
                 watch.on_event(event)
             if alone:
                 alarm.on_event(event)
+                if table.growing:
+                    table.growing.look(progress)
 
         def on_answer(request: Request, answer: Answer) -> None:
             alarm.on_answer(request, answer)
@@ -271,17 +284,50 @@ def _show(progress: Progress, event: Event) -> None:
 def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str], tally: Tally) -> Outcome:
     """Put the run's own log, its tables and its manifest into its folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings, main = plan.settings, plan.casting.main
-    adapter = main.adapter
+    adapter = plan.casting.main.adapter
     _write_log(plan, rows, folder / EVENTS)
-    tables = records.tables(
-        records.read(folder / EVENTS), main.weights.name, adapter.name if adapter else "", settings.seed
-    )
+    tables = records.tables(records.read(folder / EVENTS), *_ran_on(plan))
     for table, file in zip(tables, (ATTITUDES, REPLIES, AGENTS), strict=True):
         write_table(folder / file, table)
     if adapter is not None:
         copy_adapter(adapter.folder, folder)
-    manifest = RunManifest(
+    manifest = _manifest(plan, rows, command).model_copy(
+        update={
+            "played": tally.total.plain(),
+            "spent": total(it.artifact.manifest.get("spent") or {} for it in rows.values()),
+            "files": hashes(folder, (EVENTS, ATTITUDES, REPLIES, AGENTS)),
+        }
+    )
+    write_manifest(folder, manifest)
+    counts = tally.total
+    invalid = int((~tables[0]["valid"].astype(bool)).sum())
+    return Outcome(folder, len(plan.seats), counts.played, counts.seconds, counts.replies, counts.tokens, invalid)
+
+
+def _so_far(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str]) -> Callable[[], Study | None]:
+    """What makes a study of the debates that are in the log, ended or not; None before the first survey answer."""
+
+    def study() -> Study | None:
+        logged = _logged(rows)
+        events = [event for key in plan.seats for event in logged.get(key, ())]
+        if not any(isinstance(event, Survey) for event in events):
+            return None
+        return Study(folder, _manifest(plan, rows, command), *records.tables(events, *_ran_on(plan)))
+
+    return study
+
+
+def _ran_on(plan: Plan) -> tuple[str, str, int]:
+    """Names of model and adapter, and the seed, for the tables."""
+    main = plan.casting.main
+    return main.weights.name, main.adapter.name if main.adapter else "", plan.settings.seed
+
+
+def _manifest(plan: Plan, rows: Mapping[str, Rows], command: list[str]) -> RunManifest:
+    """How the run was made, without what it took and what it left."""
+    settings, main = plan.settings, plan.casting.main
+    adapter = main.adapter
+    return RunManifest(
         command=command,
         versions=versions(_VERSIONS),
         settings=settings.model_dump(mode="json"),
@@ -290,15 +336,10 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
         preamble=_said(rows, "preamble"),
         model=ModelName(name=main.weights.name, sha256=main.weights.fingerprint),
         adapter=AdapterName(name=adapter.name, id=adapter.id) if adapter else None,
-        played=tally.total.plain(),
-        spent=total(it.artifact.manifest.get("spent") or {} for it in rows.values()),
+        played={},
+        spent={},
         commit=commit(),
-        files=hashes(folder, (EVENTS, ATTITUDES, REPLIES, AGENTS)),
     )
-    write_manifest(folder, manifest)
-    counts = tally.total
-    invalid = int((~tables[0]["valid"].astype(bool)).sum())
-    return Outcome(folder, len(plan.seats), counts.played, counts.seconds, counts.replies, counts.tokens, invalid)
 
 
 def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
