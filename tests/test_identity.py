@@ -145,6 +145,7 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
         "engine.threads",
         "engine.timeout",
         "engine.tokens_a_minute",
+        "model.holds_persona",
         "model.licence",
         "model.memory_gb",
         "model.price",
@@ -158,6 +159,7 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
         "trainer.devices",
         "trainer.num_nodes",
         "trainer.strategy",
+        "watch",
     }
 
 

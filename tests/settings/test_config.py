@@ -195,7 +195,7 @@ def test_all_is_the_four_topics_of_the_paper() -> None:
 
 def test_a_party_stands_at_the_pole_that_its_position_says() -> None:
     for society in options("society"):
-        words = ["topic=uk", "composition=uk_mixed"] if society == "uk" else []
+        words = ["topic=uk", "composition=uk_mixed"] if society == "uk" else ["topic=all"]
         made = load(SimulateSettings, config(f"society={society}", *words))
         for party in made.society.parties.values():
             for topic, stance in party.stances.items():

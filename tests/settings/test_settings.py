@@ -71,7 +71,7 @@ REFUSED = {
     ("model=gguf", "engine=planted"): "model.path: this setting has no value yet; set model.path=… on the command "
     "line.",
     ("model.source=local",): "model.path: source local needs a path; set model.path=….",
-    ("model.source=hub",): "model.id: source hub needs an id; set model.id=organisation/name.",
+    ("model.source=hub", "model.id=null"): "model.id: source hub needs an id; set model.id=organisation/name.",
     ("topology=ring", "topology.name='A B'"): "topology.name='A B': must be a name of small letters",
     ("instrument.items.severity.direction=up",): "instrument.items.severity.direction='up': must be 'normal' or "
     "'reversed'.",

@@ -20,7 +20,14 @@ from hustings.engine.transformers import TransformersEngine
 from hustings.models import Weights, embedded
 
 OPTIONS = tuple(map(str, range(11)))
-COMMAND = [sys.executable, str(ROOT / "simulate.py"), "model=smollm2", "topic=racism", "rounds=2", "sampling.max_tokens=24"]
+COMMAND = [
+    sys.executable,
+    str(ROOT / "simulate.py"),
+    "model=smollm2",
+    "topic=racism",
+    "rounds=2",
+    "sampling.max_tokens=24",
+]
 COMMAND += ["personas.max_tokens=64"]  # what is tested are the debates
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -55,8 +55,8 @@ class OpenvinoSettings(EngineSettings):
     on the batch."""
     faithful: bool
     """Convert quantized GGUF files first: OpenVINO's own reading of them is inexact (see docs)."""
-    quantization: Literal["none", "8bit"] = neutral("none")
-    """What weights are converted to: `none` is F16; `8bit` is Q8_0, which takes half the memory and is faster."""
+    quantization: Literal["none", "8bit", "auto"] = neutral("none")
+    """What weights are converted to: `none` is F16, `8bit` is Q8_0, and `auto` the faster of them on this processor."""
     device: str = knob()
     """OpenVINO's name of the device that runs the model: CPU or GPU."""
     cache_gb: int = knob(ge=1)
@@ -65,9 +65,35 @@ class OpenvinoSettings(EngineSettings):
     """CPU threads; None is one per core."""
 
     @property
+    def eight_bits(self) -> bool:
+        """Whether weights are converted to Q8_0 and not to F16.
+
+        F16 is faster on processors with AMX, which multiply matrices in bfloat16, and Q8_0 on all others
+        (docs/benchmarks.md).
+        """
+        import psutil
+
+        if self.quantization == "auto":
+            return not (_has("amx_tile") and psutil.virtual_memory().total >= _ROOMY)
+        return self.quantization == "8bit"
+
+    @property
     def can(self) -> frozenset[Capability]:
         """Adapters are merged into a copy of the model."""
         return frozenset({"log-probabilities", "adapters"})
+
+
+_ROOMY = 20e9
+"""Bytes of memory with which loading F16 weights of a few billion bytes, which takes four times as many, is no risk."""
+
+
+@cache
+def _has(flag: str) -> bool:
+    """Whether the processor has these instructions, as Linux calls them; False where that cannot be known."""
+    try:
+        return flag in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
 
 
 def build(settings: OpenvinoSettings, order: Order) -> "OpenvinoEngine":
@@ -75,7 +101,7 @@ def build(settings: OpenvinoSettings, order: Order) -> "OpenvinoEngine":
     check_memory(order.model)
     weights = order.weights
     if order.adapter is not None:
-        weights = merged(weights, order.adapter, eight_bits=settings.quantization == "8bit")
+        weights = merged(weights, order.adapter, eight_bits=settings.eight_bits)
     return OpenvinoEngine(weights, settings, order.model.context)
 
 
@@ -175,7 +201,7 @@ class OpenvinoEngine(Engine):
     def __init__(self, weights: Weights, settings: OpenvinoSettings, context: int) -> None:
         import openvino_genai as genai
 
-        gguf = as_gguf(weights, say, faithful=settings.faithful, eight_bits=settings.quantization == "8bit")
+        gguf = as_gguf(weights, say, faithful=settings.faithful, eight_bits=settings.eight_bits)
         self._genai = genai
         self._exact = settings.precision == "exact"
         self._concurrency = settings.concurrency
@@ -186,6 +212,8 @@ class OpenvinoEngine(Engine):
         scheduler.max_num_seqs = max(256, settings.concurrency * 2)
         scheduler.max_num_batched_tokens = _MAX_ROWS if self._exact else 1024
         properties: dict[str, Any] = dict(_EXACT) if self._exact else {}
+        if settings.eight_bits and _has("avx512_bf16"):  # OpenVINO's bfloat16 path for Q8_0 is several times slower
+            properties["INFERENCE_PRECISION_HINT"] = "f32"
         if settings.threads:
             properties["INFERENCE_NUM_THREADS"] = settings.threads
         try:
@@ -211,7 +239,9 @@ class OpenvinoEngine(Engine):
         self._owners: dict[str, _Job] = {}
         self._fillers: list[Any] = []
         self._count = 0
-        self.promise = f"{settings.precision}: {_PROMISES[settings.precision]}"
+        form = "Q8_0" if settings.eight_bits else "F16"
+        weight = f"; weights in {form}" if settings.quantization != "none" else ""
+        self.promise = f"{settings.precision}: {_PROMISES[settings.precision]}{weight}"
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer requests as they finish, in an order in which what they share is computed once."""

@@ -76,7 +76,7 @@ def _weights(plan: Plan) -> Mapping[Path, float]:
             of = seat.engine
             gguf = isinstance(of, OpenvinoSettings)
             faithful = isinstance(of, OpenvinoSettings) and of.faithful
-            eight_bits = isinstance(of, OpenvinoSettings) and of.quantization == "8bit"
+            eight_bits = isinstance(of, OpenvinoSettings) and of.eight_bits
             sizes[f"{seat.weights.fingerprint} {gguf} {eight_bits}"] = models.unconverted(
                 seat.weights, gguf=gguf, faithful=faithful, eight_bits=eight_bits
             )
