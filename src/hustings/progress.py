@@ -65,7 +65,7 @@ class Progress:
         title: what is counted, plural: `debates`, `personas`.
         total: how many there are in all.
         done: how many were there already.
-        work: answers that are still to come, for the time left.
+        work: what is still to come, in answers, or in a unit of which a long answer is several; for the time left.
         above: a rich renderable that a terminal shows above the counts.
     """
 

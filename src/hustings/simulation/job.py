@@ -213,8 +213,9 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     """Play to the end, counting as it goes, so that a run that is stopped has its counts too."""
     settings, debates = plan.settings, len(plan.seats)
     here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
-    done = sum(isinstance(event, Reply | Survey) for event in here)
-    work = (sum(disk.answers(settings)) * len(table.starts) - done) // settings.trainer.ranks
+    replies, surveys = disk.answers(settings)
+    done = sum(_work(event) for event in here)
+    work = ((_REPLY * replies + surveys) * len(table.starts) - done) // settings.trainer.ranks
     alarm = _alarm(plan, table.logged)
     alarm.check()
     watch = Watch(settings, table.starts, table.logged) if settings.watch else None
@@ -265,15 +266,23 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
         counts.replies, counts.tokens, counts.prompt_tokens, counts.played = taken
 
 
+_REPLY = 8
+"""Survey answers that take as long as a reply: a survey reads a prompt, a reply writes dozens of tokens too."""
+
+
+def _work(event: Event) -> int:
+    """How much of the work an event was, in survey answers."""
+    return _REPLY if isinstance(event, Reply) else int(isinstance(event, Survey))
+
+
 def _show(progress: Progress, event: Event) -> None:
     """Bring the screen up to date."""
+    progress.answers += _work(event)
     match event:
         case Reply():
             progress.replies += 1
-            progress.answers += 1
         case Survey():
             progress.invalid += not event.valid
-            progress.answers += 1
         case End():
             progress.done += 1
         case Start():
