@@ -7,8 +7,8 @@ from hustings.adapters import name_of
 from hustings.artifacts import MANIFEST
 from hustings.files import write_table
 from hustings.models import Weights
-from hustings.pictures import drawing, new_figure, write_picture
-from hustings.plain import markdown, printable
+from hustings.pictures import drawing, label, new_figure, write_picture
+from hustings.plain import markdown
 from hustings.settings import TrainSettings
 from hustings.training.loss import REFERENCE
 from hustings.training.trainer import Trained
@@ -54,18 +54,17 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
     else:
         for state, style in (("base", ":"), ("adapter", "--")):
             loss = trained.held_out[state][settings.party.name]
-            label = f"held-out answers, {'before' if state == 'base' else 'after'}"
-            panel.axhline(loss, color=_GREY, linestyle=style, label=label)
+            when = "before" if state == "base" else "after"
+            panel.axhline(loss, color=_GREY, linestyle=style, label=f"held-out answers, {when}")
     panel.set_ylabel("Loss, nats" + ("" if dpo else " per token"))
     of = f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}"
-    panel.set_title(printable(of))
+    panel.set_title(label(of, 72))
     panels[-1].set_xlabel(f"Step ({settings.method.batch} examples each)")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     for each in panels:
         each.grid(axis="y", color="#dddddd", linewidth=0.7)
         each.legend(frameon=False)
         each.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     write_picture(figure, path.parent, path.stem, ("png",))
 
 
