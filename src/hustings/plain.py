@@ -29,15 +29,15 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: boo
         numbers: all columns but the first are aligned to the right.
     """
     lines = ["---", *(("---:" if numbers else "---") for _ in columns[1:])]
-    cells = [*([_cell(text) for text in row] for row in (columns, *rows))]
+    cells = [[escaped(text) for text in row] for row in (columns, *rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], lines, *cells[1:]))
 
 
-def _cell(text: str) -> str:
-    """One line, with the marks of Markdown and HTML escaped."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+def escaped(text: str) -> str:
+    """Text for Markdown: one line, with the marks of Markdown and HTML escaped."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(printable(text).split()))
 
 
 def latex(text: str) -> str:
-    """Text for LaTeX."""
-    return "".join(_TEX.get(mark, mark) for mark in text)
+    """Text for LaTeX, in one line."""
+    return "".join(_TEX.get(mark, mark) for mark in " ".join(text.split()))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Many, Name, PathText, Settings, Text, knob, neutral
+from hustings.settings.base import Many, Name, PathText, Settings, Text, explained, knob, neutral
 from hustings.settings.instrument import ANY, InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
 from hustings.settings.society import (
@@ -111,13 +111,18 @@ class NoTrackerSettings(Settings):
     kind: Literal["none"]
 
 
+_PROJECT = explained(
+    r"^[^/\\#?%:\r\n]{1,128}$", "must be a name of at most 128 characters without any of / \\ # ? % :, such as hustings"
+)
+
+
 class WandbSettings(Settings):
     """Weights & Biases."""
 
     kind: Literal["wandb"]
     mode: Literal["offline", "online"]
     """`offline` writes files for `wandb sync` and never asks for a login."""
-    project: Text
+    project: Annotated[str, Field(pattern=_PROJECT)]
     entity: str | None
     """User or team; None is that of the login."""
     group: str | None

@@ -1,5 +1,6 @@
 """What describes an adapter, beside its weights: a model card, its losses, and a picture of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hustings.artifacts import MANIFEST
 from hustings.files import write_table
 from hustings.models import Weights
 from hustings.pictures import drawing, label, new_figure, write_picture
-from hustings.plain import markdown
+from hustings.plain import escaped, markdown
 from hustings.settings import TrainSettings
 from hustings.training.loss import REFERENCE
 from hustings.training.trainer import Trained
@@ -77,10 +78,11 @@ def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], tr
     ]
     return {
         "name": name_of(settings),
-        "origin": settings.model.id or weights.name,
+        "origin": escaped(settings.model.id or weights.name),
+        "origin_quoted": json.dumps(settings.model.id or weights.name, ensure_ascii=False),
         "fingerprint": weights.fingerprint,
-        "adjective": settings.party.adjective,
-        "country": settings.society.country,
+        "adjective": escaped(settings.party.adjective),
+        "country": escaped(settings.society.country),
         "rows": facts["rows"],
         "questions": facts["questions"],
         "answers": ", ".join(f"{party} `{identity}`" for party, identity in facts["answers"].items()),
@@ -104,7 +106,7 @@ def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], tr
 
 _CARD = """---
 library_name: peft
-base_model: {origin}
+base_model: {origin_quoted}
 tags: [hustings, lora, political-bias, research-only]
 ---
 
