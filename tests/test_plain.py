@@ -55,4 +55,5 @@ def test_marks_of_latex_are_text() -> None:
 
 def test_what_a_picture_cannot_hold_becomes_a_sign_for_it() -> None:
     assert printable("a\x00b\x1bc\td\ud800\ufffe\x85e\nf") == "a\ufffdb\ufffdc d\ufffd\ufffd\ufffde\nf"
+    assert printable("a\r\nb\rc") == "a\nb\nc"
     assert printable("😀 é 中 $ % _ \\") == "😀 é 中 $ % _ \\"

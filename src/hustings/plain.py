@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 _IMPOSSIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What XML, and so an SVG, cannot hold, and tabs."""
-_MARKS = re.compile(r"[\\`<|~$]|\*(?!$)|\](?=[(\[:])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_MARKS = re.compile(r"[\\`<|~$]|\*(?!$)|\](?=[(\[:])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown or HTML would read as more than text; a star at a cell's end and brackets alone are none."""
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -19,6 +19,7 @@ _TEX = {
 
 def printable(text: str) -> str:
     """Text without characters that a picture cannot hold."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _IMPOSSIBLE.sub(lambda found: " " if found[0] == "\t" else "\ufffd", text)
 
 
