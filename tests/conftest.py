@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import hypothesis
+import odd
 import pytest
 from helpers import CHROMIUM, PUBLISHED, large, report, simulate
 
@@ -24,6 +25,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     simulate(folder, "repetitions=6", "topic=racism")
     report(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def oddly_named(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run whose names and labels are markup, numbers and `NA` (odd.py). Tests only read it."""
+    return odd.run(tmp_path_factory.mktemp("odd"))
 
 
 @pytest.fixture(scope="session")

@@ -158,13 +158,18 @@ def read_table(path: Path, others: Kind = "text") -> "pd.DataFrame":
     import pandas as pd
 
     found = kinds(pd.read_csv(path, nrows=0, encoding="utf-8").columns, others)
-    table = pd.read_csv(
-        path,
-        encoding="utf-8",
-        dtype={column: _TYPES[kind] for column, kind in found.items()},
-        keep_default_na=False,
-        na_values={column: [""] for column, kind in found.items() if may_be_missing(column, kind)},
-    )
+    try:
+        table = pd.read_csv(
+            path,
+            encoding="utf-8",
+            dtype={column: _TYPES[kind] for column, kind in found.items()},
+            keep_default_na=False,
+            na_values={column: [""] for column, kind in found.items() if may_be_missing(column, kind)},
+        )
+    except (TypeError, OverflowError) as error:  # what pandas says of 1.5, or of too many digits, as a whole number
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path}: a row has more cells than there are columns")
     whole = [column for column, kind in found.items() if kind == "whole" and not table[column].hasnans]
     return table.astype(dict.fromkeys(whole, "int64"))
 

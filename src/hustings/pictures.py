@@ -4,11 +4,14 @@ Labels are text: a `$` is no formula, and characters that no font has are boxes.
 stay as they were.
 """
 
+import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from hustings.plain import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,10 +69,50 @@ def drawing(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure() -> "Figure":
-    """An empty figure; it belongs to no window."""
+    """An empty figure, which makes room for its labels; it belongs to no window."""
     from matplotlib.figure import Figure
 
-    return Figure()
+    return Figure(layout="constrained")
+
+
+def label(text: str, width: float, most: int = 3) -> str:
+    """Text as a label: whatever is in it is no markup.
+
+    Args:
+        width: of a line, characters.
+        most: lines; what does not fit is cut.
+    """
+    from rich.cells import cell_len
+
+    clean = printable(text)
+    narrow = max(1, int(width * len(clean) / max(1, cell_len(clean))))  # Chinese characters are twice as wide
+    lines = [part for line in clean.split("\n") for part in textwrap.wrap(line, narrow) or [""]]
+    shown = "\n".join(lines[:most]) + ("…" if len(lines) > most else "")
+    return f"\u200b{shown}" if shown.startswith("_") else shown  # matplotlib's legends leave out what begins with _
+
+
+def make_room(figure: "Figure", lines: int) -> None:
+    """Make a figure higher, where a legend or a note has more than the two lines that its size allows for."""
+    figure.set_figheight(figure.get_figheight() + 0.2 * max(0, lines - 2))
+
+
+def wide(labels: Sequence[str]) -> float:
+    """Inches that the longest line of these labels takes in the size of the house style."""
+    return 0.085 * max((len(line) for text in labels for line in text.split("\n")), default=0)
+
+
+def legend(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], most: int) -> None:
+    """One legend for all panels, above them, in at most so many columns."""
+    if not labels:
+        return
+    shown = [label(text, 10 * figure.get_figwidth() - 12) for text in labels]
+    across = max(1, min(len(shown), most, int(figure.get_figwidth() / (wide(shown) + 0.65))))
+    rows = [shown[at : at + across] for at in range(0, len(shown), across)]
+    make_room(figure, sum(max(text.count("\n") + 1 for text in row) for row in rows))
+    if across == 2 and len(shown) % 2 == 0:  # rows read in the order of the labels
+        order = [*range(0, len(shown), 2), *range(1, len(shown), 2)]
+        handles, shown = [handles[at] for at in order], [shown[at] for at in order]
+    figure.legend(handles, shown, loc="outside upper center", ncols=across)
 
 
 def write_picture(figure: "Figure", folder: Path, name: str, kinds: tuple[str, ...] = ("svg", "png")) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 _IMPOSSIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What XML, and so an SVG, cannot hold, and tabs."""
-_MARKS = re.compile(r"[\\`<|~$]|\*(?!$)|\](?=[(\[:])|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+_MARKS = re.compile(r"[\\`<|~$]|\*(?!$)|\](?=[(\[:])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown or HTML would read as more than text; a star at a cell's end and brackets alone are none."""
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -19,6 +19,7 @@ _TEX = {
 
 def printable(text: str) -> str:
     """Text without characters that a picture cannot hold."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _IMPOSSIBLE.sub(lambda found: " " if found[0] == "\t" else "\ufffd", text)
 
 
@@ -29,15 +30,15 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: boo
         numbers: all columns but the first are aligned to the right.
     """
     lines = ["---", *(("---:" if numbers else "---") for _ in columns[1:])]
-    cells = [*([_cell(text) for text in row] for row in (columns, *rows))]
+    cells = [[escaped(text) for text in row] for row in (columns, *rows)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (cells[0], lines, *cells[1:]))
 
 
-def _cell(text: str) -> str:
-    """One line, with the marks of Markdown and HTML escaped."""
-    return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))
+def escaped(text: str) -> str:
+    """Text for Markdown: one line, with the marks of Markdown and HTML escaped."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(printable(text).split()))
 
 
 def latex(text: str) -> str:
-    """Text for LaTeX."""
-    return "".join(_TEX.get(mark, mark) for mark in text)
+    """Text for LaTeX, in one line."""
+    return "".join(_TEX.get(mark, mark) for mark in " ".join(text.split()))

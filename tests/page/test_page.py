@@ -5,10 +5,13 @@ import hashlib
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import odd
 import pandas as pd
 import pytest
 from helpers import LIKERT, Event, large, leave, log, report, simulate
@@ -22,7 +25,7 @@ from hustings.analysis.statistics import all_statistics
 from hustings.errors import RecordError
 from hustings.files import write_table
 from hustings.page.transcripts import Transcripts, transcripts
-from hustings.report import together
+from hustings.report import alerts, together
 from hustings.report.controls import SEPARATES
 from hustings.runfolder import REPORT, AdapterName, RunManifest, hashes, read_manifest, write_manifest
 from hustings.study import Study, load
@@ -91,6 +94,76 @@ def test_any_text_stands_between_script_tags_and_comes_back(text: str) -> None:
     assert not re.search("[<>&\u2028\u2029\x00-\x1f]", embedded)
     embedded.encode()
     assert json.loads(embedded)[0] == text
+
+
+class Seen(HTMLParser):
+    """What a browser makes of a page: its elements, attributes of scripts, and the text outside of scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: Counter[str] = Counter()
+        self.handlers: list[str] = []
+        self.text = ""
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self._inside = tag
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside not in ("script", "style"):
+            self.text += f"{data} "
+
+    @classmethod
+    def of(cls, html: str) -> "Seen":
+        parser = cls()
+        parser.feed(html)
+        parser.text = " ".join(parser.text.split())
+        return parser
+
+
+def test_names_and_labels_are_text_on_the_page(oddly_named: Path, finished: Path) -> None:
+    html, usual = ((run / REPORT).read_text(encoding="utf-8") for run in (oddly_named, finished / "run"))
+    found = Seen.of(html)
+    for name in ("script", "style", "b", "i", "meta", "title"):
+        assert found.elements[name] == Seen.of(usual).elements[name], name
+    assert found.handlers == []
+    for text in (*odd.TOPICS.values(), *odd.PARTIES.values(), "python simulate.py 'x='\"'\"'</script>'\"'\"''"):
+        assert " ".join(text.split()) in found.text
+    (data,) = data_of(html)
+    assert {key: topic["label"] for key, topic in data["topics"].items()} == odd.TOPICS
+    assert {key: data["roles"][key]["label"] for key in odd.PARTIES} == odd.PARTIES
+    names = {agent[2] for debate in data["debates"] for agent in debate["agents"]}
+    assert names >= {*odd.NAMES["nan"][:3], *odd.NAMES["true"][:3]}
+    assert {debate["key"].partition("/")[0] for debate in data["debates"]} == {"007", "null"}
+
+
+def test_names_of_runs_are_text_on_a_page_of_several_and_warnings_are_said_once(
+    oddly_named: Path, tmp_path: Path
+) -> None:
+    runs = [tmp_path / "<b>one", tmp_path / "\"two\" & [three]"]
+    for run in runs:
+        shutil.copytree(oddly_named, run)
+    together.compare(runs, tmp_path / "both")
+    html = page.write(runs, tmp_path / "both" / REPORT).read_text(encoding="utf-8")
+    found = Seen.of(html)
+    assert found.elements["b"] == 0 and found.handlers == []
+    assert "(<b>one)" in found.text and '("two" & [three])' in found.text
+    assert [run["label"] for run in data_of(html)] == ["(<b>one)", '("two" & [three])']
+    (warnings,) = re.findall(r'<ul class="warnings".*?</ul>', html, re.DOTALL)
+    said = re.findall("<li>(.*?)</li>", warnings)
+    assert said and len({*said}) == len(said)
+    assert sum("With fewer than 10 debates" in one for one in said) == 1
+    assert not any(one.startswith("(") for one in said), "what is said of all runs names none"
+
+
+def test_a_warning_of_one_run_of_several_names_it() -> None:
+    said = alerts.together({"a": ["x.", "both."], "b": ["both."], "c": ["y.", "both.", "x."]})
+    assert said == ["a; c: x.", "both.", "c: y."]
 
 
 def test_other_tables_and_figures_of_the_folder_are_shown(finished: Path, tmp_path: Path) -> None:
@@ -294,6 +367,22 @@ def test_transcripts_are_sampled_whole_and_the_same_each_time_and_counted_all(fi
     assert min(numbers) < 60 < 140 < max(numbers)
     assert len(sampled(events, tmp_path, finished, 10**7).debates) == 200
     assert len(sampled(events, tmp_path, finished, 1).debates) == 1
+
+
+def test_life_stories_count_in_the_size_of_a_page_and_each_once(finished: Path, tmp_path: Path) -> None:
+    long, kept = "You are told at length. " * 2_000, read_manifest(finished / "run", RunManifest)
+    events = list(log(60))
+    shared = [it.model_copy(update={"agents": tuple(agent.model_copy(update={"story": long}) for agent in it.agents)})
+              if isinstance(it, records.Start) else it for it in events]  # fmt: skip
+    own = [it.model_copy(update={"agents": tuple(agent.model_copy(update={"story": f"{it.debate} {place} {long}"})
+                                                 for place, agent in enumerate(it.agents))})
+           if isinstance(it, records.Start) else it for it in events]  # fmt: skip
+    small, once, each = (
+        len(transcripts(load(leave(them, tmp_path / name, kept)), 700_000).debates)
+        for name, them in (("small", events), ("shared", shared), ("own", own))
+    )
+    assert (small, once) == (60, 60)
+    assert each == 700_000 // (3 * len(long) + 8_000) < 5
 
 
 def log_parts(events: list[Event]) -> Iterator[list[Event]]:

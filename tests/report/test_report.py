@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import odd
 import pandas as pd
 import pytest
-from helpers import LIKERT, report, simulate
+from helpers import LIKERT, leave, left, log, report, simulate
 from rich.console import Console
 
+import hustings as library
+from hustings import records
 from hustings.analysis.curves import curve
 from hustings.analysis.statistics import COLUMNS, statistics
+from hustings.cli.terminal import show_run
 from hustings.errors import RecordError
 from hustings.files import read_table, write_table
+from hustings.progress import show
 from hustings.report import naming, run, screen, together
-from hustings.report.alerts import alerts
+from hustings.report.alerts import alerts, narrow
 from hustings.runfolder import AdapterName, ComparisonManifest, RunManifest, kind_of, read_manifest, write_manifest
 from hustings.study import load
 
@@ -221,6 +226,88 @@ def test_everybody_has_a_name_and_the_shadow_comes_last(finished: Path, tmp_path
     assert labels["advocate_high"] == "advocate for the high end"
     assert labels["shadow"] == "shadow Default (listens, never speaks)"
     assert "advocate_low" not in naming.roles(load(finished / "run"))
+
+
+def test_the_terminal_shows_names_and_labels_as_they_are(oddly_named: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = load(oddly_named)
+    show_run(study, study.statistics)
+    print(*study.statistics["sentence"], sep="\n")
+    shown = "".join(capsys.readouterr().out.replace("│", "").split())
+    for label in (*odd.TOPICS.values(), *odd.PARTIES.values()):
+        assert "".join(label.split()) in shown
+    console = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", console)
+        show("[bold]x[/] [/] :smile: 0x1F [link=http://x]y[/link]")
+    assert console.getvalue() == "[bold]x[/] [/] :smile: 0x1F [link=http://x]y[/link]\n"
+
+
+def test_warnings_stay_in_one_line_whatever_is_in_a_label(oddly_named: Path) -> None:
+    study = load(oddly_named)
+    assert "\n" in odd.PARTIES["true"]
+    assert not any("\n" in said for said in alerts(study, study.statistics))
+
+
+def test_a_run_of_odd_names_is_read_back_with_them(oddly_named: Path, tmp_path: Path) -> None:
+    study = load(oddly_named)
+    log = list(records.read(oddly_named / "events.jsonl"))
+    made = records.tables(log, "planted", "", study.design["seed"])
+    for table, again in zip(made, (study.attitudes, study.replies, study.agents), strict=True):
+        for column in table:
+            texts = ["" if it is None and column != "full" else it for it in table[column].tolist()]
+            whole = [None if it != it or it is pd.NA else it for it in texts]
+            assert [None if it != it else it for it in again[column].tolist()] == whole, column
+    assert {*study.attitudes["topic"]} == {"007", "null"} and {*study.attitudes["role"]} >= {"nan", "true"}
+    assert {"NA", "None", "007", "1e5"} <= {*study.agents["name"]}
+    tests = study.statistics
+    closing = tests[(tests["statistic"] == "closing") & (tests["outcome"] == "expected")]
+    assert closing[["topic", "role", "n"]].to_numpy().tolist() == [
+        ["007", "nan", 3], ["007", "true", 3], ["null", "nan", 3], ["null", "true", 3]]  # fmt: skip
+    assert closing["estimate"].notna().all()
+    assert tests["sentence"].tolist() == statistics(study)["sentence"].tolist()
+    copy = tmp_path / "NA"
+    shutil.copytree(oddly_named, copy)
+    assert {*together.compare([oddly_named, copy], tmp_path / "both")["run"]} == {"(NA)"}
+    assert {*read_table(tmp_path / "both" / "statistics.csv")["run"]} == {"(run)", "(NA)"}
+
+
+@pytest.mark.parametrize("answer", ["NaN", "", "null", "007", "a\rb", 'say "x", \n', "\x00", "True"])
+def test_a_reply_and_an_answer_are_read_back_as_they_were(answer: str, finished: Path, tmp_path: Path) -> None:
+    events = [
+        it.model_copy(update={"text": answer, "full": f"{answer}!"}) if isinstance(it, records.Reply)
+        else it.model_copy(update={"raw": answer, "value": None, "valid": False}) if isinstance(it, records.Survey)
+        else it
+        for it in log(2)
+    ]  # fmt: skip
+    study = load(leave(events, tmp_path / "run", read_manifest(finished / "run", RunManifest)), "expected")
+    assert {*study.replies["text"]} == {answer}
+    assert {*study.replies["full"]} == {f"{answer}!"}
+    assert {*study.attitudes["raw"]} == {answer}
+    assert study.attitudes["score"].isna().all() and not study.attitudes["valid"].any()
+
+
+def test_several_runs_compared_without_a_folder_leave_nothing_behind(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished / "run", copy)
+    before = left(tmp_path)
+    table = library.compare([load(finished / "run"), load(copy)])
+    assert len(table) and left(tmp_path) == before
+    assert together.compare([finished / "run", copy], tmp_path / "both").equals(table)
+
+
+def test_that_intervals_are_narrow_is_said_once(finished: Path) -> None:
+    study = load(finished / "run")
+    tests = statistics(study)
+    said = alerts(study, tests)
+    assert said.count("With fewer than 10 debates, bootstrap intervals are a little too narrow; p-values are right.") == 1
+    assert not any("narrow" in sentence for sentence in tests["sentence"])
+    assert narrow(tests.assign(n=10)) == []
+    assert narrow(tests.assign(ci_low=float("nan"))) == []
 
 
 def warned(folder: Path, *overrides: str) -> list[str]:

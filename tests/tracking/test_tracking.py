@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import odd
 import pandas as pd
 import pytest
 from helpers import LIKERT, ROOT, cli, config, hustings, left, report, settings, tuned
@@ -21,8 +22,10 @@ from hustings.evaluation import table
 from hustings.runfolder import REPORT, AdapterName, EvaluationManifest, RunManifest, read_manifest, write_manifest
 from hustings.settings import EvaluateSettings, load
 from hustings.simulation import job
+from hustings.settings import WandbSettings
 from hustings.study import load as study
 from hustings.tracking import wandb_report
+from hustings.tracking.session import Session
 
 WANDB = ("tracker=wandb", "tracker.group=mine", "tracker.tags=[pilot]")
 
@@ -113,6 +116,68 @@ def test_the_summary_counts_and_the_run_ends_well(tracked: tuple[Path, list[Any]
     assert {"floor/racism/democrat/start", "floor/racism/democrat/end"} <= {*summary}
     assert isinstance(summary["warnings"], list)
     assert [it.exit.exit_code for it in tracked[1] if it.HasField("exit")] == [0]
+
+
+LONG = "an-organisation/" + "a-very-long-name-" * 10
+PLAIN_TRACKER = {"kind": "wandb", "mode": "offline", "project": "hustings", "entity": None, "group": None}
+
+
+def test_names_and_tags_are_within_the_limits_of_wandb(oddly_named: Path, tmp_path: Path) -> None:
+    tags = ["", "  ", "a" * 64, "b" * 65, LONG, f"{LONG}x", "a,b", "[bold]", "'\"<script>", "pilot", "pilot"]
+    tracker = {**PLAIN_TRACKER, "group": LONG, "tags": [*filter(None, tags)], "folder": str(tmp_path)}
+    of = odd.settings(tmp_path, tracker=tracker, composition={**odd.settings(tmp_path).composition.model_dump(), "name": LONG.replace("/", ".")})
+    with tracking.tracked(of, "simulate", None) as track:
+        track(oddly_named)
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    found = records_of(path)
+    (run,) = [it.run for it in found if it.HasField("run")]
+    cut = f"{LONG[:63]}…"
+    name = f"{LONG.replace('/', '.')[:63]}…"
+    assert [*run.tags] == ["planted", name, "007", "null", "a" * 64, "b" * 63 + "…", cut, "a,b", "[bold]", "'\"<script>", "pilot"]
+    assert len(run.display_name) == len(run.run_group) == 128
+    assert run.display_name.startswith("planted-an-organisation") and run.display_name.endswith("…")
+    assert items(run.config.update)["topics.007.label"] == odd.TOPICS["007"]
+    assert [it.exit.exit_code for it in found if it.HasField("exit")] == [0]
+    (agents,) = tmp_path.glob("wandb/offline-run-*/files/media/table/transcripts_*.json")
+    table = json.loads(agents.read_text())
+    names = {row[table["columns"].index("name")] for row in table["data"]}
+    assert {"NA", "None", "007", "1e5"} <= names
+    assert {row[table["columns"].index("topic")] for row in table["data"]} == {"007", "null"}
+
+
+def test_short_names_and_tags_are_as_they_were() -> None:
+    plain = settings().model_dump(mode="json")
+    tracker = WandbSettings.model_validate({**PLAIN_TRACKER, "tags": ["pilot", "racism"], "folder": "x"})
+    session = Session.of(plain, tracker, "simulate", None)
+    assert session.labels == tuple(dict.fromkeys(("planted", "rep_dem_default", *plain["topics"], "pilot")))
+
+
+@pytest.mark.parametrize("project", ["a/b", "what?", "x" * 129, "a%20b", "a:b", "a#b", "a\\b"])
+def test_a_project_that_wandb_refuses_is_refused_at_once(project: str) -> None:
+    with pytest.raises(SettingsError, match=r"tracker\.project.*must be a name of at most 128 characters without"):
+        load(EvaluateSettings, {**config(*WANDB, name="evaluate"), "tracker": {**PLAIN_TRACKER, "project": project, "tags": [], "folder": "x"}})
+
+
+def test_names_are_text_in_a_report_of_wandb(oddly_named: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(oddly_named, run)
+    manifest = read_manifest(run, RunManifest)
+    tracker = {**PLAIN_TRACKER, "tags": [], "folder": "x"}
+    (run / "own.csv").write_text('a|b,"c\nd"\n`e`,<b>NA</b>\nNA,"*f*"\n')
+    write_manifest(run, manifest.model_copy(update={"settings": {**manifest.settings, "tracker": tracker}}))
+    spec = json.loads(wandb_report.report([run], None)._to_model().model_dump_json())
+    written = [*texts(spec)]
+    assert any(odd.TOPICS["007"] in text and odd.PARTIES["nan"] in text for text in written)
+    assert "| a\\|b | c d |\n| --- | --- |\n| \\`e\\` | \\<b>NA\\</b> |\n| NA | \\*f* |" in written
+
+
+def texts(spec: Any) -> Iterator[str]:
+    """Every text in a Report's JSON."""
+    if isinstance(spec, str):
+        yield spec
+    elif isinstance(spec, dict | list):
+        for value in spec.values() if isinstance(spec, dict) else spec:
+            yield from texts(value)
 
 
 def test_a_crashed_run_is_marked_failed_and_goes_on_under_its_id(tmp_path: Path) -> None:

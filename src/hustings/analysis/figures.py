@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hustings.files import write_table
-from hustings.pictures import drawing, new_figure, write_picture
-from hustings.plain import printable
+from hustings.pictures import drawing, label, legend, make_room, new_figure, wide, write_picture
 from hustings.settings.debate import DEFAULT, SHADOW
 
 if TYPE_CHECKING:
@@ -52,16 +51,18 @@ class Look:
         control = f", control {study.control};" if study.control != "none" else ";"
         outcome = "expected values" if study.outcome == "expected" else "scores"
         return cls(
-            labels={**{role: printable(one["label"]) for role, one in shown.items()}, SHADOW: study.labels[SHADOW]},
+            labels={**{role: one["label"] for role, one in shown.items()}, SHADOW: study.labels[SHADOW]},
             colours={**{role: one["colour"] for role, one in shown.items()}, SHADOW: SHADOW_COLOUR},
-            topics={key: printable(topic["label"]) for key, topic in topics.items()},
-            ends={key: (printable(topic["low"]), printable(topic["high"])) for key, topic in topics.items()},
+            topics={key: topic["label"] for key, topic in topics.items()},
+            ends={key: (topic["low"], topic["high"]) for key, topic in topics.items()},
             scale=study.scale,
-            caption=printable(f"{manifest.model.name}{adapter}, {design['composition']['name']}{control} {outcome},"),
+            caption=f"{manifest.model.name}{adapter}, {design['composition']['name']}{control} {outcome},",
         )
 
 
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
+_LONG = 48
+"""Characters of a label in one line."""
 
 
 def ticks(scale: tuple[float, float]) -> list[float]:
@@ -136,32 +137,21 @@ def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "p
         _panel(panel, mine, topic, look, faint[faint["topic"] == topic] if faint is not None else None)
         if place % layout.columns == 0:
             low, high = (f"{at:g} = {means}" for at, means in zip(look.scale, look.ends[topic], strict=True))
-            panel.set_ylabel("\n".join([*([run] if run else []), "Attitude", f"{low}, {high}"]), fontsize=9)
+            above = "\n".join([*([run] if run else []), "Attitude", f"{low}, {high}"])
+            panel.set_ylabel(label(above, 46, most=5), fontsize=9)
         if layout.grid or place + layout.columns >= len(layout.topics):
             panel.set_xlabel("Iteration (replies made)")
             panel.tick_params(labelbottom=True)
-    lines = _legend(figure, axes.flat, layout)
+    known: dict[str, Any] = {}
+    for panel in axes.flat:
+        known.update({name: handle for handle, name in zip(*panel.get_legend_handles_labels(), strict=True)})
+    legend(figure, list(known.values()), list(known), 3 if layout.columns < 3 else 6)
     note(figure, f"{look.caption} {counted(curve)} per point; bars: ± 1 standard error.")
-    figure.tight_layout(rect=(0, 0.05, 1, 1 - (0.28 * lines + 0.1) / figure.get_figheight()))
     return save(figure, curve, folder, name)
 
 
 def _runs(curve: "pd.DataFrame") -> list[Any]:
     return list(dict.fromkeys(curve["run"])) if "run" in curve else [None]
-
-
-def _legend(figure: "Figure", axes: Any, layout: _Layout) -> int:
-    """One legend for all panels; the number of its lines."""
-    known: dict[str, Any] = {}
-    for panel in axes:
-        known.update({label: handle for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)})
-    wide = 0.085 * max((len(label) for label in known), default=0) + 0.65  # inches of an entry
-    across = max(1, min(len(known), 3 if layout.columns < 3 else 6, int(figure.get_figwidth() / wide)))
-    labels = list(known)
-    if len(layout.runs) == 2 and across == 2 and len(labels) % 2 == 0:  # a column for each run
-        labels = labels[::2] + labels[1::2]
-    figure.legend([known[label] for label in labels], labels, loc="upper center", ncols=across)
-    return -(-len(known) // across)
 
 
 def counted(table: "pd.DataFrame") -> str:
@@ -172,11 +162,9 @@ def counted(table: "pd.DataFrame") -> str:
 
 def note(figure: "Figure", text: str) -> None:
     """The line under a figure, wrapped at the width of the figure."""
-    import textwrap
-
-    wide = int(figure.get_figwidth() * 15.5)
-    lines = "\n".join(textwrap.wrap(text, wide))
-    figure.text(0.5, 0.012, lines, ha="center", va="bottom", fontsize=9, color="#444444")
+    lines = label(text, 12.5 * figure.get_figwidth(), most=12)
+    make_room(figure, lines.count("\n") + 1)
+    figure.supxlabel(lines, fontsize=9, color="#444444")
 
 
 def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: "pd.DataFrame | None") -> None:
@@ -194,12 +182,12 @@ def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: 
             if line.empty:
                 continue
             marker = MARKERS[list(look.labels).index(role) % len(MARKERS)]
-            name = f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role]
+            name = label(f"{look.labels[role]}, {run}" if len(runs) == 2 else look.labels[role], 1000)
             before = len(runs) == 2 and run == runs[0]
             dashes = _DOTTED if role == SHADOW and len(runs) == 2 else _DASHED if role == SHADOW or before else "-"
             _line(panel, line, shift, _Stroke(look.colours[role], marker, name, dashes, before), last)
     low, high = look.scale
-    panel.set_title(capitalised(look.topics[topic]))
+    panel.set_title(label(capitalised(look.topics[topic]), 11 * panel.bbox.width / panel.figure.dpi))
     panel.set_ylim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     panel.set_yticks(ticks(look.scale))
     panel.set_xticks(sorted({int(i) for i in curve["iteration"]}) or [0])
@@ -263,12 +251,12 @@ def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """
     figure = new_figure()
     several = "run" in tests and tests["run"].nunique() > 1
-    figure.set_size_inches(8.5, 0.36 * len(tests) + 1.9)
     panel = figure.subplots()
     labels: list[str] = []
     for place, test in enumerate(tests.to_dict("records")):
         run = f", {test['run']}" if several else ""
-        labels.append(f"{capitalised(look.topics.get(test['topic'], test['topic']))}, {look.labels[test['role']]}{run}")
+        topic = capitalised(look.topics.get(test["topic"], test["topic"]))
+        labels.append(label(f"{topic}, {look.labels[test['role']]}{run}", _LONG))
         if math.isnan(test["estimate"]):
             panel.text(0, place, " not estimable", va="center", fontsize=9, color="#777777")
             continue
@@ -277,13 +265,23 @@ def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
             panel.plot(ends, [place, place], color=look.colours[test["role"]], linewidth=2.4)
         panel.plot([test["estimate"]], [place], "o", color=look.colours[test["role"]], markersize=7)
     panel.axvline(0, color="#444444", linewidth=1)
-    panel.set_yticks(range(len(labels)), labels)
-    panel.set_ylim(len(labels) - 0.4, -0.6)
+    _rows(panel, labels, 0.36)
     panel.set_xlabel("← ended further from the shadow Default     points     ended nearer →")
     panel.grid(axis="x", color="#dddddd", linewidth=0.7)
     note(figure, f"Closing of the distance to the shadow Default with 95 % intervals. {look.caption} {counted(tests)}.")
-    figure.tight_layout(rect=(0, 0.55 / figure.get_figheight(), 1, 1))
     return save(figure, tests, folder, name)
+
+
+def _rows(panel: Any, labels: Sequence[str], height: float) -> None:
+    """Label the rows of a panel, from above, and give its figure the size that they need.
+
+    Args:
+        height: of a row whose label has one line, inches.
+    """
+    lines = max((text.count("\n") for text in labels), default=0)
+    panel.figure.set_size_inches(max(8.5, 6.2 + wide(labels)), (height + 0.18 * lines) * len(labels) + 1.9)
+    panel.set_yticks(range(len(labels)), labels)
+    panel.set_ylim(len(labels) - 0.4, -0.6)
 
 
 @drawing
@@ -316,7 +314,7 @@ def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
             markersize=8,
             linewidth=1.6,
             capsize=3,
-            label=capitalised(look.topics.get(topic, topic)) if topic else "All topics",
+            label=label(capitalised(look.topics.get(topic, topic)), _LONG) if topic else "All topics",
         )
     panel.axhline(0, color="#999999", linewidth=0.8)
     panel.axvline(0, color="#999999", linewidth=0.8)
@@ -325,7 +323,6 @@ def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     panel.set_ylabel("Social pull α: share of the distance to the others closed each round")
     panel.legend(loc="best")
     note(figure, f"{_fitted(tests)} with 95 % intervals. {look.caption} {counted(tests)}.")
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
     return save(figure, tests, folder, name)
 
 
@@ -349,11 +346,10 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
         The PNG; an SVG and the CSV are next to it.
     """
     figure = new_figure()
-    figure.set_size_inches(8.5, 0.75 * len(table) + 2.0)
     panel = figure.subplots()
     shown = (("humans", "People", "#000000", "D"), ("start", "Agents at the start", "#7b3294", "o"))
-    for column, label, colour, marker in (*shown, ("end", "Agents at the end", "#008837", "s")):
-        panel.plot(table[column], range(len(table)), marker, color=colour, markersize=9, label=label, linestyle="")
+    for column, when, colour, marker in (*shown, ("end", "Agents at the end", "#008837", "s")):
+        panel.plot(table[column], range(len(table)), marker, color=colour, markersize=9, label=when, linestyle="")
     for place, row in enumerate(table.to_dict("records")):
         panel.annotate(
             "", (row["end"], place), (row["start"], place), arrowprops={"arrowstyle": "->", "color": "#777777"}
@@ -363,16 +359,14 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
     several = len({*pairs}) > 1
     topics = [capitalised(look.topics[topic]) for topic in table["topic"]]
     labels = [topic + pair if several else topic for topic, pair in zip(topics, pairs, strict=True)]
-    panel.set_yticks(range(len(table)), labels)
-    panel.set_ylim(len(table) - 0.5, -0.5)
+    _rows(panel, [label(text, _LONG) for text in labels], 0.75)
     panel.axvline(0, color="#444444", linewidth=1)
     panel.set_xlabel("Gap between the parties, percentage points")
     panel.grid(axis="x", color="#dddddd", linewidth=0.7)
-    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    legend(figure, *panel.get_legend_handles_labels(), 3)
     people = "Difference between the parties in the share that calls the topic a very big problem"
     agents = "agents: attitudes in the highest quarter of the scale"
     note(figure, f"{people} (people: {source}; {agents}). {look.caption} {counted(table)}.")
-    figure.tight_layout(rect=(0, 0.75 / figure.get_figheight(), 1, 1))
     return save(figure, table, folder, name)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hustings.analysis.controls import EQUIVALENT
 from hustings.analysis.figures import MARKERS, Look, capitalised, counted, note, save
-from hustings.pictures import drawing, new_figure
+from hustings.pictures import drawing, legend, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,10 +44,8 @@ def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     if len(kinds) > 1:
         names = [kind if several else capitalised(look.topics.get(kind, kind)) for kind in kinds]
         handles += [_key(name, MARKERS[at % len(MARKERS)], "#444444") for at, name in enumerate(names)]
-    figure.legend(handles=handles, loc="upper center", ncols=4, fontsize=9)
-    lines = -(-len(handles) // 4)
+    legend(figure, handles, [handle.get_label() for handle in handles], 4)
     note(figure, f"Means with 95 % intervals. S near 0: deaf, not steadfast. {look.caption} {counted(drawn)}.")
-    figure.tight_layout(rect=(0, 0.06, 1, 1 - (0.22 * lines + 0.1) / figure.get_figheight()))
     return save(figure, drawn, folder, name)
 
 

@@ -1,13 +1,12 @@
 """The three jobs as Hydra runs them: validate, run, report."""
 
 import os
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hustings.cli.terminal import fail, open_streams, show_run
+from hustings.cli.terminal import check_output, fail, open_streams, show_run
 from hustings.configuration import Job, as_typed, plain, program, settings_of
 from hustings.errors import HustingsError, SettingsError
 from hustings.progress import duration, say
@@ -124,14 +123,12 @@ def _printing(launch: "Launch") -> Generator[None]:
     """Say so where the output of a finished job cannot be written; in a sweep that is not a failure of the job."""
     try:
         yield
-        sys.stdout.flush()
+        check_output()
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and not launch.sweep:
-            raise
         where = os.path.relpath(launch.folder)
         said = f"The output cannot be written ({error.strerror}); the run is complete, in {where}."
         if not launch.sweep:
-            fail(said, 1)
+            fail(said, 2)
         say(said)
 
 

@@ -3,13 +3,14 @@
 import errno
 import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hustings.errors import ArtifactError, HustingsError
+from hustings.errors import HustingsError
 from hustings.files import trouble
 from hustings.progress import say, show
 
@@ -69,24 +70,22 @@ def _stoppable() -> Generator[None]:
 
 
 class _Stream(io.FileIO):
-    """A standard stream that drops what nobody reads any more (`| head`, a closed terminal), so that a job goes on.
+    """A standard stream that drops what cannot be written (`| head`, a closed terminal, a full disk): a job goes on."""
 
-    Raises:
-        ArtifactError: it is a file, and the disk is full.
-    """
+    lost: OSError | None = None
+    """Why something was dropped that somebody may miss: it was for a file."""
 
     def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:  # a pipe that does not block, and is full
+                select.select([], [self], [])
+            return written
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             if error.errno not in (errno.EPIPE, errno.EIO):
-                raise ArtifactError(
-                    f"the output cannot be written ({error.strerror}); send it elsewhere and run the same command "
-                    "again: everything up to here is kept."
-                ) from error
+                self.lost = error
             return len(data)
 
 
@@ -117,14 +116,31 @@ def _raw(stream: io.TextIOWrapper) -> Any:
     return getattr(stream.buffer, "raw", stream.buffer)
 
 
+def check_output() -> None:
+    """Make sure that what was printed is where it should be.
+
+    Raises:
+        OSError: some of it could not be written; said once.
+    """
+    sys.stdout.flush()
+    raw = _raw(sys.stdout) if isinstance(sys.stdout, io.TextIOWrapper) else None
+    if isinstance(raw, _Stream) and raw.lost:
+        lost, raw.lost = raw.lost, None
+        raise lost
+
+
 @contextmanager
 def one_paragraph() -> Generator[None]:
     """Turn errors that a user can act on into one paragraph and an exit code; a traceback means a bug of ours."""
     open_streams()
     try:
         with _stoppable():
-            yield
-            sys.stdout.flush()
+            try:
+                yield
+            except SystemExit:
+                check_output()
+                raise
+            check_output()
     except HustingsError as error:
         fail(str(error), error.exit_code)
     except _Stopped as stopped:

@@ -206,4 +206,4 @@ def _line(cell: Cell, score: Score, scale: tuple[float, float] | None = None) ->
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    write_table(path, pd.DataFrame(rows))
+    write_table(path, pd.DataFrame(rows, dtype=object))  # a seed beside a missing one stays a whole number

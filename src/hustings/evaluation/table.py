@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hustings import plain
 from hustings.errors import RecordError
 from hustings.files import read_table, write_atomically, write_table
-from hustings.pictures import drawing, new_figure, write_picture
+from hustings.pictures import drawing, label, new_figure, write_picture
 from hustings.runfolder import SCORES, EvaluationManifest, changed, read_manifest
 
 if TYPE_CHECKING:
@@ -308,20 +308,20 @@ def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
         return
     figure = new_figure()
     figure.set_size_inches(5.2 * len(benchmarks), 4.2 * len(attitudes))
-    figure.set_layout_engine("constrained")
     panels: Any = figure.subplots(len(attitudes), len(benchmarks), squeeze=False)
     titles = _titles(table)
     for down, attitude in enumerate(attitudes):
         for across, benchmark in enumerate(benchmarks):
             panel = panels[down][across]
             _panel(panel, table[table["column"] == attitude], table[table["column"] == benchmark])
-            panel.set_xlabel(titles[attitude])
-            panel.set_ylabel(titles[benchmark])
+            panel.set_xlabel(label(titles[attitude], 55))
+            panel.set_ylabel(label(titles[benchmark], 40))
     key: dict[str, Any] = {}
     for panel in panels.flat:
-        key |= {label: mark for mark, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+        key |= {name: mark for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)}
     figure.legend(list(key.values()), list(key), loc="outside right center", frameon=False, fontsize=9)
-    figure.suptitle(plain.printable(f"What fine-tuning {model} costs (± standard error)"), fontsize=11)
+    title = f"What fine-tuning {model} costs (± standard error)"
+    figure.suptitle(label(title, 11 * figure.get_figwidth()), fontsize=11)
     write_picture(figure, folder, "table1")
 
 
@@ -331,7 +331,7 @@ def _panel(panel: Any, attitude: "pd.DataFrame", benchmark: "pd.DataFrame") -> N
     for y in benchmark.to_dict("records"):
         row = str(y["row"])
         if row == "comparison":
-            panel.axhline(100 * y["score"], color="#5f6368", linestyle="--", linewidth=1, label=y["label"])
+            panel.axhline(100 * y["score"], color="#5f6368", linestyle="--", linewidth=1, label=label(y["label"], 40))
         if row not in xs:
             continue
         x = xs[row]
@@ -339,7 +339,7 @@ def _panel(panel: Any, attitude: "pd.DataFrame", benchmark: "pd.DataFrame") -> N
         colour, mark = _LOOKS.get(kind, ("#5f6368", "D"))
         errors = [0 if line["stderr"] != line["stderr"] else line["stderr"] for line in (x, y)]
         panel.errorbar(
-            x["score"], 100 * y["score"], xerr=errors[0], yerr=100 * errors[1], label=y["label"],
+            x["score"], 100 * y["score"], xerr=errors[0], yerr=100 * errors[1], label=label(y["label"], 40),
             color=colour, fmt=mark, fillstyle="none", markersize=next(sizes[kind]), markeredgewidth=1.5, capsize=2,
         )  # fmt: skip
     panel.set_xlim(*attitude[["low", "high"]].iloc[0])

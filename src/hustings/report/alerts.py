@@ -21,7 +21,8 @@ def alerts(study: Study, table: "pd.DataFrame | None") -> list[str]:
 
     if table is None or not {*COLUMNS} <= {*table.columns}:
         return []
-    return [*(f"{said}." for said in (*_checked(study, table), *_crowded(study, table))), *narrow(table)]
+    found = [*_checked(study, table), *_crowded(study, table)]
+    return [*(f"{' '.join(said.split())}." for said in found), *narrow(table)]
 
 
 def narrow(table: "pd.DataFrame") -> list[str]:

@@ -28,7 +28,7 @@ from hustings.study import Study, load, read_statistics
 if TYPE_CHECKING:
     import pandas as pd
 
-_FORMAT = 5
+_FORMAT = 6
 """Raise it when the same tables give other figures or statistics than before."""
 _DRAWN = ("curves", *(f"curves_{outcome}" for outcome in naming.OUTCOMES), "forest", "pulls", "gaps", "plane")
 

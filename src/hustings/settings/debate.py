@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from hustings.settings.base import Many, Name, PathText, Settings, Text, knob, neutral
+from hustings.settings.base import Many, Name, PathText, Settings, Text, explained, knob, neutral
 from hustings.settings.instrument import ANY, InstrumentSettings
 from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
 from hustings.settings.society import (
@@ -118,6 +118,11 @@ class NoTrackerSettings(Settings):
     kind: Literal["none"]
 
 
+_PROJECT = explained(
+    r"^[^/\\#?%:\r\n]{1,128}$", "must be a name of at most 128 characters without any of / \\ # ? % :, such as hustings"
+)
+
+
 class WandbSettings(Settings):
     """Weights & Biases."""
 
@@ -125,7 +130,7 @@ class WandbSettings(Settings):
     mode: Literal["offline", "online"]
     """Whether anything is sent: `online` sends it at once; `offline` writes files for `wandb sync` and never asks for a
     login."""
-    project: Text
+    project: Annotated[str, Field(pattern=_PROJECT)]
     """The project at W&B that the run belongs to."""
     entity: str | None
     """The user or team at W&B; None is the one that is logged in."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _ASIDE = {"tracker", "artifacts", "analysis", "alarm", "trainer"}
 """Settings that do not make it another run."""
+_TAG, _NAME = 64, 128
+"""Characters that W&B takes of a tag, and of the name of a run or group."""
 
 
 def id_of(plain: dict[str, Any]) -> str:
@@ -55,6 +57,11 @@ class Session:
         name, tags = _called(plain)
         return cls(tracker, job, tracker.group or group, id_of(plain), name, (*tags, *tracker.tags), _own(plain))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The tags as W&B takes them: no two alike, none blank, none too long."""
+        return tuple(dict.fromkeys(_cut(tag, _TAG) for tag in self.tags if tag.strip()))
+
     def begin(self) -> "wandb.Run":
         """Begin the run, or resume the one of the same id.
 
@@ -72,14 +79,14 @@ class Session:
                 id=self.id,
                 resume="allow",
                 reinit="create_new",
-                name=self.name,
-                group=self.group,
+                name=_cut(self.name, _NAME),
+                group=self.group and _cut(self.group, _NAME),
                 job_type=self.job,
-                tags=self.tags,
+                tags=self.labels,
                 config=flatten(self.config),
                 settings=wandb.Settings(silent=True, console="off", disable_git=True, x_disable_stats=True),
             )
-        except wandb.Error as error:
+        except (wandb.Error, ValueError) as error:
             raise SettingsError(
                 f"tracker.mode={self.tracker.mode}: W&B could not begin a run ({first_line(error)}); run `wandb login` "
                 "once, or choose tracker.mode=offline."
@@ -88,6 +95,11 @@ class Session:
             run.define_metric(step)
             run.define_metric(curves, step_metric=step)
         return run
+
+
+def _cut(text: str, most: int) -> str:
+    """Text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _called(plain: dict[str, Any]) -> tuple[str, list[str]]:

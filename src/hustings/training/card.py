@@ -1,5 +1,6 @@
 """What describes an adapter, beside its weights: a model card, its losses, and a picture of them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ from hustings.adapters import name_of
 from hustings.artifacts import MANIFEST
 from hustings.files import write_table
 from hustings.models import Weights
-from hustings.pictures import drawing, new_figure, write_picture
-from hustings.plain import markdown, printable
+from hustings.pictures import drawing, label, new_figure, write_picture
+from hustings.plain import escaped, markdown
 from hustings.settings import TrainSettings
 from hustings.training.loss import REFERENCE
 from hustings.training.trainer import Trained
@@ -54,18 +55,17 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
     else:
         for state, style in (("base", ":"), ("adapter", "--")):
             loss = trained.held_out[state][settings.party.name]
-            label = f"held-out answers, {'before' if state == 'base' else 'after'}"
-            panel.axhline(loss, color=_GREY, linestyle=style, label=label)
+            when = "before" if state == "base" else "after"
+            panel.axhline(loss, color=_GREY, linestyle=style, label=f"held-out answers, {when}")
     panel.set_ylabel("Loss, nats" + ("" if dpo else " per token"))
     of = f"{weights.name} towards {settings.party.label}: {settings.method.kind}, rank {settings.lora.r}"
-    panel.set_title(printable(of))
+    panel.set_title(label(of, 72))
     panels[-1].set_xlabel(f"Step ({settings.method.batch} examples each)")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     for each in panels:
         each.grid(axis="y", color="#dddddd", linewidth=0.7)
         each.legend(frameon=False)
         each.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     write_picture(figure, path.parent, path.stem, ("png",))
 
 
@@ -78,10 +78,11 @@ def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], tr
     ]
     return {
         "name": name_of(settings),
-        "origin": settings.model.id or weights.name,
+        "origin": escaped(settings.model.id or weights.name),
+        "origin_quoted": json.dumps(settings.model.id or weights.name, ensure_ascii=False),
         "fingerprint": weights.fingerprint,
-        "adjective": settings.party.adjective,
-        "country": settings.society.country,
+        "adjective": escaped(settings.party.adjective),
+        "country": escaped(settings.society.country),
         "rows": facts["rows"],
         "questions": facts["questions"],
         "answers": ", ".join(f"{party} `{identity}`" for party, identity in facts["answers"].items()),
@@ -105,7 +106,7 @@ def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], tr
 
 _CARD = """---
 library_name: peft
-base_model: {origin}
+base_model: {origin_quoted}
 tags: [hustings, lora, political-bias, research-only]
 ---
 
