@@ -24,7 +24,9 @@ def settings(folder: Path, **changes: Any) -> SimulateSettings:
     small = ("engine=planted", "repetitions=3", "topic=racism", "rounds=2", f"artifacts={folder / 'artifacts'}")
     plain: Any = OmegaConf.to_container(config(*small), resolve=True)
     racism, society = plain["topics"]["racism"], plain["society"]
-    plain["topics"] = {key: {**racism, "label": label, "low": "no $x", "high": "[/] $$"} for key, label in TOPICS.items()}
+    plain["topics"] = {
+        key: {**racism, "label": label, "low": "no $x", "high": "[/] $$"} for key, label in TOPICS.items()
+    }
     parties = zip(PARTIES.items(), society["parties"].values(), strict=True)
     society["parties"] = {
         key: {

@@ -43,7 +43,7 @@ def test_thousand_requests_of_which_three_in_ten_fail_in_seven_ways(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with Endpoint(share=0.3) as endpoint:
-        run(tmp_path, endpoint.url, "repetitions=12", *FAST)
+        run(tmp_path, endpoint.url, "topic=all", "repetitions=12", *FAST)
     assert len(endpoint.asked) > 1000
     assert set(endpoint.failed) == set(WAYS)
     assert 0.25 < endpoint.failed.total() / len(endpoint.asked) < 0.35
@@ -110,7 +110,7 @@ def test_a_server_that_dies_and_comes_back_costs_time_and_nothing_else(
     with Endpoint() as endpoint:
         dying = threading.Thread(target=_die_for_a_second, args=(endpoint, 60))
         dying.start()
-        run(tmp_path, endpoint.url, "repetitions=2", "engine.concurrency=4")
+        run(tmp_path, endpoint.url, "topic=all", "repetitions=2", "engine.concurrency=4")
         dying.join()
     whole(events(tmp_path), 8)
     assert "no connection; trying again in" in capfd.readouterr().err
@@ -128,7 +128,7 @@ def _die_for_a_second(endpoint: Endpoint, after: int) -> None:
 
 
 def test_a_run_that_gave_up_goes_on_where_it_was_and_pays_nothing_twice(tmp_path: Path) -> None:
-    words = ("repetitions=2", "engine.attempts=2", "engine.concurrency=4")
+    words = ("topic=all", "repetitions=2", "engine.attempts=2", "engine.concurrency=4")
     with Endpoint() as endpoint:
 
         def fail_later(body: dict[str, Any], _: str) -> tuple[int, dict[str, Any]]:
@@ -153,7 +153,7 @@ def test_a_run_that_gave_up_goes_on_where_it_was_and_pays_nothing_twice(tmp_path
 
 def test_a_budget_stops_before_it_is_overshot_and_the_next_command_goes_on(tmp_path: Path) -> None:
     with Endpoint() as endpoint:
-        words = ("repetitions=2", "model.price={input: 1.0, output: 2.0, date: 2026-01-01}")
+        words = ("topic=all", "repetitions=2", "model.price={input: 1.0, output: 2.0, date: 2026-01-01}")
         with pytest.raises(EngineError, match=r"engine.budget_usd=0.01: the budget is used up .* dollars"):
             run(tmp_path, endpoint.url, *words, "engine.budget_usd=0.01")
         stores = list((tmp_path / "artifacts").glob("debates/*/manifest.json"))

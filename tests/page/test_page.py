@@ -145,7 +145,7 @@ def test_names_and_labels_are_text_on_the_page(oddly_named: Path, finished: Path
 def test_names_of_runs_are_text_on_a_page_of_several_and_warnings_are_said_once(
     oddly_named: Path, tmp_path: Path
 ) -> None:
-    runs = [tmp_path / "<b>one", tmp_path / "\"two\" & [three]"]
+    runs = [tmp_path / "<b>one", tmp_path / '"two" & [three]']
     for run in runs:
         shutil.copytree(oddly_named, run)
     together.compare(runs, tmp_path / "both")

@@ -304,7 +304,9 @@ def test_that_intervals_are_narrow_is_said_once(finished: Path) -> None:
     study = load(finished / "run")
     tests = statistics(study)
     said = alerts(study, tests)
-    assert said.count("With fewer than 10 debates, bootstrap intervals are a little too narrow; p-values are right.") == 1
+    assert (
+        said.count("With fewer than 10 debates, bootstrap intervals are a little too narrow; p-values are right.") == 1
+    )
     assert not any("narrow" in sentence for sentence in tests["sentence"])
     assert narrow(tests.assign(n=10)) == []
     assert narrow(tests.assign(ci_low=float("nan"))) == []

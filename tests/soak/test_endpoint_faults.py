@@ -91,6 +91,7 @@ def test_through_faults_of_every_kind_each_debate_is_whole_and_nothing_is_paid_t
         return odd(made, way)
 
     words = (
+        "topic=all",
         f"repetitions={REPETITIONS}",
         f"rounds={ROUNDS}",
         "engine.timeout=3",

@@ -125,7 +125,11 @@ PLAIN_TRACKER = {"kind": "wandb", "mode": "offline", "project": "hustings", "ent
 def test_names_and_tags_are_within_the_limits_of_wandb(oddly_named: Path, tmp_path: Path) -> None:
     tags = ["", "  ", "a" * 64, "b" * 65, LONG, f"{LONG}x", "a,b", "[bold]", "'\"<script>", "pilot", "pilot"]
     tracker = {**PLAIN_TRACKER, "group": LONG, "tags": [*filter(None, tags)], "folder": str(tmp_path)}
-    of = odd.settings(tmp_path, tracker=tracker, composition={**odd.settings(tmp_path).composition.model_dump(), "name": LONG.replace("/", ".")})
+    of = odd.settings(
+        tmp_path,
+        tracker=tracker,
+        composition={**odd.settings(tmp_path).composition.model_dump(), "name": LONG.replace("/", ".")},
+    )
     with tracking.tracked(of, "simulate", None) as track:
         track(oddly_named)
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
@@ -133,7 +137,19 @@ def test_names_and_tags_are_within_the_limits_of_wandb(oddly_named: Path, tmp_pa
     (run,) = [it.run for it in found if it.HasField("run")]
     cut = f"{LONG[:63]}…"
     name = f"{LONG.replace('/', '.')[:63]}…"
-    assert [*run.tags] == ["planted", name, "007", "null", "a" * 64, "b" * 63 + "…", cut, "a,b", "[bold]", "'\"<script>", "pilot"]
+    assert [*run.tags] == [
+        "planted",
+        name,
+        "007",
+        "null",
+        "a" * 64,
+        "b" * 63 + "…",
+        cut,
+        "a,b",
+        "[bold]",
+        "'\"<script>",
+        "pilot",
+    ]
     assert len(run.display_name) == len(run.run_group) == 128
     assert run.display_name.startswith("planted-an-organisation") and run.display_name.endswith("…")
     assert items(run.config.update)["topics.007.label"] == odd.TOPICS["007"]
@@ -155,7 +171,13 @@ def test_short_names_and_tags_are_as_they_were() -> None:
 @pytest.mark.parametrize("project", ["a/b", "what?", "x" * 129, "a%20b", "a:b", "a#b", "a\\b"])
 def test_a_project_that_wandb_refuses_is_refused_at_once(project: str) -> None:
     with pytest.raises(SettingsError, match=r"tracker\.project.*must be a name of at most 128 characters without"):
-        load(EvaluateSettings, {**config(*WANDB, name="evaluate"), "tracker": {**PLAIN_TRACKER, "project": project, "tags": [], "folder": "x"}})
+        load(
+            EvaluateSettings,
+            {
+                **config(*WANDB, name="evaluate"),
+                "tracker": {**PLAIN_TRACKER, "project": project, "tags": [], "folder": "x"},
+            },
+        )
 
 
 def test_names_are_text_in_a_report_of_wandb(oddly_named: Path, tmp_path: Path) -> None:
