@@ -1,4 +1,4 @@
-"""Errors of the disk as one paragraph, whoever raised them; room on the disk; tables that are read as they were written."""
+"""Errors of the disk as one paragraph, whoever raised them; room on the disk; tables read as they were written."""
 
 import errno
 import os

@@ -10,9 +10,12 @@ from markdown_it import MarkdownIt
 from hustings.plain import latex, markdown, printable
 
 ODD = (
-    "a|b", "a\nb", "a\r\n\r\nb", "`code`", "``", "`", "*a*", "**", "a*b*c", "_a_", "__init__", "snake_case_name", "<b>x</b>", "<!--",
-    "&amp;", "&#65;", "&", "[a](http://b)", "![a](b)", "[a]: b", "[a][b]", "\\", "\\|", "a\\", "~~x~~", "$x$ and $$", "# a", "- a", "1. a",
-    "> a", "---", "| a |", "|", "\x00", "\t", " a ", "", "***a*", "a * b * c", "*a **b* c**", "_", "a_", "_a", "* *", "\u2028",
+    "a|b", "a\nb", "a\r\n\r\nb", "`code`", "``", "`", "*a*", "**", "a*b*c", "_a_", "__init__", "snake_case_name",
+    "<b>x</b>", "<!--",
+    "&amp;", "&#65;", "&", "[a](http://b)", "![a](b)", "[a]: b", "[a][b]", "\\", "\\|", "a\\", "~~x~~", "$x$ and $$",
+    "# a", "- a", "1. a",
+    "> a", "---", "| a |", "|", "\x00", "\t", " a ", "", "***a*", "a * b * c", "*a **b* c**",
+    "_", "a_", "_a", "* *", "\u2028",
 )  # fmt: skip
 
 

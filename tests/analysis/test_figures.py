@@ -106,7 +106,8 @@ def test_the_forest_is_of_closing_and_the_pulls_are_model_against_social(drawn: 
 
 
 ODD = (
-    "from $12 to $15", "big $$ in politics", "$x$", "$\\frac{1", "100 % a_b^c \\alpha {{x}}", "_hidden", "a\nb", "\x00\t|",
+    "from $12 to $15",
+    "big $$ in politics", "$x$", "$\\frac{1", "100 % a_b^c \\alpha {{x}}", "_hidden", "a\nb", "\x00\t|",
     "中文 😀 \ue000 अ", "<b>&amp;</b>", "https://x.y/" + "a" * 200, "a long label " * 20,
 )  # fmt: skip
 """Labels that matplotlib, a font or a figure's layout could take for something else than text."""

@@ -75,7 +75,7 @@ def test_a_terminal_that_lacks_characters_shows_question_marks(
     text = printed.read_bytes().decode("ascii")
     assert text and ("?" in text or command not in ("report", *JOBS))
     if command in JOBS:
-        (said,) = {line for line in text.splitlines()[-1:]}
+        (said,) = set(text.splitlines()[-1:])
         assert (copied.parent / "here" / said.removeprefix("run: ") / "report.html").exists()
 
 

@@ -20,9 +20,8 @@ from hustings.analysis.curves import curve
 from hustings.errors import ArtifactError, RecordError, SettingsError
 from hustings.evaluation import table
 from hustings.runfolder import REPORT, AdapterName, EvaluationManifest, RunManifest, read_manifest, write_manifest
-from hustings.settings import EvaluateSettings, load
+from hustings.settings import EvaluateSettings, WandbSettings, load
 from hustings.simulation import job
-from hustings.settings import WandbSettings
 from hustings.study import load as study
 from hustings.tracking import wandb_report
 from hustings.tracking.session import Session
