@@ -72,7 +72,7 @@ class Turn:
     """Party of the agent, or `default`."""
     iteration: int
     """Number of replies before this request."""
-    purpose: Literal["reply", "survey", "persona", "question", "answer"]
+    purpose: Literal["reply", "survey", "note", "persona", "question", "answer"]
     name: str
     """Name of the agent."""
     item: str = ""

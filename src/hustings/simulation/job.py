@@ -14,7 +14,7 @@ from hustings.engine.base import Answer, Engine, Request
 from hustings.files import check_room, write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
-from hustings.records import Agent, End, Event, Reply, Start, Survey
+from hustings.records import Agent, End, Event, Note, Reply, Start, Survey
 from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
@@ -285,7 +285,7 @@ def _show(progress: Progress, event: Event) -> None:
             progress.invalid += not event.valid
         case End():
             progress.done += 1
-        case Start():
+        case Start() | Note():
             pass
     progress.show()
 
