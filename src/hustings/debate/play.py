@@ -17,6 +17,7 @@ from hustings.debate.notes import Notes, Point
 from hustings.debate.prompts import Prompts
 from hustings.debate.speech import clean, whole_sentences
 from hustings.debate.treatments import Context, Moment, Slot, Treatment, build_all, in_force
+from hustings.engine import choosing
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Score, Turn
 from hustings.identity import seed_of
 from hustings.records import Agent, End, Event, Note, Reply, Start, Survey
@@ -380,7 +381,8 @@ def play(
             queue.extend(debate.due())
 
     begin()
-    for request, answer in engine.stream(queue):
+    chooses = any(treatment.chooses for treatment in rules.treatments)
+    for request, answer in choosing.answers(engine, queue) if chooses else engine.stream(queue):
         listener.on_answer(request, answer)
         debate = live[request.turn.debate]
         event = debate.read(request, answer)

@@ -49,6 +49,9 @@ class Treatment:
         settings: roles and scope.
     """
 
+    chooses: bool = False
+    """Whether its requests have a `choice`."""
+
     def __init__(self, name: str, settings: TreatmentSettings) -> None:
         self.name = name
         self._roles = settings.roles
