@@ -185,7 +185,7 @@ def _settings(
             return load(EvaluateSettings, config)
 
 
-_PART = ("model", "engine", "adapter", "overrides")
+_PART = ("model", "engine", "adapter", "scope", "overrides")
 
 
 def _part(
@@ -206,7 +206,8 @@ def _part(
     part = cast("dict[str, Any]", asked)
     for unknown in part.keys() - {*_PART}:
         raise SettingsError(f"{key}.{unknown}: there is no such setting; there is {', '.join(_PART)}.")
-    model, engine, adapter, overrides = (part.get(name) for name in _PART)
+    model, engine, adapter, scope, overrides = (part.get(name) for name in _PART)
+    scope = scope or "both"
     if model is None and engine is None and adapter is None:
         raise SettingsError(
             f"{key}: nothing says what this role runs on; set {key}.model, {key}.engine or {key}.adapter, or leave the "
@@ -222,9 +223,10 @@ def _part(
             raise SettingsError(
                 f"{key}.overrides: they change a model or an engine that the role names, and it has none."
             )
-        return {"model": config.model, "engine": config.engine, "adapter": adapter}
+        return {"model": config.model, "engine": config.engine, "adapter": adapter, "scope": scope}
     named = compose_by_name(key, [*words, *map(str, overrides or ())])
-    return {"model": config.model if model is None else named["model"], "engine": named["engine"], "adapter": adapter}
+    chosen = config.model if model is None else named["model"]
+    return {"model": chosen, "engine": named["engine"], "adapter": adapter, "scope": scope}
 
 
 def _plain(value: Any) -> Any:

@@ -181,6 +181,27 @@ def check_memory(settings: ModelSettings) -> None:
         )
 
 
+def check_together(wanted: Sequence[tuple[str, float]]) -> None:
+    """Refuse several models that do not fit into the free memory together.
+
+    Args:
+        wanted: what each is called, and the gigabytes that it needs.
+
+    Raises:
+        ModelError: it says how much each needs.
+    """
+    import psutil
+
+    free, total = psutil.virtual_memory().available / 1e9, sum(size for _, size in wanted)
+    if free < total:
+        each = ", ".join(f"{name} {size:g} GB" for name, size in wanted)
+        raise ModelError(
+            f"cast: the models of this run need about {total:g} GB of memory together ({each}), and only {free:.1f} GB "
+            "are free; run a role on a smaller model or on an endpoint (cast.ROLE.engine=openai), or end other "
+            "programs."
+        )
+
+
 def _name(settings: ModelSettings) -> str:
     """The configured name, or one derived from the file, folder or id."""
     where = Path(settings.path or settings.id or "model")

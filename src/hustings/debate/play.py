@@ -219,7 +219,9 @@ class Debate:
         rules, agent = self._rules, self.agents[place]
         wording = self._wording(iteration, place, item)
         question = rules.instrument.question(item, wording, self._topic_key, self._topic)
-        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item, self._heard(place, iteration))
+        heard = self._heard(place, iteration)
+        treatments = self._treatments(iteration, place)
+        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item, heard, treatments)
         seed = seed_of(rules.seed, self.key, iteration, place, "survey", item)
         options = rules.instrument.options(item)
         sampling = Sampling(temperature=0.0, max_tokens=max(SURVEY_TOKENS, *map(len, options)))
@@ -234,9 +236,17 @@ class Debate:
         of = rules.sampling
         sampling = Sampling(of.temperature, of.max_tokens, of.ignore_end, of.top_p)
         heard = self._heard(place, iteration - 1)
-        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name, heard=heard)
+        treatments = self._treatments(iteration - 1, place)
+        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name, "", heard, treatments)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
         return self._request(instruction, start, turn, seed, sampling, ())
+
+    def _treatments(self, iteration: int, place: int) -> tuple[str, ...]:
+        """Names of those under which the agent speaks."""
+        rules = self._rules
+        if not rules.treatments:
+            return ()
+        return tuple(it.name for it in in_force(rules.treatments, self._moment("reply", iteration, place)))
 
     def _request(
         self, instruction: str, start: str, turn: Turn, seed: int, sampling: Sampling, options: tuple[str, ...]

@@ -119,6 +119,8 @@ class Turn:
     """The instrument's item, in a survey."""
     heard: tuple[tuple[int, str], ...] = ()
     """Speaker and text of every reply in the prompt, oldest first; speakers who do not debate here are below 0."""
+    treatments: tuple[str, ...] = ()
+    """Names of the treatments under which the agent speaks."""
 
     def __str__(self) -> str:
         return f"{self.debate}, agent {self.agent}, iteration {self.iteration}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from hustings.engine.base import PROMISES, Answer, Completion, Engine, Likelihood, Order, Request, Score, check_length
 from hustings.engine.options import prefixes_of, score_of
 from hustings.engine.steering import load_vector
-from hustings.engine.transformers_state import Prefixes, State, Steered, contrasted, draw, nucleus, reusable
+from hustings.engine.transformers_state import Prefixes, State, Steered, contrasted, draw, nucleus, recorded, reusable
 from hustings.huggingface import (
     Tokens,
     chat_of,
@@ -273,12 +273,34 @@ class TransformersEngine(Engine):
 
     def _likelihoods(self, batch: list[_Row]) -> list[Likelihood]:
         """How probable each row's text is after its prompt."""
+        steering = self._steering([row.request for row in batch])
         with self._torch.inference_mode():
-            sums = self._state(batch, ()).likelihoods([row.text for row in batch])
+            state = self._state(batch, ())
+            with steering(range(len(batch))):
+                sums = state.likelihoods([row.text for row in batch])
         return [
             Likelihood(total, len(row.text), len(row.prompt) + len(row.text))
             for row, total in zip(batch, sums, strict=True)
         ]
+
+    def hidden(self, said: Sequence[tuple[str, str]]) -> Any:
+        """Mean hidden states of answers as they leave each layer, over their tokens and then over answers.
+
+        Args:
+            said: prompts and answers, at least one.
+
+        Returns:
+            Shape (layers, width), float32.
+        """
+        torch = self._torch
+        total: Any = 0.0
+        for prompt, text in said:
+            before = prompt_tokens(self._tokenizer, self._chat, prompt, "", None)
+            (after,) = self._sequences([text])
+            with torch.inference_mode(), recorded(self._model) as layers:
+                self._model(input_ids=torch.tensor([[*before, *after]], device=self._device), logits_to_keep=1)
+            total = total + torch.stack([it[0, len(before) :].float().mean(0).cpu() for it in layers])
+        return total / len(said)
 
     def close(self) -> None:
         """Free the weights, and what was read with them."""

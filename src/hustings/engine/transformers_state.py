@@ -206,6 +206,22 @@ def blocks(model: Any) -> Any:
     return found[0]
 
 
+@contextmanager
+def recorded(model: Any) -> Iterator[list[Any]]:
+    """What leaves each layer in the next pass, (rows, tokens, width) each."""
+    kept: list[Any] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    handles = [block.register_forward_hook(keep) for block in blocks(model)]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class Steered:
     """Adds a vector to the hidden states that leave a layer, for each row its own; nothing while `rows` is empty.
 

@@ -20,7 +20,7 @@ from hustings.files import write_atomically
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
-from hustings.report import alerts, controls
+from hustings.report import alerts, controls, mitigations
 from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
@@ -28,7 +28,14 @@ from hustings.runfolder import COMPARISON, FIGURES
 from hustings.study import Study, load
 
 TRAININGS = "trainings.csv"
-_ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None}
+_ALONE: dict[str, Any] = {
+    "comparison": [],
+    "baseline": "",
+    "figures": [],
+    "controls": [],
+    "plane": None,
+    "mitigations": [],
+}
 """What several runs have together, of one run."""
 _RENEWED = '<meta http-equiv="refresh" content="60">'
 """Makes a browser load a growing page again."""
@@ -120,8 +127,11 @@ def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         "comparison": groups(compared, runs[0].study.outcome),
         "baseline": compared[0]["baseline"] if compared else "",
         "plane": figures.pop("plane", None),
+        "doses": figures.pop("doses", None),
         "figures": list(figures.values()),
         "controls": controls.read(folder),
+        "mitigations": mitigations.read(folder),
+        "columns": mitigations.COLUMNS,
         "separates": SEPARATES,
         "meanings": MEANINGS,
         "labels": {key: label for each in runs for key, label in each.labels.items()},

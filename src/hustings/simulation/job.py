@@ -154,6 +154,8 @@ def _complete(
         cast = people(plan, plan.wanted(new), tally.on(next(iter(topics), "")))
         engine = plan.casting.debaters()
         plan.casting.close(keep=engine)
+        for treatment in rules.treatments:
+            treatment.prepare(plan)
         starts = plan.starts(missing, logged, cast)
         for topic in topics:
             rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from hustings.engine.base import Request
 from hustings.records import Agent
@@ -56,6 +56,13 @@ class Treatment:
         self.name = name
         self._roles = settings.roles
         self._scope = settings.scope
+
+    def prepare(self, run: Any) -> None:
+        """Make what it needs, before anything is asked.
+
+        Args:
+            run: the simulation.plan.Plan of the run.
+        """
 
     def treats(self, moment: Moment) -> bool:
         """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""
