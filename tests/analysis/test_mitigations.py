@@ -1,4 +1,4 @@
-"""The comparison of mitigations on planted debaters: it finds what a mitigation does, and nothing where it does nothing."""
+"""The comparison of mitigations on planted debaters: it finds what a mitigation does, and only that."""
 
 import sys
 from pathlib import Path

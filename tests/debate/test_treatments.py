@@ -3,10 +3,14 @@
 import pytest
 from helpers import Recorder, Scripted, planted, play_all, settings, starts_of
 
+from hustings.debate.estimate import Estimate, count
+from hustings.debate.play import Rules
+from hustings.debate.treatments.rerank import RerankSettings
 from hustings.engine.base import Answer, Completion, Request
 from hustings.records import Event, Note, Reply
 
 SMALL = ("topic=racism", "repetitions=2", "rounds=3", "composition=rep_dem_default")
+RERANK = RerankSettings(kind="rerank", roles=None, scope="replies", dose=4, margin=0.5)
 NOTE = "Note of agent {place} after {iteration}."
 NOTHING = {
     "confirmation": "treatments.confirmation.dose=0",
@@ -105,3 +109,17 @@ def test_replies_are_what_they_are_without_any_mitigation_where_only_the_survey_
         [event for event in played(*it)[0] if isinstance(event, Reply)] for it in ((), words)
     )  # fmt: skip
     assert plain == treated
+
+
+def test_an_estimate_counts_notes_and_what_a_choice_costs() -> None:
+    def counted(*overrides: str) -> Estimate:
+        of = settings(*SMALL, *(it for it in overrides if "=" in it))
+        if overrides == ("rerank",):
+            of = of.model_copy(update={"treatments": {"rerank": RERANK}})
+        return count(starts_of(of), {}, Rules.of(of), {})
+
+    plain, noted, chosen = counted(), counted("mitigation=stance_note"), counted("rerank")
+    assert noted.calls == plain.calls + 2 * 2
+    replies = 2 * 6  # of partisans, in two debates
+    assert chosen.calls == plain.calls + replies * (3 + 2 * 4)
+    assert chosen.tokens > plain.tokens

@@ -13,10 +13,12 @@ from helpers import engine_settings
 from safetensors.torch import save_file
 from tiny import tiny_model
 
+from hustings.adapters import Adapter, scaled
 from hustings.engine import choosing
 from hustings.engine.base import Choice, Completion, Contrast, Likelihood, Request, Sampling, Steering, Turn
 from hustings.engine.transformers import TransformersEngine
-from hustings.identity import seed_of
+from hustings.identity import seed_of, sha256
+from hustings.merging import ADAPTER_FILE
 from hustings.models import Weights
 
 TOKENS = 20
@@ -253,3 +255,53 @@ def test_kept_prompts_stay_within_their_room(tiny: Path) -> None:
         assert engine._prefixes is not None
         assert 0 < engine._prefixes._size <= 1e5
         assert engine._prefixes._size == sum(it.size for it in engine._prefixes._kept.values())
+
+
+@pytest.fixture(scope="module")
+def tuned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    """An adapter whose weights are large enough to change every text."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("tuned")
+    torch.manual_seed(5)
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny)
+    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"]))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder)
+    return Adapter(folder, {"files": {ADAPTER_FILE: sha256(folder / ADAPTER_FILE)}})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HUSTINGS_CACHE", str(tmp_path / "cache"))
+
+
+def adapted(tiny: Path, folder: Path | None, asked: list[Request]) -> list[str]:
+    weights = Weights("tiny", "0" * 64, None, tiny)
+    with TransformersEngine(weights, engine_settings("transformers"), 400, folder) as engine:
+        return [answer.text for answer in engine.complete(asked)]
+
+
+def test_an_adapter_at_scale_0_is_the_model_and_at_1_the_adapter(tiny: Path, tuned: Adapter) -> None:
+    asked = [request(n) for n in range(6)]
+    base, whole = adapted(tiny, None, asked), adapted(tiny, tuned.folder, asked)
+    assert adapted(tiny, scaled(tuned, 0.0), asked) == base != whole
+    assert scaled(tuned, 1.0) == tuned.folder
+    assert adapted(tiny, scaled(tuned, 0.5), asked) not in (base, whole)
+
+
+def test_half_an_adapter_adds_half_of_what_it_adds(tiny: Path, tuned: Adapter) -> None:
+    from safetensors.torch import load_file
+
+    half = scaled(tuned, 0.5)
+    weights = load_file(tuned.folder / ADAPTER_FILE)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+    added = 2.0 * weights[name.format("B")] @ weights[name.format("A")]
+    with TransformersEngine(
+        Weights("tiny", "0" * 64, None, tiny), engine_settings("transformers"), 400, half
+    ) as engine:
+        layer = engine._model.base_model.model.model.layers[0].self_attn.q_proj
+        assert torch.allclose(layer.get_delta_weight("default"), added / 2, atol=1e-6)

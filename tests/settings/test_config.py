@@ -6,6 +6,7 @@ import pytest
 from helpers import CONF, config
 from omegaconf import OmegaConf
 
+from hustings import compose
 from hustings.errors import SettingsError
 from hustings.settings import SimulateSettings, TrainSettings, load
 
@@ -204,10 +205,21 @@ def test_a_party_stands_at_the_pole_that_its_position_says() -> None:
                 assert of.label in stance.position
 
 
-@pytest.mark.parametrize("mitigation", sorted({*options("mitigation")} - {"none"}))
+@pytest.mark.parametrize("mitigation", sorted({*options("mitigation")} - {"none", "own_adapter"}))
 def test_a_mitigation_is_a_treatment_of_its_own_name(mitigation: str) -> None:
-    made = load(SimulateSettings, config("engine=planted", f"mitigation={mitigation}"))
+    made = load(SimulateSettings, config("model=smollm2", "engine=transformers", f"mitigation={mitigation}"))
     assert list(made.treatments) == [mitigation]
+    assert hasattr(made.treatments[mitigation], "dose")
+
+
+def test_own_adapters_are_cast_for_replies_alone() -> None:
+    made = compose("model=smollm2", "mitigation=own_adapter", "adapter_scale=0.5")
+    assert isinstance(made, SimulateSettings)
+    assert {role: (it.adapter, it.scope) for role, it in made.cast.items()} == {
+        "republican": ("republican_nwp_r16", "replies"),
+        "democrat": ("democrat_nwp_r16", "replies"),
+    }
+    assert (made.adapter_scale, made.treatments) == (0.5, {})
 
 
 def test_without_a_mitigation_nothing_is_treated() -> None:

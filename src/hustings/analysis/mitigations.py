@@ -101,6 +101,8 @@ def _rows(mitigated: Mitigated, plain: Mitigated | None) -> Iterator[Row]:
                 yield replace(row, family="", outcome=study.outcome)
         yield from _speech(study)
     yield from _costs(mitigated)
+    for study in debates:
+        yield from _perplexity(study)
 
 
 def _again(made: Mapping[str, Any]) -> Row:
@@ -205,6 +207,37 @@ def _distinct(texts: "pd.Series") -> float:
     return len({*pairs}) / len(pairs) if pairs else np.nan
 
 
+def _perplexity(study: "Study") -> Iterator[Row]:
+    """Perplexity of each party's replies to the model as it is; nothing where `hustings perplexity` was not run."""
+    if study.perplexity.empty:
+        return
+    replies: Any = study.replies.merge(
+        study.perplexity, on=["topic", "repetition", "agent", "iteration"], suffixes=("_said", "")
+    )
+    for topic in topics(study):
+        for role in parties(study, topic):
+            mine = replies[(replies["topic"] == topic) & (replies["role"] == role)]
+            each = mine.groupby("repetition")[["logprob", "tokens"]].sum().to_numpy(float)
+            if len(each):
+                samples = bootstrap(
+                    generator(study.seed, "perplexity", topic, role), len(each), partial(_surprise, each)
+                )
+                low, high = interval(samples, len(each))
+                found = float(_surprise(each, np.ones((1, len(each))))[0])
+                yield Row("perplexity", topic, role, len(each), INTERVAL, few(len(each)),
+                          estimate=found, ci_low=low, ci_high=high)  # fmt: skip
+
+
+def _surprise(sums: Floats, weights: Floats) -> Floats:
+    """Perplexity in each sample of debates.
+
+    Args:
+        sums: log-probability and tokens of each debate, (debates, 2).
+        weights: (samples, debates).
+    """
+    return np.exp(-ratio(weights @ sums[:, 0], weights @ sums[:, 1]))
+
+
 def _costs(mitigated: Mitigated) -> Iterator[Row]:
     """Seconds, and tokens that were read and generated, for each debate of all runs together."""
     spent = [study.manifest.spent for study in mitigated.studies.values()]
@@ -234,6 +267,8 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
             said = f"{whose(row, labels)} attitudes on {topic} kept {row.estimate:.0%} of their spread"
         case "distinct_2":
             said = f"{row.estimate:.0%} of word pairs in {whose(row, labels)} replies on {topic} differ"
+        case "perplexity":
+            said = f"{whose(row, labels)} replies on {topic} have a perplexity of {row.estimate:.1f}"
         case "seconds" | "tokens":
             said = f"a debate took {row.estimate:,.0f} {row.statistic}"
         case _:

@@ -4,7 +4,7 @@ It does not know about debates or shared prefixes: requests are answered in batc
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -241,7 +241,7 @@ class TransformersEngine(Engine):
                 moves[it.layer][row] = it.strength * load_vector(it.file, it.layer).to(self._device)
 
         @contextmanager
-        def on(rows: Sequence[int]) -> Iterator[None]:
+        def on(rows: Sequence[int]) -> Generator[None]:
             steered.rows = {layer: move[list(rows)] for layer, move in moves.items()}
             with steered.on(layers):
                 yield

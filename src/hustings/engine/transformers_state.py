@@ -4,7 +4,7 @@ It does not know requests.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -207,7 +207,7 @@ def blocks(model: Any) -> Any:
 
 
 @contextmanager
-def recorded(model: Any) -> Iterator[list[Any]]:
+def recorded(model: Any) -> Generator[list[Any]]:
     """What leaves each layer in the next pass, (rows, tokens, width) each."""
     kept: list[Any] = []
 
@@ -235,7 +235,7 @@ class Steered:
         """By layer, from 0: (rows, width)."""
 
     @contextmanager
-    def on(self, layers: Sequence[int]) -> Iterator[None]:
+    def on(self, layers: Sequence[int]) -> Generator[None]:
         """While these layers are steered."""
         handles = [self._blocks[layer].register_forward_hook(self._hook(layer)) for layer in layers]
         try:

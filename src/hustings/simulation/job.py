@@ -36,6 +36,7 @@ from hustings.simulation.estimate import estimate
 from hustings.simulation.growing import Draw, Growing
 from hustings.simulation.plan import Logged, Plan, by_debate, first
 from hustings.simulation.stories import people
+from hustings.simulation.vectors import Workshop
 from hustings.simulation.watch import Watch
 from hustings.study import Study
 
@@ -155,7 +156,7 @@ def _complete(
         engine = plan.casting.debaters()
         plan.casting.close(keep=engine)
         for treatment in rules.treatments:
-            treatment.prepare(plan)
+            treatment.prepare(Workshop(plan))
         starts = plan.starts(missing, logged, cast)
         for topic in topics:
             rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)

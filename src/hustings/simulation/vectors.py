@@ -37,6 +37,17 @@ class _Answer:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """Makes what the treatments of a run need."""
+
+    plan: Plan
+
+    def vectors(self, settings: "SteerSettings", roles: Collection[str] | None) -> dict[str, tuple[Path, int]]:
+        """See `of`."""
+        return of(self.plan, settings, roles)
+
+
 def of(plan: Plan, settings: "SteerSettings", roles: Collection[str] | None) -> dict[str, tuple[Path, int]]:
     """The file with the vectors of each party of a run that is steered, and the layer at which it is.
 
@@ -122,8 +133,10 @@ def _made(plan: Plan, settings: "SteerSettings", party: str, asked: Sequence[str
 
 def _engine(plan: Plan, party: str) -> "TransformersEngine":
     """The engine of a party, loaded; the settings made sure that it can be steered."""
-    engine: Any = plan.casting.engine_of(party)
-    return engine.load() if isinstance(engine, LazyEngine) else engine
+    engine = plan.casting.engine_of(party)
+    assert isinstance(engine, LazyEngine)
+    loaded: Any = engine.load()
+    return loaded
 
 
 def _prompts(ask: Template, story: str, asked: Sequence[str]) -> list[str]:

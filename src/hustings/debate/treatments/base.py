@@ -1,8 +1,9 @@
 """What every treatment is: it may change the story, add to the instruction, or change the request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 from hustings.engine.base import Request
 from hustings.records import Agent
@@ -41,6 +42,14 @@ class Moment:
     """What the Default would be asked in the agent's place: the same history and instruction, and its own story."""
 
 
+class Workshop(Protocol):
+    """What a run makes for its treatments."""
+
+    def vectors(self, settings: Any, roles: Collection[str] | None) -> Mapping[str, tuple[Path, int]]:
+        """By party: a file with steering vectors, and the layer at which it is steered."""
+        ...
+
+
 class Treatment:
     """An intervention that does nothing. Kinds override what they change.
 
@@ -57,12 +66,8 @@ class Treatment:
         self._roles = settings.roles
         self._scope = settings.scope
 
-    def prepare(self, run: Any) -> None:
-        """Make what it needs, before anything is asked.
-
-        Args:
-            run: the simulation.plan.Plan of the run.
-        """
+    def prepare(self, workshop: Workshop) -> None:
+        """Have made what it needs, before anything is asked."""
 
     def treats(self, moment: Moment) -> bool:
         """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""

@@ -17,7 +17,7 @@ class ContrastSettings(TreatmentSettings):
     """Two contexts for every token: the agent's own, and the Default's."""
 
     kind: Literal["contrast"]
-    scope: Literal["replies"]
+    scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only replies are drawn token by token."""
     dose: float = Field(ge=0, le=10)
     """γ: the logits are ℓ_default + γ (ℓ_story − ℓ_default); 1 samples as without, with nothing dropped."""

@@ -14,7 +14,7 @@ class RerankSettings(TreatmentSettings):
     """The most typical of several replies."""
 
     kind: Literal["rerank"]
-    scope: Literal["replies"]
+    scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only replies are drawn."""
     dose: int = Field(ge=1, le=64)
     """Replies that are drawn for each one that is kept; 1 chooses nothing."""

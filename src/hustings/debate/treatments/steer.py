@@ -6,11 +6,11 @@ Source: protocol.md, mitigations; persona vectors (2507.21509). How vectors are 
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from hustings.debate.treatments.base import Moment, Treatment
+from hustings.debate.treatments.base import Moment, Treatment, Workshop
 from hustings.engine.base import Request, Steering
 from hustings.settings import Capability, TreatmentSettings
 from hustings.settings.base import Many, Name, Text
@@ -20,7 +20,7 @@ class SteerSettings(TreatmentSettings):
     """A vector for each party, from answers to questions on topics that are not debated."""
 
     kind: Literal["steer"]
-    scope: Literal["replies"]
+    scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only the tokens of replies are steered."""
     dose: float = Field(ge=-20, le=20)
     """a: what the vector is multiplied by; 0 changes nothing."""
@@ -57,12 +57,10 @@ class Steer(Treatment):
         self._settings = settings
         self._vectors: Mapping[str, tuple[Path, int]] = {}
 
-    def prepare(self, run: Any) -> None:
-        """Make the vectors that the store does not have."""
+    def prepare(self, workshop: Workshop) -> None:
+        """Have the vectors made that the store does not have."""
         if self._settings.dose:
-            from hustings.simulation import vectors
-
-            self._vectors = vectors.of(run, self._settings, self._roles)
+            self._vectors = workshop.vectors(self._settings, self._roles)
 
     def request(self, request: Request, moment: Moment) -> Request:
         """The request with its party's vector."""
