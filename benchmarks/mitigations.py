@@ -30,11 +30,12 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 CONTROLS = ("none", "advocates_low", "advocates_high", "advocates_both")
 EFFECTS = {
     "nothing": {"alpha": 0.0, "beta": 0.0, "kappa": 0.0},
-    "anchor": {"alpha": 0.0, "beta": 0.0, "kappa": 0.3},
+    "anchor": {"alpha": 0.0, "beta": 0.0, "kappa": 0.5},
     "deaf": {"alpha": -0.1, "beta": 0.0, "kappa": 0.0},
 }
 """What each planted mitigation adds to the pulls."""
-PLANTED = ("engine=planted", "engine.alpha=0.15", "engine.beta=0.15", "engine.kappa=0.05", "engine.bias=6.0")
+PLANTED = ("engine=planted", "engine.alpha=0.15", "engine.beta=0.15", "engine.kappa=0.05", "engine.bias=6.0",
+           "engine.start_low=3.0", "engine.start_high=7.5", "engine.start_spread=0.5")  # fmt: skip
 NAMES = ("drift_stopped", "response_lost")
 
 

@@ -1,6 +1,7 @@
 """Contrast, rerank and steering on a tiny model, each beside a reference of its algorithm written with plain passes."""
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -266,7 +267,9 @@ def tuned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
     folder = tmp_path_factory.mktemp("tuned")
     torch.manual_seed(5)
     base: Any = AutoModelForCausalLM.from_pretrained(tiny)
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name of transformers
+        model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj"]))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.3)

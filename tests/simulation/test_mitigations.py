@@ -20,7 +20,6 @@ NOTHING = {
 """The dose at which each does nothing."""
 SHORT = (
     "treatments.steer.ask='{{ story }} {{ question }}'",
-    "treatments.steer.questions={taxes: [Who pays?, Who spends?], health: [Who heals?], racism: [Who asks?]}",
     "treatments.steer.held_out=1",
     "treatments.steer.personas=2",
     "treatments.steer.tokens=8",
@@ -74,7 +73,8 @@ def test_a_dose_of_nothing_gives_the_log_of_no_mitigation(
 
 @pytest.mark.parametrize("name", ["contrast", "rerank"])
 def test_a_dose_changes_what_is_said(name: str, words: tuple[str, ...], plain: Path, tmp_path: Path) -> None:
-    simulate(tmp_path, *words, f"mitigation={name}")
+    wide = ["treatments.rerank.dose=8", "treatments.rerank.margin=100"] if name == "rerank" else []
+    simulate(tmp_path, *words, f"mitigation={name}", *wide)
     assert replies(tmp_path) != replies(plain)
 
 
@@ -89,19 +89,19 @@ def test_steering_vectors_are_made_once_and_their_layer_can_be_chosen(
     assert [it["of"]["party"] for it in facts] == ["democrat", "republican"]
     for it in facts:
         assert (it["layers"], it["state"], {*it["gains"]}) == (2, "sealed", {str(it["layer"])})
-        assert it["of"]["questions"] == ["Who pays?", "Who spends?", "Who heals?"]  # not on the topic that is debated
+        assert len(it["of"]["questions"]) == 14 and not any("racism" in text for text in it["of"]["questions"])
     times = [path.stat().st_mtime_ns for path in made]
     simulate(tmp_path, *steered, "treatments.steer.layer=1", "repetitions=2")
     assert [path.stat().st_mtime_ns for path in made] == times
     with pytest.raises(
         SettingsError, match=r"treatments.steer.layer=7: the model has 2 layers; choose one from 0 to 1"
     ):
-        simulate(tmp_path, *steered, "treatments.steer.layer=7", "repetitions=3")
+        simulate(tmp_path, *steered, "treatments.steer.layer=7")
 
 
 def test_too_few_questions_are_refused(words: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"treatments.steer.questions: 3 of them are on topics .* 3 are held out"):
-        simulate(tmp_path, *words, "mitigation=steer", *SHORT, "treatments.steer.held_out=3")
+    with pytest.raises(SettingsError, match=r"treatments.steer.questions: 14 of them are on topics .* 14 are held out"):
+        simulate(tmp_path, *words, "mitigation=steer", *SHORT, "treatments.steer.held_out=14")
 
 
 def test_replies_are_scored_once_for_their_perplexity(plain: Path, words: tuple[str, ...]) -> None:

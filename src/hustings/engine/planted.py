@@ -137,6 +137,8 @@ class PlantedEngine(Engine):
         self._seed = run.seed
         self._ends = run.instrument.low, run.instrument.high
         self._off_topic = run.control.topic is not None
+        self._apart = (run.control.name,) if settings.effects and run.control.name != "none" else ()
+        """What else is said, where mitigations are compared: another draw of the noise under every control."""
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer in the order of the queue."""
@@ -216,7 +218,7 @@ class PlantedEngine(Engine):
             + beta * (s.bias - own)
             + alpha * (fmean(others) - own if others else 0.0)
             + kappa * (first - own)
-            + s.noise * self._normal(turn.debate, turn.agent, number, treatments=named)
+            + s.noise * self._normal(turn.debate, turn.agent, number, said=(*self._apart, *named))
             + s.drift
         )
         return min(max(attitude, self._ends[0]), self._ends[1]) if s.clip else attitude
@@ -231,11 +233,11 @@ class PlantedEngine(Engine):
         start = s.start_low if party.stances[DebateKey.parse(debate).topic].pole == "low" else s.start_high
         return start + s.start_spread * self._normal(debate, agent, 0)
 
-    def _normal(self, debate: str, agent: int, number: int, item: str = "", treatments: Sequence[str] = ()) -> float:
+    def _normal(self, debate: str, agent: int, number: int, item: str = "", said: Sequence[str] = ()) -> float:
         """A draw from the standard normal: of a round, or of the answer to an item at an iteration.
 
         Args:
-            treatments: those that have an effect: what is said under them is another draw.
+            said: control and treatments under which something else is said, which is another draw.
         """
-        what = (item, "survey") if item else ("planted", *treatments)
+        what = (item, "survey") if item else ("planted", *said)
         return _NORMAL.inv_cdf((seed_of(self._seed, debate, agent, number, *what) + 0.5) / 2**32)

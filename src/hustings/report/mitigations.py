@@ -127,7 +127,10 @@ def read(folder: Path) -> list[Comparison]:
 
 
 def _read(made: "pd.DataFrame") -> Iterator[Comparison]:
-    made = made.assign(run=made["run"].fillna(""), role=made["role"].fillna(""), topic=made["topic"].fillna(""))
+    import pandas as pd
+
+    text = {name: made[name].fillna("") for name in ("run", "role", "topic")}
+    made = made.assign(**text, dose=pd.to_numeric(made["dose"]), held_out=made["held_out"].astype(str) == "True")
     for name, mine in made.groupby("run", sort=False):
         rows: list[dict[Any, Any]] = mine.to_dict("records")
         tests: dict[tuple[str, str, str], dict[str, Test]] = {}
