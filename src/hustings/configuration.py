@@ -16,6 +16,7 @@ from hustings import configfiles
 from hustings.errors import HustingsError, SettingsError
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
     from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
@@ -73,7 +74,7 @@ def compose(
     words = settable(overrides)
     check_files(words, folder)
     try:
-        with _search_path(job, folder):
+        with search_path(job, folder):
             return _settings(hydra.compose(job, words), job, job, _searched(words))
     except HustingsError:
         raise
@@ -265,7 +266,7 @@ def _searched(words: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
+def search_path(job: str, config_dir: Path | None) -> Generator["Hydra"]:
     """Hydra, ready to compose from the configs that ship and from those of the user, as with `--config-dir`."""
     from hydra import version
     from hydra._internal.hydra import Hydra
@@ -280,8 +281,7 @@ def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
         path = create_automatic_config_search_path(None, None, str(conf_folder()))
         if config_dir is not None:
             path.prepend(_USERS, f"file://{config_dir}", SearchPathQuery(provider="schema"))
-        Hydra.create_main_hydra2(job, path)
-        yield
+        yield Hydra.create_main_hydra2(job, path)
     finally:
         state.hydra = before
 
@@ -413,7 +413,7 @@ def known(job: Job, words: Sequence[str], config_dir: Path | None) -> list[str]:
 
     groups = sorted(group.name for group in conf_folder().iterdir() if group.is_dir())
     options = [word for word in words if re.fullmatch(rf"(?:{'|'.join(groups)})=[\w.-]+", word)]
-    with _search_path(job, config_dir):
+    with search_path(job, config_dir):
         try:
             composed = hydra.compose(job, options)
         except Exception:  # an option that cannot be composed either

@@ -357,8 +357,8 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False,
     Raises:
         ModelError: GGUF, or our export, cannot express the model, or the cache cannot be written.
     """
-    file = weights.gguf
-    if file is not None and not (faithful and quantized(file)):
+    file, target = weights.gguf, _exported(weights, eight_bits)
+    if file is not None and not (faithful and (target.exists() or quantized(file))):
         return file
     form = "Q8_0" if eight_bits else "F16"
 
@@ -370,7 +370,7 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False,
         else:
             rewrite_gguf(file, part, eight_bits=eight_bits)
 
-    return once(_exported(weights, eight_bits), build)
+    return once(target, build)
 
 
 def _exported(weights: Weights, eight_bits: bool) -> Path:
