@@ -19,6 +19,7 @@ from hustings.progress import showing
 from hustings.records import Agent
 from hustings.runfolder import PERPLEXITY
 from hustings.settings import DEFAULT, EngineSettings, SimulateSettings
+from hustings.settings import load as validated
 from hustings.study import Study, load
 
 KEY = ("topic", "repetition", "agent", "iteration")
@@ -43,7 +44,7 @@ def score(folder: Path, scorer: EngineSettings) -> Path:
     if "text scores" not in scorer.can:
         raise SettingsError(f"engine={scorer.kind}: it cannot score texts; set engine=transformers.")
     study = load(folder)
-    settings = SimulateSettings.model_validate(study.design)
+    settings = validated(SimulateSettings, dict(study.design))
     path = folder / PERPLEXITY
     known = {*study.perplexity[[*KEY]].itertuples(index=False, name=None)}
     places = {request: key for request, key in _requests(study, settings) if key not in known}
