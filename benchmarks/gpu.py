@@ -45,14 +45,14 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     if not options.tiny and device_of() == "cpu":
         sys.exit("PyTorch finds no GPU on this machine, and a model of 7 billion weights needs one; try --tiny.")
-    PROCESSES.set_forkserver_preload(["torch", "transformers"])
+    PROCESSES.set_forkserver_preload(["torch", "transformers.models.mistral.modeling_mistral"])
     scale = TINY if options.tiny else MISTRAL
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         rows = measured(scale, Path(name), options.ways, began + 60 * options.minutes)
     bounded(rows, scale)
     result = {
-        "card": next((row["card"] for row in rows if "card" in row), "unknown"), "date": f"{date.today()}", "tiny": options.tiny,
+        "card": next((row["card"] for row in rows if "card" in row), "unknown"), "date": f"{date.today()}",
         "command": f"python benchmarks/gpu.py {' '.join(sys.argv[1:])}".strip(), "versions": versions(),
         "seconds": round(time.monotonic() - began), "rows": rows,
     }  # fmt: skip
@@ -80,7 +80,7 @@ def measured(scale: Scale, folder: Path, letters: str, end: float) -> list[dict[
         if time_left < 5:
             rows.append({"letter": letter, "way": title, "note": "no time was left for it"})
             continue
-        seconds = max(1.0, min(60.0 * share, mine - LOADING / 2))
+        seconds = max(1.0, min(scale.seconds * share, mine - LOADING / 2))
         say(f"({letter}) {title}: {seconds:.0f} s, and what loading takes")
         rows += process(letter, Task(scale, folder, seconds), min(time_left, mine + LOADING))
     return rows
@@ -109,10 +109,12 @@ def process(letter: str, task: Task, limit: float) -> list[dict[str, Any]]:
 
 def work(letter: str, task: Task, file: Path) -> None:
     """What a process does: each row goes into the file as soon as it is known."""
+    import datasets
     from transformers.utils.logging import disable_progress_bar
 
     title, way, _ = WAYS[letter]
     disable_progress_bar()
+    datasets.disable_progress_bars()
     warnings.simplefilter("ignore")
     with file.open("a") as out:
         try:

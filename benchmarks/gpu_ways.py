@@ -41,6 +41,8 @@ class Scale:
     batch: int
     steps: int
     """Of a training, with so many examples each; the first one is not counted."""
+    seconds: float
+    """To measure a way in."""
     vocabulary: int = 49152  # the tokenizer's
 
     @property
@@ -66,8 +68,8 @@ class Scale:
         return attention + [(self.hidden, self.inner)] * 3
 
 
-MISTRAL = Scale(4096, 14336, 32, 32, 8, tokens=64, sizes=(16, 48, 128), rank=256, batch=32, steps=4)
-TINY = Scale(64, 128, 2, 4, 2, tokens=8, sizes=(2, 4), rank=8, batch=4, steps=2)
+MISTRAL = Scale(4096, 14336, 32, 32, 8, tokens=64, sizes=(16, 48, 128), rank=256, batch=32, steps=4, seconds=60)
+TINY = Scale(64, 128, 2, 4, 2, tokens=8, sizes=(2, 4), rank=8, batch=4, steps=2, seconds=1)
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,7 @@ def best(engine: Any, scale: Scale, seconds: float) -> int:
 
     sampling = Sampling(1.0, scale.tokens // 2, ignore_end=True)
     speeds: dict[int, float] = {}
+    list(engine.complete([Request("Hello", 0, sampling, Turn("pilot", 0, "default", 0, "reply", "Dominik"))]))
     began = time.monotonic()
     for size in scale.sizes:
         turns = [Turn(f"pilot/{size}/{place}", 0, "default", 0, "reply", "Dominik") for place in range(size)]
@@ -325,7 +328,7 @@ def plain(task: Task, settings: Any, rows: list[dict[str, Any]]) -> None:
         per_device_train_batch_size=min(8, task.scale.batch),
         gradient_accumulation_steps=max(1, task.scale.batch // 8),
         num_train_epochs=1,
-        logging_steps=1,
+        logging_strategy="no",
         bf16=dtype.itemsize == 2,
         use_cpu=device_of() == "cpu",
         save_strategy="no",
@@ -358,7 +361,9 @@ def evaluating(task: Task) -> Rows:
     ]  # fmt: skip
     with gzip.open(given / "hellaswag_val.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    tarfile.open(given / "mmlu.tar.gz", "w").close()
+    (given / "one.csv").write_text("How big?,0,3,7,10,A\n")
+    with tarfile.open(given / "mmlu.tar.gz", "w") as archive:
+        archive.add(given / "one.csv", "data/test/anatomy_test.csv")
     data.import_from(given, folder)
     count = size = max(task.scale.sizes)
     words = [*task.overrides, "benchmark.tasks=hellaswag", f"benchmark.data_dir={folder}", "benchmark.attitude=null"]
@@ -403,6 +408,7 @@ def story(name: str) -> str:
 
 
 def device_of() -> str:
+    """`cuda` where there is a GPU."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
