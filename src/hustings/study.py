@@ -288,8 +288,8 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
         )
     if STANCES in damaged:
         say(
-            f"Warning: {folder / STANCES} was changed after `hustings judge` wrote it, and is not read; run that command "
-            "again, which asks nothing twice."
+            f"Warning: {folder / STANCES} was changed after `hustings judge` wrote it, and is not read; run that "
+            "command again, which asks nothing twice."
         )
     if tables:
         say(f"Warning: {folder}: {', '.join(tables)} changed after the run, and is made again from {EVENTS}.")

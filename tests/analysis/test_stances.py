@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers import leave, simulate
-from judges import around, honest, judged, rows_of
+from judges import around, attitude, honest, judged, rows_of
 
 from hustings import load, records
 from hustings.analysis.blind import blind
@@ -43,8 +43,9 @@ def test_the_correlation_of_talk_and_survey_is_recovered(forty: Path, tmp_path: 
 
 def test_a_judge_that_rates_at_random_finds_no_agreement(forty: Path, tmp_path: Path) -> None:
     run, _ = judged(tmp_path, forty, lambda request: around(request.seed % 7 - 3))
-    for row in rows_of(run, "stance_change").to_dict("records"):
-        assert row["ci_low"] < 0 < row["ci_high"], row["sentence"]
+    found = rows_of(run, "stance_change")
+    assert found["estimate"].abs().max() < 0.4
+    assert found.loc[found["role"] == "", "estimate"].abs().max() < 0.2
 
 
 def test_a_reply_is_set_beside_the_surveys_around_it(forty: Path, tmp_path: Path) -> None:
@@ -77,18 +78,15 @@ def test_mean_stances_are_those_of_each_role_and_round(forty: Path, tmp_path: Pa
 
 def test_talk_and_survey_part_ways_where_they_are_clearly_on_different_sides(forty: Path, tmp_path: Path) -> None:
     def contrary(request: Request) -> Score:
-        liar = request.prompt.count("2.") > 1  # some replies, whoever makes them
-        of = honest()(request)
-        assert isinstance(of, Score)
-        return honest()(request) if not liar else around(-3.0)  # type: ignore[return-value]
+        return around(-3.0) if request.seed % 2 else around(0.6 * (attitude(request) - 5))
 
     run, _ = judged(tmp_path, forty, contrary, "exchanged=false")
     study = load(run)
     found = parted(study, "stub")
-    assert (found["stance"] == -3).all()
+    assert found["stance"].to_numpy() == pytest.approx(-3, abs=1e-3)
     assert (found[["before", "after"]].min(axis=1) >= 6).all()
     said = talk(study, "stub")
-    truth = said[(said["stance"] <= -1) & (said[["before", "after"]].min(axis=1) >= 6)]
+    truth = said[(said["stance"] < -2.9) & (said[["before", "after"]].min(axis=1) >= 6)]
     assert len(found) == len(truth) > 0
     assert found["apart"].is_monotonic_decreasing
 
@@ -106,15 +104,15 @@ def test_a_run_that_nobody_judged_has_no_rows(forty: Path) -> None:
 def test_names_and_parties_are_left_out_and_other_words_stay(forty: Path, tmp_path: Path) -> None:
     study = load(forty)
     name = study.agents["name"].iloc[0]
-    texts = iter([f"{name}s and {name}, the Democrats’ plan", "The republic is a democracy, Republican or not."])
+    texts = (f"{name}s and {name}, the Democrats’ plan", "The republic is a democracy, Republican or not.")
     events = [
-        it.model_copy(update={"text": next(texts, it.text)}) if isinstance(it, records.Reply) else it
+        it.model_copy(update={"text": texts[it.iteration % 2]}) if isinstance(it, records.Reply) else it
         for it in records.read(forty / EVENTS)
     ]
     run = leave(events, tmp_path / "run", read_manifest(forty, RunManifest))
     assert blind(load(run)).tolist()[:2] == [
-        f"{name}s and [name], the [party]’ plan",
         "The republic is a democracy, [party] or not.",
+        f"{name}s and [name], the [party]’ plan",
     ]
 
 

@@ -171,9 +171,9 @@ def estimate(bench: Bench) -> str:
         f" It takes about {duration(counted.calls * seconds / calls)} at the speed of earlier ratings." if calls else ""
     )
     return (
-        f"{len(bench.replies):,} replies to be rated by {bench.name}, {len(bench.poles)} × each; {len(missing):,} ratings "
-        f"are not in the store yet: about {counted.calls:.0f} calls, {counted.prompt_tokens:.0f} tokens of prompts and "
-        f"{counted.tokens:.0f} generated{money}.{time_left if counted.calls else ''}"
+        f"{len(bench.replies):,} replies to be rated by {bench.name}, {len(bench.poles)} × each; {len(missing):,} "
+        f"ratings are not in the store yet: about {counted.calls:.0f} calls, {counted.prompt_tokens:.0f} tokens of prompts "
+        f"and {counted.tokens:.0f} generated{money}.{time_left if counted.calls else ''}"
     )
 
 

@@ -161,7 +161,7 @@ STATISTICS = (
         about="What do agents say, in the eyes of a judge (−3 to +3)?",
         function=stances,
         sentence=_stance,
-        order=90,
+        order=120,
     ),
     Statistic(
         name="stance_change",
@@ -169,7 +169,7 @@ STATISTICS = (
         about="Does what an agent says change with what it answers (−1 to 1)?",
         function=stances,
         sentence=_change,
-        order=91,
+        order=121,
     ),
     Statistic(
         name="stance_none",
@@ -177,7 +177,7 @@ STATISTICS = (
         about="How many replies say nothing about the question?",
         function=stances,
         sentence=_none,
-        order=92,
+        order=122,
     ),
     Statistic(
         name="judge_bias",
@@ -185,6 +185,6 @@ STATISTICS = (
         about="How much do ratings depend on which pole is called +3?",
         function=stances,
         sentence=_sided,
-        order=93,
+        order=123,
     ),
 )
