@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _report_parser(_add(commands, "report", _report, "figures and statistics of runs, from disk and without a model"))
     _power_parser(_add(commands, "power", _power, "how many repetitions it takes to detect a movement"))
     texts.judge_parser(_add(commands, "judge", texts.judge, "a model rates the stance of what agents said"))
+    texts.annotate_parser(commands.add_parser("annotate", help="people rate it, and how far they agree"))
     _wandb_parser(_add(commands, "wandb-report", _wandb, "a Weights & Biases Report that compares tracked runs"))
     _fetch_parser(_add(commands, "fetch", _fetch, "download what a machine without internet access needs"))
     listing = _add(commands, "adapters", _adapters, "the adapters that train.py has made")

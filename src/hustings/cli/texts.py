@@ -52,3 +52,54 @@ def judge(arguments: Arguments) -> None:
 def sentences(statistics: "pd.DataFrame") -> list[str]:
     """What the statistics of texts say."""
     return statistics.loc[statistics["statistic"].isin(_OF_TEXTS), "sentence"].tolist()
+
+
+def annotate_parser(parser: argparse.ArgumentParser) -> None:
+    """What `hustings annotate` takes."""
+    parser.description = "People rate what agents said, without knowing who said it; how far they agree is computed."
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    out = steps.add_parser("export", help="a form and a sheet with replies of a run, for people to rate")
+    out.add_argument("folder", type=Path, metavar="RUN", help="a folder that simulate.py printed as its last line")
+    out.add_argument("--replies", type=_positive, default=180, help="how many, of every role, topic and round (180)")
+    out.add_argument("--seed", type=int, default=1, help="of the draw and the order (1)")
+    out.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to put them (annotation, in the run's folder)"
+    )
+    out.set_defaults(run=_export)
+    back = steps.add_parser("import", help="agreement of raters with each other and with the judge")
+    back.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a ratings.csv of each rater, or filled sheets"
+    )
+    back.add_argument("--run", dest="of", type=Path, metavar="RUN", help="the run, to compare with its judges")
+    back.add_argument("--output", type=Path, metavar="FOLDER", help="where to put the tables (that of the first file)")
+    back.set_defaults(run=_import)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _export(arguments: Arguments) -> None:
+    from hustings import study
+    from hustings.annotation import sample
+
+    folder: Path = arguments.output or arguments.folder / "annotation"
+    count = sample.export(study.load(arguments.folder), folder, arguments.replies, arguments.seed)
+    form = (folder / sample.FORM).resolve().as_uri()
+    print(
+        f"{count} replies. Send {os.path.relpath(folder / sample.FORM)} to each rater and collect what it saves: {form}"
+    )
+
+
+def _import(arguments: Arguments) -> None:
+    from hustings import study
+    from hustings.annotation import agreement
+
+    folder: Path = arguments.output or arguments.files[0].parent
+    of = None if arguments.of is None else study.load(arguments.of)
+    found, apart = agreement.write(agreement.read(arguments.files), of, folder)
+    print(*found["sentence"], sep="\n")
+    print(f"{len(apart)} replies to read in {os.path.relpath(folder / agreement.DISAGREEMENTS)}: ratings differ there.")

@@ -172,8 +172,8 @@ def estimate(bench: Bench) -> str:
     )
     return (
         f"{len(bench.replies):,} replies to be rated by {bench.name}, {len(bench.poles)} × each; {len(missing):,} "
-        f"ratings are not in the store yet: about {counted.calls:.0f} calls, {counted.prompt_tokens:.0f} tokens of prompts "
-        f"and {counted.tokens:.0f} generated{money}.{time_left if counted.calls else ''}"
+        f"ratings are not in the store yet: about {counted.calls:.0f} calls, {counted.prompt_tokens:.0f} tokens of "
+        f"prompts and {counted.tokens:.0f} generated{money}.{time_left if counted.calls else ''}"
     )
 
 
