@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from collections.abc import Iterator
 
 from hustings.cli import commands
 from hustings.cli.help import help_of
@@ -20,6 +21,13 @@ def page() -> str:
 
 
 def _parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of every command of `hustings`."""
-    (found,) = (it for it in commands._parser()._actions if isinstance(it, argparse._SubParsersAction))
-    return dict(found.choices)
+    """The parser of every command of `hustings`; of one with steps, the parser of each step."""
+    return dict(_inner("", commands._parser()))
+
+
+def _inner(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    steps = [it for it in parser._actions if isinstance(it, argparse._SubParsersAction)]
+    for choice, each in (pair for it in steps for pair in it.choices.items()):
+        yield from _inner(f"{name} {choice}".strip(), each)
+    if not steps:
+        yield name, parser

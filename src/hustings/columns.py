@@ -10,11 +10,11 @@ Kind = Literal["text", "whole", "number", "flag"]
 """`whole` and `number` may be missing, a `flag` (True or False) may not; text is empty where it is missing."""
 
 _NUMBERED: dict[Kind, tuple[str, ...]] = {
-    "whole": ("repetition", "agent", "iteration", "wording", "seed", "tokens", "first", "n", "seeds", "step"),
+    "whole": ("repetition", "agent", "iteration", "wording", "seed", "tokens", "first", "n", "seeds", "step", "round"),
     "number": (
         *("score", "expected", "mass", "mean", "se", "stderr", "sd_over_seeds", "low", "high", "rho"),
         *("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm", "sd_over_trainings"),
-        *("humans", "start", "end"),
+        *("humans", "start", "end", "stance", "p_none", "pole_bias", "mean_iteration"),
     ),
     "flag": ("valid", "speaks", "below_comparison"),
 }

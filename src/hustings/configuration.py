@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
-    from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
+    from hustings.settings import EvaluateSettings, JudgeSettings, SimulateSettings, TrainSettings
+
+    Composed = SimulateSettings | TrainSettings | EvaluateSettings | JudgeSettings
 
 Job = Literal["simulate", "train", "evaluate"]
-"""What a config is for; the primary config in conf/ has the same name."""
+"""What a job is called; the primary config in conf/ has the same name."""
+Primary = Literal["simulate", "train", "evaluate", "judge"]
+"""What a config is for: a job, or `hustings judge`, which is no job of Hydra's."""
 INSTALLED = "hustings-"
 """Begins Hydra's name of a job that was started with the `hustings` command instead of a script of the checkout."""
 
@@ -47,9 +51,9 @@ def compose(
 def compose(*overrides: str, job: Literal["train"], config_dir: Path | str | None = None) -> "TrainSettings": ...
 @overload
 def compose(*overrides: str, job: Literal["evaluate"], config_dir: Path | str | None = None) -> "EvaluateSettings": ...
-def compose(
-    *overrides: str, job: Job = "simulate", config_dir: Path | str | None = None
-) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+@overload
+def compose(*overrides: str, job: Literal["judge"], config_dir: Path | str | None = None) -> "JudgeSettings": ...
+def compose(*overrides: str, job: Primary = "simulate", config_dir: Path | str | None = None) -> "Composed":
     """The settings that a command line would give.
 
     Args:
@@ -88,7 +92,7 @@ def settings_of(config: "DictConfig", job: Literal["simulate"]) -> "SimulateSett
 def settings_of(config: "DictConfig", job: Literal["train"]) -> "TrainSettings": ...
 @overload
 def settings_of(config: "DictConfig", job: Literal["evaluate"]) -> "EvaluateSettings": ...
-def settings_of(config: "DictConfig", job: Job) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+def settings_of(config: "DictConfig", job: Job) -> "Composed":
     """The validated settings of a config that Hydra composed for a running job.
 
     Raises:
@@ -153,9 +157,7 @@ def as_typed(words: Iterable[str]) -> list[str]:
     return [word.removeprefix("++") if word.startswith(("++cast.", "++cast=")) else word for word in words]
 
 
-def _settings(
-    config: "DictConfig", job: Job, name: str, searched: list[str]
-) -> "SimulateSettings | TrainSettings | EvaluateSettings":
+def _settings(config: "DictConfig", job: Primary, name: str, searched: list[str]) -> "Composed":
     """Validated settings.
 
     Args:
@@ -164,7 +166,7 @@ def _settings(
     """
     from omegaconf import open_dict
 
-    from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings, load
+    from hustings.settings import EvaluateSettings, JudgeSettings, SimulateSettings, TrainSettings, load
 
     compose_by_name = partial(_named, name, searched)
     with open_dict(config):
@@ -184,6 +186,8 @@ def _settings(
             return load(TrainSettings, config)
         case "evaluate":
             return load(EvaluateSettings, config)
+        case "judge":
+            return load(JudgeSettings, config)
 
 
 _PART = ("model", "engine", "adapter", "scope", "overrides")
@@ -300,7 +304,7 @@ def check_files(words: Sequence[str], config_dir: Path | None) -> None:
         raise SettingsError(fault)
 
 
-def explain(error: Exception, job: Job, words: Sequence[str], config_dir: Path | None) -> str:
+def explain(error: Exception, job: Primary, words: Sequence[str], config_dir: Path | None) -> str:
     """One paragraph on a config that Hydra cannot compose, with the nearest correct spelling.
 
     Args:
@@ -402,7 +406,7 @@ def _nearest(word: str, names: Sequence[str]) -> str:
     return f"there is {', '.join(names)}." if 0 < len(names) <= 30 else "see --help for the settings."
 
 
-def known(job: Job, words: Sequence[str], config_dir: Path | None) -> list[str]:
+def known(job: Primary, words: Sequence[str], config_dir: Path | None) -> list[str]:
     """Every config group, and every dotted key of the config that these overrides compose.
 
     Args:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from hustings.files import explained
 from hustings.runfolder import REPORT
-from hustings.settings import EvaluateSettings, SimulateSettings, TrainSettings
+from hustings.settings import EvaluateSettings, JudgeSettings, SimulateSettings, TrainSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hustings.engine.base import Engine
     from hustings.evaluation.job import Outcome as Evaluated
     from hustings.simulation.job import Outcome as Played
     from hustings.training.job import Outcome as Trained
@@ -114,3 +115,33 @@ def tabulate(folders: Sequence[Path], target: Path) -> str:
     made, tests = table.write(folders, target)
     page.write_evaluation(folders, table.shown(made, tests), target / REPORT)
     return table.markdown(made, tests)
+
+
+@explained()
+def judge(settings: JudgeSettings, run: Path, *, named: bool, engine: "Engine | None" = None) -> "pd.DataFrame | str":
+    """Rate the replies of a run, and make its statistics, figures and page again.
+
+    Args:
+        run: its folder.
+        named: whether somebody chose the judge; one that nobody chose must be another model than the debaters'.
+        engine: what answers instead of the judge's own engine.
+
+    Returns:
+        The run's statistics (columns of analysis.statistics.COLUMNS); with `dry_run`, what rating would take.
+
+    Raises:
+        HustingsError: bad settings, a missing model, a busy or damaged artifact, a question that cannot be answered.
+    """
+    from hustings import page, study
+    from hustings.judging import job
+    from hustings.report import run as report
+
+    bench = job.Bench.of(settings, study.load(run), engine)
+    if not named:
+        job.check_other(bench)
+    if settings.dry_run:
+        return job.estimate(bench)
+    job.judge(bench)
+    statistics = report.again(study.load(run))
+    page.write([run], run / REPORT)
+    return statistics

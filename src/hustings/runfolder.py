@@ -20,6 +20,8 @@ EVENTS = "events.jsonl"
 ATTITUDES = "attitudes.csv"
 REPLIES = "replies.csv"
 AGENTS = "agents.csv"
+STANCES = "stances.csv"
+"""What judges say of the replies; only where `hustings judge` was run."""
 STATISTICS = "statistics.csv"
 COMPARISON = "comparison.csv"
 CONTROLS = "controls.csv"
@@ -218,7 +220,7 @@ def copy_run(source: Path, target: Path) -> Path:
     if target.resolve() == source.resolve():
         return target
     target.mkdir(parents=True, exist_ok=True)
-    for file in (MANIFEST, EVENTS, ATTITUDES, REPLIES, AGENTS):
+    for file in (MANIFEST, EVENTS, ATTITUDES, REPLIES, AGENTS, STANCES):
         if (source / file).exists():
             (target / file).unlink(missing_ok=True)
             shutil.copyfile(source / file, target / file)

@@ -20,6 +20,7 @@ from hustings.runfolder import (
     EVENTS,
     PERPLEXITY,
     REPLIES,
+    STANCES,
     STATISTICS,
     RunManifest,
     changed,
@@ -38,6 +39,10 @@ Outcome = Literal["score", "expected"]
 Pole = Literal["low", "high"]
 Poles = Mapping[tuple[str, str], Pole]
 """Where a party stands, by party and topic."""
+RATINGS = [*("topic", "composition", "repetition", "agent", "role", "iteration", "judge"),
+           *("stance", "rating", "exchanged", "p_none", "pole_bias")]  # fmt: skip
+"""Columns of stances.csv. `rating` is what the judge chose, `exchanged` what it chose with the poles exchanged, turned
+back; `pole_bias` is how much the stance rises with the poles as they are; `p_none` the probability of no stance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,19 @@ class Study:
         whole = path.exists() and STATISTICS not in changed(self.folder, self.manifest)
         return read_statistics(path) if whole else None
 
+    @cached_property
+    def stances(self) -> "pd.DataFrame | None":
+        """What judges say of the replies, one row for each reply and judge; None where nobody has judged them.
+
+        Returns:
+            Columns RATINGS: `stance` runs from −3 (the low end of the topic's scale) to +3 and is missing where a reply
+            takes none.
+        """
+        if STANCES not in self.manifest.files or STANCES in changed(self.folder, self.manifest):
+            return None
+        path = self.folder / STANCES
+        return _table(self.folder, STANCES, RATINGS) if path.exists() else None
+
     def analysed_as(self, outcome: Outcome | None) -> "Study":
         """The same study with another outcome; None keeps its own.
 
@@ -278,6 +296,11 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
         say(
             f"Warning: {folder / EVENTS} was changed after the run. The tables are as they were, and are what is "
             "read; run the run's command again for a whole log."
+        )
+    if STANCES in damaged:
+        say(
+            f"Warning: {folder / STANCES} was changed after `hustings judge` wrote it, and is not read; run that "
+            "command again, which asks nothing twice."
         )
     if tables:
         say(f"Warning: {folder}: {', '.join(tables)} changed after the run, and is made again from {EVENTS}.")

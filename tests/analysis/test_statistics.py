@@ -23,6 +23,8 @@ NUMBERS = ["estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p
 PULLS = ["model_pull", "social_pull", "anchor"]
 SECONDARY = ["party_gap", "drift", "default_drift", "echo", "convergence", "model_pull", "attractor_bias",
              "social_pull", "anchor", "mixed_slope"]  # fmt: skip
+TEXTS = ["stance", "stance_change", "stance_none", "judge_bias"]
+"""Statistics of runs that were judged."""
 HUMANS = {"source": "a poll", "share": {"democrat": {"racism": 55.0}, "republican": {"racism": 14.0}}}
 
 
@@ -40,10 +42,11 @@ def test_every_statistic_is_found_in_the_order_of_the_table() -> None:
     names = ["closing", "party_gap", "drift", "default_drift", "echo", "convergence", "crossing", "model_pull",
              "attractor", "attractor_bias", "social_pull", "anchor", "mixed_slope", "bias", "diversity", "floor",
              "ceiling", "persona_check", "truncated", "invalid", "disclaimer", "humans", "omega", "cronbach_alpha",
-             "retest_icc", "retest_noise"]  # fmt: skip
+             "retest_icc", "retest_noise", *TEXTS]  # fmt: skip
     assert [statistic.name for statistic in all_statistics()] == names
     assert all(get(name).about.endswith("?") for name in names)
-    assert list(dict.fromkeys(of(planted(debates=3))["statistic"])) == names
+    made = of(planted(debates=3))["statistic"]
+    assert [*dict.fromkeys(made), *TEXTS] == names
 
 
 def test_closing_is_the_primary_family_and_every_other_test_is_secondary() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hustings import __version__, downloads, runfolder
-from hustings.cli import entry
+from hustings.cli import entry, texts
 from hustings.cli.terminal import one_paragraph, show_run
 from hustings.configuration import INSTALLED, Job, conf_folder
 from hustings.progress import show
@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(job, help=f"{summary} (hustings {job} --help explains)")
     _report_parser(_add(commands, "report", _report, "figures and statistics of runs, from disk and without a model"))
     _power_parser(_add(commands, "power", _power, "how many repetitions it takes to detect a movement"))
+    texts.judge_parser(_add(commands, "judge", texts.judge, "a model rates the stance of what agents said"))
+    texts.annotate_parser(commands.add_parser("annotate", help="people rate it, and how far they agree"))
     _wandb_parser(_add(commands, "wandb-report", _wandb, "a Weights & Biases Report that compares tracked runs"))
     _fetch_parser(_add(commands, "fetch", _fetch, "download what a machine without internet access needs"))
     surprise = _add(commands, "perplexity", _perplexity, "how surprising a run's replies are to its model as it is")

@@ -17,6 +17,7 @@ from typing import Any
 
 from hustings.errors import HustingsError
 from hustings.files import write_atomically
+from hustings.identity import identity
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
@@ -181,6 +182,20 @@ def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: 
     figures = [it for it in tables.figures(target.parent) if it["name"] == "table1"]
     values = {"table": table, "figures": figures, "runs": [training.evaluation(it) for it in folders], "embedded": ""}
     return _rendered(target, "evaluation.html", ("theme.js",), values)
+
+
+def write_form(items: Sequence[Mapping[str, str]], target: Path) -> Path:
+    """Write a form on which somebody rates what was said; it works from disk, saves locally and exports a CSV.
+
+    Args:
+        items: `id`, `topic`, `question`, `low`, `high` and `text` of each reply, in the order in which they are shown.
+        target: the HTML file.
+
+    Returns:
+        The target.
+    """
+    embedded = _embedded({"id": identity([it["id"] for it in items]), "items": list(items)})
+    return _rendered(target, "form.html", ("theme.js", "form.js"), {"items": items, "embedded": embedded})
 
 
 def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> Path:

@@ -12,6 +12,7 @@ from typing import Any, cast
 from hustings.page import tables
 from hustings.page.sentence import facts, sentence, title
 from hustings.page.statistics import Group, groups
+from hustings.page.talk import Talk, talk_of
 from hustings.page.training import Training, training
 from hustings.page.transcripts import transcripts
 from hustings.report.alerts import alerts
@@ -56,6 +57,8 @@ class Run:
     """Of the adapter that the run used."""
     facts: dict[str, str]
     """Who heard whom, interventions, model, versions, time and what a rerun promises, by what they are called."""
+    talk: Talk
+    """What a judge says of the replies."""
     name: str = field(default="")
     """What distinguishes this run from the others on the page."""
 
@@ -67,7 +70,8 @@ def run(study: Study, share: int) -> Run:
         share: how many runs share the page; each gets its part of what the page may carry.
     """
     folder = study.folder
-    read = transcripts(study, TRANSCRIPTS // share)
+    said = talk_of(study)
+    read = transcripts(study, TRANSCRIPTS // share, said.marks)
     outcomes = sorted(study.outcomes, key=lambda outcome: outcome != study.outcome)
     studies = {outcome: study.analysed_as(outcome) for outcome in outcomes}
     seated, topics = _roles(study), _topics(study.design)
@@ -87,6 +91,7 @@ def run(study: Study, share: int) -> Run:
         command=tables.command(study.manifest.command),
         training=training(folder) if (folder / ADAPTER).exists() else None,
         facts=facts(study),
+        talk=said,
         script={
             "id": study.manifest.id,
             "roles": seated,
@@ -101,6 +106,7 @@ def run(study: Study, share: int) -> Run:
             "stories": read.stories,
             "debates": read.debates,
             "total": read.counts["debates"],
+            "talk": said.script,
         },
     )
 

@@ -390,14 +390,23 @@
     return `hears ${hears.map((place) => visible(debate.agents[place][2])).join(", ") || "nobody"}`;
   }
 
-  function reply(run, debate, [iteration, agent, words, finish, whole]) {
+  // '+2.1', '−0.5': a judge's rating of what is said, from −most to +most.
+  function rating(value) { return value === null ? "no stance" : value > 0 ? `+${short(value)}` : value < 0 ? `−${short(-value)}` : "0"; }
+  function stance(run, topic, mark) {
+    if (mark === null) return null;
+    const { low, high } = run.topics[topic], { judge, most } = run.talk;
+    const title = `Stance as ${judge} rates it: −${most} = ${low}, +${most} = ${high}`;
+    return make("span", { className: mark[1] ? "stance parted" : "stance", title }, mark[0] === null ? "no stance" : `stance ${rating(mark[0])}`);
+  }
+
+  function reply(run, debate, [iteration, agent, words, finish, whole, mark]) {
     const [role, , name] = debate.agents[agent];
     const anchor = make("a", { href: link(run, debate.key, iteration), title: "Link to this reply" }, `reply ${iteration}`);
     const cut = `cut at the token limit${whole === null ? "" : ", and shortened to its last whole sentence for the others"}`;
     const flag = { length: cut, empty: "still empty after every attempt" }[finish] ?? (whole === null ? null : "shortened for the others");
     return of(make("article", { className: "reply", id: `iteration-${iteration}` },
-      make("header", {}, make("span", { className: "tag" }, visible(name)), make("span", { className: "tally" }, run.roles[role]?.label ?? role), anchor),
-      text(words), flag ? make("p", { className: "flag" }, flag) : null,
+      make("header", {}, make("span", { className: "tag" }, visible(name)), make("span", { className: "tally" }, run.roles[role]?.label ?? role), stance(run, debate.key.split("/")[0], mark), anchor),
+      text(words), mark?.[1] ? make("p", { className: "flag" }, "says one thing and answers another") : null, flag ? make("p", { className: "flag" }, flag) : null,
       whole === null ? null : make("details", { className: "whole" }, make("summary", {}, "The whole reply, as it was generated"), text(whole))), role);
   }
 
@@ -504,6 +513,20 @@
     }
   }
 
+  // Where talk and survey part ways, with a link where the transcript is on the page.
+  function talks() {
+    if (!$("parted")) return;
+    for (const run of runs) {
+      for (const [key, iteration, role, name, value, before, after, words] of run.talk.parted) {
+        const topic = key.split("/")[0], there = run.debates.some((it) => it.key === key);
+        const place = [several ? run.label : null, run.topics[topic]?.label ?? topic, `debate ${Number(key.split("/")[2])}`, `reply ${iteration}`].filter(Boolean).join(" · ");
+        const answers = [before, after].map((it) => (it === null ? "–" : short(it))).join(" and ");
+        $("parted").append(make("li", {}, of(make("span", { className: "tag" }, visible(name)), role), ` (${run.roles[role]?.label ?? role}) says ${rating(value)} and answers ${answers} · `,
+          there ? make("a", { href: link(run, key, iteration) }, place) : place, make("br"), make("q", { dir: "auto" }, visible(words))));
+      }
+    }
+  }
+
   // #debate=<run>/<topic>/<composition>/<repetition>[/<iteration>]
   function follow() {
     const found = /^#debate=([^/]+)\/([^/]+\/[^/]+\/[^/]+)(?:\/(\d+))?$/.exec(location.hash);
@@ -538,6 +561,7 @@
   new ResizeObserver(() => { if ($("panels").clientWidth !== width) { width = $("panels").clientWidth; draw(); } }).observe($("panels"));
   statistics();
   refusals();
+  talks();
   reader();
   document.documentElement.dataset.ready = "true";
 })();

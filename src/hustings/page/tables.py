@@ -9,7 +9,7 @@ from typing import Any
 
 from hustings.files import read_table
 from hustings.report.naming import flatten
-from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, CONTROLS, REPLIES, STATISTICS
+from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, CONTROLS, REPLIES, STANCES, STATISTICS
 
 PICTURE = 600_000
 """Bytes of the largest picture that a page carries."""
@@ -18,10 +18,11 @@ ROWS = 200
 _CAPTIONS = {
     "forest": "How much nearer each party ended to the shadow Default, by topic, with 95 % intervals",
     "gaps": "The gap between the parties among people, and among agents at the start and at the end",
+    "stances": "What agents answer (left), and what they say in the eyes of the judge (right)",
     "pulls": "What moves agents in each round: the model's own attitude (β) and the other speakers (α)",
 }
 """Of pictures, by the names of their files; others are called by those."""
-_SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STATISTICS, COMPARISON, CONTROLS}
+_SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STANCES, STATISTICS, COMPARISON, CONTROLS}
 
 
 def statistics(path: Path) -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ _ROW = 24
 _DEBATE = ["topic", "repetition"]
 _Place = tuple[str, int]
 """Topic and repetition; a study has one composition."""
+_UNMARKED: Mapping[tuple[str, int, int], Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class Transcripts:
 
     debates: list[dict[str, Any]]
     """`key`; `agents` as in `_agents`; `reads`: key of the debate that they read, or None; `surveys` as in `_surveys`;
-    `replies`: iteration, agent, text, finish, and the text as it was generated where that was shortened."""
+    `replies`: iteration, agent, text, finish, the text as it was generated where that was shortened, and the judge's
+    mark (page.talk) where there is one."""
     stories: list[str]
     """Each life story once; agents refer to them by position."""
     counts: Counter[str]
@@ -36,11 +38,12 @@ class Transcripts:
     """The first invalid answers: debate, iteration, role, name, item, text."""
 
 
-def transcripts(study: Study, budget: int) -> Transcripts:
+def transcripts(study: Study, budget: int, marks: Mapping[tuple[str, int, int], Any] = _UNMARKED) -> Transcripts:
     """Take as many whole debates as the budget allows, the same ones each time.
 
     Args:
         budget: characters; at least one debate is taken.
+        marks: a judge's, by topic, repetition and iteration.
     """
     chosen = _sample(study, budget)
     debates: dict[_Place, dict[str, Any]] = {
@@ -53,7 +56,8 @@ def transcripts(study: Study, budget: int) -> Transcripts:
     for place, agent in _agents(study, chosen, stories):
         debates[place]["agents"].append(agent)
     for place, (*reply, full) in _rows(study.replies, ("iteration", "agent", "text", "finish", "full"), chosen):
-        debates[place]["replies"].append([*reply, full if isinstance(full, str) else None])
+        mark = marks.get((*place, reply[0]))
+        debates[place]["replies"].append([*reply, full if isinstance(full, str) else None, mark])
     for place, survey in _surveys(study, chosen):
         debates[place]["surveys"].append(survey)
     return Transcripts(list(debates.values()), list(stories), _counts(study), _invalid(study))

@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
 _FORMAT = 6
 """Raise it when the same tables give other figures or statistics than before."""
-_DRAWN = ("curves", *(f"curves_{outcome}" for outcome in naming.OUTCOMES), "forest", "pulls", "gaps", "plane")
+_DRAWN = (
+    "curves",
+    *(f"curves_{outcome}" for outcome in naming.OUTCOMES),
+    "forest",
+    "pulls",
+    "gaps",
+    "plane",
+    "stances",
+)
 
 
 def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
@@ -43,9 +51,10 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    from hustings.analysis import curves
+    from hustings.analysis import curves, stances
     from hustings.analysis import figures as draw
     from hustings.analysis.statistics import statistics
+    from hustings.analysis.talk import judges
 
     tests = statistics(study)
     write_table(tests_to, tests)
@@ -65,6 +74,8 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
     gaps = curves.gaps(study)
     if not gaps.empty:
         draw.gaps(gaps, look, study.design["society"]["humans"]["source"], figures, "gaps")
+    for judge in judges(study)[-1:]:
+        stances.stances(study, judge, look, figures, "stances")
     return tests
 
 

@@ -18,6 +18,7 @@ from hustings.settings.debate import (
 )
 from hustings.settings.evaluation import BenchmarkSettings, EvaluateSettings
 from hustings.settings.instrument import InstrumentSettings, ItemSettings
+from hustings.settings.judging import JudgeSettings
 from hustings.settings.model import Capability, EngineSettings, ModelSettings, PriceSettings
 from hustings.settings.society import (
     CompositionSettings,
@@ -60,6 +61,7 @@ __all__ = [
     "InstrumentSettings",
     "InterviewSettings",
     "ItemSettings",
+    "JudgeSettings",
     "LoraSettings",
     "ModelSettings",
     "NoTrackerSettings",

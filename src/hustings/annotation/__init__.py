@@ -1,0 +1,1 @@
+"""People rate what agents said, and how far they agree."""
