@@ -43,6 +43,8 @@ class Scale:
     """Of a training, with so many examples each; the first one is not counted."""
     seconds: float
     """To measure a way in."""
+    documents: int
+    """Of HellaSwag, at most."""
     vocabulary: int = 49152  # the tokenizer's
 
     @property
@@ -68,8 +70,10 @@ class Scale:
         return attention + [(self.hidden, self.inner)] * 3
 
 
-MISTRAL = Scale(4096, 14336, 32, 32, 8, tokens=64, sizes=(16, 48, 128), rank=256, batch=32, steps=4, seconds=60)
-TINY = Scale(64, 128, 2, 4, 2, tokens=8, sizes=(2, 4), rank=8, batch=4, steps=2, seconds=1)
+MISTRAL = Scale(
+    4096, 14336, 32, 32, 8, tokens=64, sizes=(16, 48, 128), rank=256, batch=32, steps=4, seconds=60, documents=20_000
+)
+TINY = Scale(64, 128, 2, 4, 2, tokens=8, sizes=(2, 4), rank=8, batch=2, steps=2, seconds=1, documents=60)
 
 
 @dataclass(frozen=True)
@@ -357,7 +361,8 @@ def evaluating(task: Task) -> Rows:
     given.mkdir()
     rows = [
         {"row": row, "activity_label": "Debating", "query": f"Debating: {row}. {story('Somebody')}", "label": 0,
-         "endings": [f"{word} {SURVEY[:100]}" for word in ("One", "Two", "Three", "Four")]} for row in range(20_000)
+         "endings": [f"{word} {SURVEY[:100]}" for word in ("One", "Two", "Three", "Four")]}
+        for row in range(task.scale.documents)
     ]  # fmt: skip
     with gzip.open(given / "hellaswag_val.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
