@@ -25,7 +25,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gpu_ways import MISTRAL, TINY, WAYS, Scale, Task, device_of, said, say
+from gpu_scale import MISTRAL, TINY, Scale, Task
+from gpu_ways import WAYS, device_of, said, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "transformers", "bitsandbytes", "vllm", "trl", "peft", "lm_eval")
