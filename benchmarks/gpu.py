@@ -25,7 +25,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from gpu_ways import MISTRAL, TINY, WAYS, Scale, Task, device_of, said, say
+from gpu_scale import MISTRAL, TINY, Scale, Task
+from gpu_ways import WAYS, device_of, said, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "transformers", "bitsandbytes", "vllm", "trl", "peft", "lm_eval")
@@ -42,7 +43,12 @@ def main() -> None:
     parser.add_argument("--ways", default="".join(WAYS), help="some of them only: bd")
     parser.add_argument("--json", type=Path, help="results/benchmark_gpu_CARD.json by default; .bench/ for --tiny")
     options = parser.parse_args()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    os.environ |= {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+    }
     if not options.tiny and device_of() == "cpu":
         sys.exit("PyTorch finds no GPU on this machine, and a model of 7 billion weights needs one; try --tiny.")
     PROCESSES.set_forkserver_preload(["torch", "transformers.models.mistral.modeling_mistral"])
@@ -109,12 +115,10 @@ def process(letter: str, task: Task, limit: float) -> list[dict[str, Any]]:
 
 def work(letter: str, task: Task, file: Path) -> None:
     """What a process does: each row goes into the file as soon as it is known."""
-    import datasets
     from transformers.utils.logging import disable_progress_bar
 
     title, way, _ = WAYS[letter]
     disable_progress_bar()
-    datasets.disable_progress_bars()
     warnings.simplefilter("ignore")
     with file.open("a") as out:
         try:

@@ -24,7 +24,7 @@ from hustings.artifacts import Place, locked
 from hustings.errors import BusyError, RecordError
 from hustings.records import End, Event, Reply, Start, Survey
 
-LONG = ("engine=planted", "repetitions=40", "topic=all", "composition=rep_dem_default", "rounds=6")
+LONG = ("engine=planted", "repetitions=20", "topic=all", "composition=rep_dem_default", "rounds=6")
 
 
 def lines_of(log: Path) -> list[str]:
@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_twenty_times_ends_as_if_it_never_was(tmp_path: Pat
     lines = all_lines(broken / "artifacts")
     assert set(lines) == set(expected)
     assert len(lines) == len(expected)
-    assert sum('"kind":"end"' in line for line in lines) == 160
+    assert sum('"kind":"end"' in line for line in lines) == 80
     assert [made["state"] for made in manifests(broken / "artifacts")] == ["sealed"] * 7
     aside = dict.fromkeys(("files", "spent", "sha256"))
     assert [made | aside for made in manifests(broken / "artifacts")] == [
