@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 from debates import INSTRUCTION, REPLIES, ROUNDS, SPEAKERS, SURVEY
