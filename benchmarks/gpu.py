@@ -1,6 +1,7 @@
 """What a GPU makes of all this, offline: `python benchmarks/gpu.py --minutes 8` on a machine that has one.
 
-The model has Mistral-7B's shape, random weights, and the tokenizer of the embedded SmolLM2, so nothing is downloaded.
+The model has Mistral-7B's shape, random weights, and the tokenizer of the embedded SmolLM2 (or of --tokenizer FOLDER,
+where that model is not at hand), so nothing is downloaded.
 Debates have three agents, nine iterations and replies of 64 tokens. Each of these is measured in its own process:
 (a) as in the paper: bitsandbytes in 8 bits, one call for each reply and survey;
 (b) engine=transformers in bfloat16, 8 and 4 bits, each with the number of debates side by side that suits it best;
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="a tiny shape, on any machine")
     parser.add_argument("--ways", default="".join(WAYS), help="some of them only: bd")
     parser.add_argument("--json", type=Path, help="results/benchmark_gpu_CARD.json by default; .bench/ for --tiny")
+    parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer with as many tokens as SmolLM2's")
     options = parser.parse_args()
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
@@ -55,7 +58,8 @@ def main() -> None:
     scale = TINY if options.tiny else MISTRAL
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        rows = measured(scale, Path(name), options.ways, began + 60 * options.minutes)
+        task = Task(scale, Path(name), scale.seconds, options.tokenizer)
+        rows = measured(task, options.ways, began + 60 * options.minutes)
     bounded(rows, scale)
     result = {
         "card": next((row["card"] for row in rows if "card" in row), "unknown"), "date": f"{date.today()}",
@@ -70,7 +74,7 @@ def main() -> None:
     print(path)
 
 
-def measured(scale: Scale, folder: Path, letters: str, end: float) -> list[dict[str, Any]]:
+def measured(task: Task, letters: str, end: float) -> list[dict[str, Any]]:
     """The rows of all ways, one process after the other.
 
     Args:
@@ -86,9 +90,9 @@ def measured(scale: Scale, folder: Path, letters: str, end: float) -> list[dict[
         if time_left < 5:
             rows.append({"letter": letter, "way": title, "note": "no time was left for it"})
             continue
-        seconds = max(1.0, min(scale.seconds * share, mine - LOADING / 2))
+        seconds = max(1.0, min(task.seconds * share, mine - LOADING / 2))
         say(f"({letter}) {title}: {seconds:.0f} s, and what loading takes")
-        rows += process(letter, Task(scale, folder, seconds), min(time_left, mine + LOADING))
+        rows += process(letter, replace(task, seconds=seconds), min(time_left, mine + LOADING))
     return rows
 
 

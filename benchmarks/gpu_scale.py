@@ -65,6 +65,8 @@ class Task:
     """For the model, and for results."""
     seconds: float
     """Time to measure in, without loading."""
+    tokenizer: Path | None = None
+    """Folder with the tokenizer; None: the embedded model's."""
 
     @property
     def model(self) -> Path:

@@ -31,7 +31,7 @@ def roofline(task: Task) -> Rows:
     from hustings.models import as_folder, embedded
 
     scale, device = task.scale, device_of()
-    tokenizer = AutoTokenizer.from_pretrained(as_folder(embedded()))
+    tokenizer = AutoTokenizer.from_pretrained(task.tokenizer or as_folder(embedded()))
     config = AutoConfig.for_model(
         "mistral",
         vocab_size=scale.vocabulary,
@@ -296,7 +296,7 @@ def evaluating(task: Task) -> Rows:
     with tarfile.open(given / "mmlu.tar.gz", "w") as archive:
         archive.add(given / "one.csv", "data/test/anatomy_test.csv")
     data.import_from(given, folder)
-    count = size = max(task.scale.sizes)
+    count = size = task.scale.sizes[1]
     words = [*task.overrides, "benchmark.tasks=hellaswag", f"benchmark.data_dir={folder}", "benchmark.attitude=null"]
     settings = hustings.compose(*words, f"benchmark.batch_size={size}", job="evaluate").benchmark
     weights = Weights("random", "random", None, task.model)

@@ -11,9 +11,21 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from hustings.engine.base import PROMISES, Answer, Completion, Engine, Likelihood, Order, Request, Score, check_length
+from hustings.engine.base import (
+    PROMISES,
+    Answer,
+    Completion,
+    Engine,
+    Likelihood,
+    Order,
+    Request,
+    Sampling,
+    Score,
+    check_length,
+)
 from hustings.engine.options import prefixes_of, score_of
 from hustings.engine.steering import load_vector
+from hustings.engine.transformers_fixed import Fixed
 from hustings.engine.transformers_state import Prefixes, State, Steered, contrasted, draw, nucleus, recorded, reusable
 from hustings.huggingface import (
     Tokens,
@@ -34,6 +46,8 @@ from hustings.settings.base import knob
 
 _BEGINNING = 80
 """Characters by which prompts of one agent are told apart: with the story in them, without it, with another's."""
+_AHEAD = 8
+"""Tokens that a GPU draws before it is asked which rows have ended: each question makes it wait."""
 _PROMISES = {
     **PROMISES,
     "8bit": "LLM.int8() quantizes all rows of a batch together, so replies can change with the batch size or order, "
@@ -117,7 +131,11 @@ class TransformersEngine(Engine):
             self._model = with_adapter(self._model, adapter).eval()
         self._chat = chat_of(self._tokenizer)
         self.preamble = self._chat.preamble
-        self._prefixes = Prefixes(settings.cache_gb * 1e9) if reusable(self._model) and settings.cache_gb else None
+        whole = reusable(self._model)
+        self._prefixes = Prefixes(settings.cache_gb * 1e9) if whole and settings.cache_gb else None
+        fixed = whole and self._device == "cuda" and settings.quantization != "8bit"  # whose kernels ask the GPU back
+        self._fixed = Fixed(self._model, self._device) if fixed else None
+        self._ahead = 1 if self._device == "cpu" else _AHEAD
         self._steered: Steered | None = None
         self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
@@ -184,25 +202,35 @@ class TransformersEngine(Engine):
         alive = list(range(len(batch)))
         against = [place for place, row in enumerate(batch) if row.rival]
         steering = self._steering([row.request for row in batch])
+        most = max(sampling.max_tokens for sampling in samplings)
+        drawn: list[Any] = []
         with torch.inference_mode():
             state = self._state(batch, against)
-            while True:
-                noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
+            if self._fixed is not None and steering is None:
+                state.fix(self._fixed, most)
+            for step in range(most):
+                if step % self._ahead == 0:
+                    noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
                 logits = self._contrasted(state.logits, batch, alive, against)
-                logits = nucleus(logits, temperatures[alive], nuclei[alive])
-                tokens = draw(logits, temperatures[alive], noise)
-                for row, token in zip(alive, tokens.tolist(), strict=True):
-                    stopped[row] = token in self._end and not samplings[row].ignore_end
-                    written[row].extend([] if stopped[row] else [token])
-                on = {row for row in alive if not stopped[row] and len(written[row]) < samplings[row].max_tokens}
-                if not on:
-                    break
-                places = [place for place, row in enumerate([*alive, *against]) if row in on]
-                fed = {row: place for place, row in enumerate(alive)}
-                alive, against = ([row for row in rows if row in on] for rows in (alive, against))
-                state.keep(places)
-                with steering([*alive, *against]):
-                    state.feed(tokens[[fed[row] for row in (*alive, *against)], None])
+                tokens = draw(nucleus(logits, temperatures, nuclei), temperatures, noise[step % self._ahead])
+                drawn.append(tokens)
+                if len(drawn) == self._ahead or step == most - 1:
+                    for row, fresh in zip(alive, torch.stack(drawn, 1).tolist(), strict=True):
+                        stopped[row] = self._write(written[row], fresh, samplings[row])
+                    drawn.clear()
+                    on = {row for row in alive if not stopped[row] and len(written[row]) < samplings[row].max_tokens}
+                    if not on:
+                        break
+                    if len(on) < len(alive):
+                        stay = torch.tensor(
+                            [place for place, row in enumerate(alive) if row in on], device=self._device
+                        )
+                        tokens, temperatures, nuclei = tokens[stay], temperatures[stay], nuclei[stay]
+                        state.keep([place for place, row in enumerate([*alive, *against]) if row in on])
+                        alive, against = ([row for row in rows if row in on] for rows in (alive, against))
+                fed = torch.cat([tokens, tokens[[alive.index(row) for row in against]]]) if against else tokens
+                with steering([*alive, *against]) if steering else nullcontext():
+                    state.feed(fed[:, None])
         return [
             Completion(
                 row.request.start + continuation(self._tokenizer, row.prompt, tokens),
@@ -212,6 +240,14 @@ class TransformersEngine(Engine):
             )
             for row, tokens, stop in zip(batch, written, stopped, strict=True)
         ]
+
+    def _write(self, written: list[int], fresh: list[int], sampling: Sampling) -> bool:
+        """Append what was drawn for a row, up to its end; whether the row has come to it."""
+        for token in fresh[: sampling.max_tokens - len(written)]:
+            if token in self._end and not sampling.ignore_end:
+                return True
+            written.append(token)
+        return False
 
     def _contrasted(self, logits: Any, batch: Sequence[_Row], alive: Sequence[int], against: Sequence[int]) -> Any:
         """The logits of the rows that are alive, contrasted with those of their rival contexts, which come after."""
@@ -227,12 +263,12 @@ class TransformersEngine(Engine):
         pushed[places] = contrasted(mine[places], rival, gammas, floors)
         return pushed
 
-    def _steering(self, requests: Sequence[Request]) -> Callable[[Sequence[int]], AbstractContextManager[None]]:
-        """What steers these rows while tokens are fed; rival contexts have the vectors of their rows."""
+    def _steering(self, requests: Sequence[Request]) -> Callable[[Sequence[int]], AbstractContextManager[None]] | None:
+        """What steers these rows while tokens are fed, or None; rival contexts have the vectors of their rows."""
         asked = [request.steering for request in requests]
         layers = sorted({it.layer for it in asked if it is not None})
         if not layers:
-            return lambda _: nullcontext()
+            return None
         self._steered = steered = self._steered or Steered(self._model)
         width = self._model.config.get_text_config().hidden_size
         moves = {layer: self._torch.zeros((len(asked), width), device=self._device) for layer in layers}
@@ -249,9 +285,9 @@ class TransformersEngine(Engine):
         return on
 
     def _noise(self, generators: list[Any], size: int) -> Any:
-        """Exponential noise, (rows, size): each row's is a function of its own seed and step alone."""
-        torch = self._torch
-        return torch.stack([torch.empty(size, device=self._device).exponential_(generator=g) for g in generators])
+        """Exponential noise, (steps ahead, rows, size): each row's is a function of its own seed and step alone."""
+        torch, shape = self._torch, (self._ahead, size)
+        return torch.stack([torch.empty(shape, device=self._device).exponential_(generator=g) for g in generators], 1)
 
     def _score(self, batch: list[_Row], options: tuple[str, ...]) -> list[Score]:
         """Score all options: one pass over the prompts, and one more for each prefix of an option."""
@@ -276,7 +312,7 @@ class TransformersEngine(Engine):
         steering = self._steering([row.request for row in batch])
         with self._torch.inference_mode():
             state = self._state(batch, ())
-            with steering(range(len(batch))):
+            with steering(range(len(batch))) if steering else nullcontext():
                 sums = state.likelihoods([row.text for row in batch])
         return [
             Likelihood(total, len(row.text), len(row.prompt) + len(row.text))
@@ -304,7 +340,7 @@ class TransformersEngine(Engine):
 
     def close(self) -> None:
         """Free the weights, and what was read with them."""
-        self._prefixes = self._steered = None
+        self._prefixes = self._steered = self._fixed = None
         del self._model
         if self._device == "cuda":
             self._torch.cuda.empty_cache()

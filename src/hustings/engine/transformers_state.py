@@ -7,7 +7,10 @@ from collections import OrderedDict
 from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hustings.engine.transformers_fixed import Fixed
 
 Layers = list[tuple[Any, Any]]
 """Keys and values of each layer, (heads, tokens, width) each."""
@@ -109,6 +112,9 @@ class State:
         lengths = torch.tensor([[len(rest)] for rest in rests], device=device)
         fresh = torch.arange(width, device=device).expand(len(rests), -1) >= width - lengths
         self._mask: Any = fresh if before is None else torch.cat([before.to(device), fresh], dim=-1)
+        self._places = [(max(read) - count, max(read), len(rest)) for count, rest in zip(read, rests, strict=True)]
+        self._fixed: Fixed | None = None
+        self._rows: Any = None
         self.logits: Any = self._next(ids)
         """(rows, vocabulary), float32."""
 
@@ -132,9 +138,10 @@ class State:
 
     def kept(self, prompts: Sequence[list[int]]) -> Iterator[Kept]:
         """Each row's prompt with its keys and values, before anything else was fed."""
-        for row, prompt in enumerate(prompts):
-            places = self._mask[row].nonzero()[:, 0]
-            layers = [(it.keys[row][:, places], it.values[row][:, places]) for it in self._cache.layers]
+        cat, end = self._torch.cat, self._mask.shape[-1]
+        for row, (prompt, (start, old, fresh)) in enumerate(zip(prompts, self._places, strict=True)):
+            both = [(layer.keys[row], layer.values[row]) for layer in self._cache.layers]
+            layers = [tuple(cat([it[:, start:old], it[:, end - fresh :]], 1) for it in pair) for pair in both]
             yield Kept(prompt, layers)
 
     def _next(self, ids: Any, count: int = 1) -> Any:
@@ -149,8 +156,17 @@ class State:
         )
         return output.logits[:, -1].float() if count == 1 else output.logits
 
+    def fix(self, fixed: "Fixed", steps: int) -> None:
+        """From now on, feed one token at a time, so many times at most, through recorded passes."""
+        fixed.take([(layer.keys, layer.values) for layer in self._cache.layers], self._mask, steps)
+        self._fixed, self._cache = fixed, None
+        self._rows = self._torch.arange(len(self._mask), device=self._mask.device)
+
     def feed(self, ids: Any) -> None:
         """Append tokens, (rows, count)."""
+        if self._fixed is not None:
+            self.logits = self._fixed.feed(self._rows, ids)
+            return
         self._mask = self._torch.cat([self._mask, self._torch.ones_like(ids, dtype=self._torch.bool)], dim=-1)
         self.logits = self._next(ids)
 
@@ -161,7 +177,9 @@ class State:
 
     def keep(self, places: list[int]) -> None:
         """Keep only these rows."""
-        if len(places) < len(self._mask):
+        if self._fixed is not None:
+            self._rows = self._rows[places]
+        elif len(places) < len(self._mask):
             self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
             self._mask = self._mask[places]
 

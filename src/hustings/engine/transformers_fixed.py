@@ -1,0 +1,168 @@
+"""One token for each row of a batch, in buffers of a fixed shape: a GPU replays the recorded pass as a whole.
+
+A pass of a small batch is short, and launching its thousand kernels one by one takes longer than running them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_ROWS = 16
+_TOKENS = 256
+"""Shapes are rounded up to multiples of these, so that few of them are recorded."""
+_SHAPES = 8
+"""Shapes that stay recorded."""
+
+
+@dataclass(slots=True)
+class _Pass:
+    """The inputs and the output of a pass of one shape, and its recording."""
+
+    cache: Any
+    ids: Any
+    positions: Any
+    mask: Any
+    """(rows, 1, 1, tokens): 0 for what is seen, −∞ for what is not."""
+    logits: Any
+    graph: Any
+
+
+class Fixed:
+    """Buffers for the keys and values of a batch, and the passes that were recorded over them.
+
+    Args:
+        model: a causal language model of transformers whose layers keep every token (`reusable`).
+        device: where the model is; anything but `cuda` computes each pass anew, with the same result.
+    """
+
+    def __init__(self, model: Any, device: str) -> None:
+        import torch
+
+        self._torch: Any = torch
+        self._model = model
+        self._device = device
+        self._place: Any = torch.zeros(1, dtype=torch.long, device=device)
+        self._room: list[tuple[Any, Any]] = []
+        """For each layer, numbers for keys and for values; passes of all shapes use them, one at a time."""
+        self._passes: dict[tuple[int, int], _Pass] = {}
+        self._now: _Pass | None = None
+        self._count = 0
+
+    def take(self, layers: Sequence[tuple[Any, Any]], mask: Any, steps: int) -> None:
+        """Copy what a batch has read.
+
+        Args:
+            layers: keys and values, (rows, heads, tokens, width).
+            mask: (rows, tokens); which of the tokens are seen.
+            steps: tokens that will be fed to each row at most.
+        """
+        count, tokens = mask.shape
+        shape = (_up(count, _ROWS), _up(tokens + steps, _TOKENS))
+        self._count = count
+        self._place.fill_(tokens)
+        now = self._now = self._recorded(shape, layers)
+        for layer, pair in zip(now.cache.layers, layers, strict=True):
+            for room, it in zip((layer.keys, layer.values), pair, strict=True):
+                room[:count, :, :tokens] = it
+        now.mask.fill_(float("-inf"))
+        now.mask[:count, 0, 0, :tokens].masked_fill_(mask, 0.0)
+        now.positions.zero_()
+        now.positions[:count, 0] = mask.sum(-1)
+
+    def feed(self, rows: Any, ids: Any) -> Any:
+        """Append a token to some rows; the others get any, and are not used again.
+
+        Args:
+            rows: (count,); places in the batch that was taken.
+            ids: (count, 1).
+
+        Returns:
+            (count, vocabulary), float32.
+        """
+        now = self._now
+        if now is None:
+            raise RuntimeError("nothing was taken")
+        now.ids[rows] = ids
+        now.mask.index_fill_(-1, self._place, 0.0)
+        if now.graph is None:
+            now.logits = self._run(now)
+        else:
+            now.graph.replay()
+        now.positions.add_(1)
+        self._place.add_(1)
+        return now.logits[rows].float()
+
+    def _recorded(self, shape: tuple[int, int], like: Sequence[tuple[Any, Any]]) -> _Pass:
+        """The pass of a shape; it is recorded the first time."""
+        torch = self._torch
+        sizes = [[shape[0] * it.shape[1] * shape[1] * it.shape[3] for it in pair] for pair in like]
+        if not self._room or any(room.numel() < size for pair, them in zip(self._room, sizes, strict=True)
+                                 for room, size in zip(pair, them, strict=True)):  # fmt: skip
+            self._passes.clear()
+            self._now, self._room = None, []
+            self._room = [tuple(it.new_zeros(size) for it, size in zip(pair, them, strict=True))
+                          for pair, them in zip(like, sizes, strict=True)]  # fmt: skip
+        known = self._passes.pop(shape, None)
+        if known is None:
+            mask = like[0][0].new_full((shape[0], 1, 1, shape[1]), float("-inf"))
+            ids, positions = (torch.zeros((shape[0], 1), dtype=torch.long, device=self._device) for _ in range(2))
+            known = _Pass(_cache(self._room, like, shape, self._place), ids, positions, mask, None, None)
+            if self._device == "cuda":
+                self._record(known)
+            while len(self._passes) >= _SHAPES:
+                del self._passes[next(iter(self._passes))]
+        self._passes[shape] = known
+        return known
+
+    def _record(self, it: _Pass) -> None:
+        """Record a pass; before that it is run on a stream of its own, so that libraries set themselves up."""
+        cuda = self._torch.cuda
+        stream = cuda.Stream()
+        stream.wait_stream(cuda.current_stream())
+        with cuda.stream(stream):
+            self._run(it)
+        cuda.current_stream().wait_stream(stream)
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            it.logits = self._run(it)
+        it.graph = graph
+
+    def _run(self, it: _Pass) -> Any:
+        output = self._model(
+            input_ids=it.ids,
+            attention_mask=it.mask,
+            position_ids=it.positions,
+            past_key_values=it.cache,
+            use_cache=True,
+        )
+        return output.logits[:, -1]
+
+
+def _cache(room: Sequence[tuple[Any, Any]], like: Sequence[tuple[Any, Any]], shape: tuple[int, int], place: Any) -> Any:
+    """A cache of transformers over these buffers, whose layers all write at one place."""
+    from transformers import Cache
+    from transformers.cache_utils import StaticLayer
+
+    class Layer(StaticLayer):
+        """Keys and values that were allocated before."""
+
+        def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
+            self.keys.index_copy_(2, place, key_states)
+            self.values.index_copy_(2, place, value_states)
+            return self.keys, self.values
+
+    layers: list[Any] = []
+    for pair, them in zip(room, like, strict=True):
+        layer: Any = Layer(max_cache_len=shape[1])
+        layer.keys, layer.values = (
+            whole[: shape[0] * it.shape[1] * shape[1] * it.shape[3]].view(shape[0], it.shape[1], shape[1], it.shape[3])
+            for whole, it in zip(pair, them, strict=True)
+        )
+        layer.dtype, layer.device, layer.is_initialized = layer.keys.dtype, layer.keys.device, True
+        layers.append(layer)
+    return Cache(layers=layers)
+
+
+def _up(count: int, step: int) -> int:
+    """A count, rounded up to a multiple."""
+    return -(-count // step) * step
