@@ -136,7 +136,7 @@ class SweepEnd(Callback):
         Where they differ in their control, U and S are printed too.
         """
         from hustings import page
-        from hustings.report import controls, screen, together
+        from hustings.report import controls, screen, sets, together
 
         runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
@@ -144,6 +144,8 @@ class SweepEnd(Callback):
             page.write(runs, folder / runfolder.REPORT)
             for found in controls.read(folder):
                 show(screen.controls(found))
+            for row in sets.read(folder):
+                print(row["sentence"])
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1
