@@ -21,7 +21,7 @@ from hustings.identity import identity
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
-from hustings.report import alerts, controls, sets
+from hustings.report import alerts, controls, multiverse, sets
 from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
@@ -29,7 +29,8 @@ from hustings.runfolder import COMPARISON, FIGURES
 from hustings.study import Study, load
 
 TRAININGS = "trainings.csv"
-_ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None, "sets": []}
+_ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None, "sets": [],
+                          "multiverse": {}}  # fmt: skip
 """What several runs have together, of one run."""
 _RENEWED = '<meta http-equiv="refresh" content="60">'
 """Makes a browser load a growing page again."""
@@ -124,6 +125,7 @@ def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         "figures": list(figures.values()),
         "controls": controls.read(folder),
         "sets": sets.read(folder),
+        "multiverse": multiverse.read(folder),
         "separates": SEPARATES,
         "meanings": MEANINGS,
         "labels": {key: label for each in runs for key, label in each.labels.items()},

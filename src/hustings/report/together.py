@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hustings.files import write_table
 from hustings.identity import canonical
 from hustings.progress import say
-from hustings.report import controls, naming, sets
+from hustings.report import controls, multiverse, naming, sets
 from hustings.report.naming import other_outcome, tell_apart
 from hustings.report.run import clear
 from hustings.runfolder import ATTITUDES, COMPARISON, FIGURES, STATISTICS, ComparisonManifest, write_manifest
@@ -181,6 +181,7 @@ def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", 
         figures.forest(closing.sort_values(["topic", "role"], kind="stable"), look, target / FIGURES, "forest")
     controls.write({run.name: run.study for run in runs}, look, target)
     sets.write({run.name: run.study for run in runs}, target)
+    multiverse.write({run.name: run.study for run in runs}, look, target)
 
 
 def _curves(shown: Sequence[Named], behind: Sequence[Named], look: "Look", folder: Path, name: str) -> None:
