@@ -167,10 +167,6 @@ class Multiverse(SweepEnd):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Put the draw between Hydra's sweeper and its grid, before it composes every job of it."""
-        if self._count < 2:
-            raise SweepError(
-                f"hydra.callbacks.sweep.specifications={self._count}: a multiverse has at least 2 of them; set more."
-            )
         super().on_multirun_start(config, **kwargs)
         plugins = Plugins.instance()
         make = plugins.instantiate_sweeper
@@ -192,8 +188,13 @@ class Multiverse(SweepEnd):
         """The jobs to play."""
         from hustings.analysis.multiverse import fraction
 
+        count: Any = self._count
+        if not isinstance(count, int) or count < 2:
+            raise SweepError(
+                f"hydra.callbacks.sweep.specifications={count}: must be a whole number from 2 on, such as 16."
+            )
         values = [list(dict.fromkeys(column)) for column in zip(*grid, strict=True)]
-        chosen = fraction([len(it) for it in values], self._count, self._seed)
+        chosen = fraction([len(it) for it in values], count, self._seed)
         self._choices = as_typed(it[0].partition("=")[0] for it in values if len(it) > 1)
         self._grid = len(grid)
         say(f"{len(chosen)} of {len(grid):,} specifications, drawn with seed {self._seed}.")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.anova import anova_lm
 
@@ -17,6 +17,7 @@ LEVELS = (2, 2, 3, 2, 2, 3, 2)
 """Those of conf/experiment/multiverse.yaml."""
 
 
+@settings(max_examples=6)
 @given(st.integers(0, 1000), st.sampled_from([16, 24, 36]))
 def test_a_fraction_is_balanced_and_begins_with_the_first_of_everything(seed: int, count: int) -> None:
     chosen = np.array(fraction(LEVELS, count, seed))

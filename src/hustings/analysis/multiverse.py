@@ -152,10 +152,14 @@ def _parts(mine: "pd.DataFrame", choices: Sequence[str], where: str) -> Iterator
     noise = float((mine["se"] ** 2).mean())
     if variance > 0 and np.isfinite(noise):
         share = noise / variance
-        said = (
-            f"Chance alone, with so few debates in each, would give {100 * share:.0f} % of that variance for {where}."
-        )
+        part = "all" if share >= 1 else f"{100 * share:.0f} %"
+        said = f"Chance alone, with {_debates(mine)} debates in each, can explain {part} of that variance for {where}."
         yield "sampling", "", share, np.nan, np.nan, said
+
+
+def _debates(mine: "pd.DataFrame") -> str:
+    counts = sorted({int(n) for n in mine["n"]})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def decomposed(values: Floats, choices: Mapping[str, Any]) -> dict[str, float]:
