@@ -147,10 +147,19 @@ def _none(row: Row, labels: Mapping[str, str]) -> str:
 
 
 def _sided(row: Row, labels: Mapping[str, str]) -> str:
+    said, way = (span(row, "", 2), "higher") if row.estimate >= 0 else (span(row.negated(), "", 2), "lower")
     trust = ", so it likes one end of the scale, whatever is said" if abs(row.estimate) > LARGE else ""
+    about = where(row, labels)
+    return f"The judge rates replies on {about} {said} {way} than with the poles exchanged ({evidence(row)}){trust}"
+
+
+def one_sided(study: "Study", row: Row) -> str:
+    """The warning on a judge that likes one end of the scale; empty where it does not."""
+    if np.isnan(row.estimate) or abs(row.estimate) <= LARGE:
+        return ""
     return (
-        f"The judge rates replies on {where(row, labels)} {span(row, '', 2)} higher than with the poles exchanged "
-        f"({evidence(row)}){trust}"
+        f"A judge's ratings on {where(row, study.labels)} differ by {abs(row.estimate):.1f} when the poles are "
+        "exchanged, whatever is said; what is made of them is hardly to be trusted"
     )
 
 
