@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from helpers import cli, settings
+from helpers import settings, simulate
 
-from hustings import load
+from hustings import load, page
 from hustings.debate.personas import Writer
 from hustings.debate.prompts import Prompts
 from hustings.errors import SettingsError
 from hustings.files import read_table
+from hustings.report import sets
 from hustings.runfolder import REPORT, SETS
 
 
@@ -32,14 +33,14 @@ def test_a_set_of_stories_in_a_file_is_refused() -> None:
         settings("personas.file=mine.jsonl", "personas.set=2")
 
 
-def test_a_sweep_over_sets_says_what_the_stories_change(tmp_path: Path) -> None:
-    words = ("-m", "engine=planted", "topic=racism", "repetitions=4", "rounds=1", "personas.set=1,2,3")
-    done = cli(tmp_path, *words, "hydra.sweep.dir=sweep")
-    assert done.returncode == 0, done.stderr
-    assert "Over 3 sets of life stories, Democrat agents ended" in done.stdout
-    assert read_table(tmp_path / "sweep" / SETS)["sets"].tolist() == [3, 3]
-    html = (tmp_path / "sweep" / REPORT).read_text(encoding="utf-8")
+def test_runs_that_differ_in_their_set_say_what_the_stories_change(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        simulate(tmp_path / str(number), "repetitions=4", "topic=racism", "rounds=1", f"personas.set={number}")
+    runs = [tmp_path / str(number) / "run" for number in (1, 2, 3)]
+    sets.write({str(run): load(run) for run in runs}, tmp_path)
+    assert read_table(tmp_path / SETS)["sets"].tolist() == [3, 3]
+    html = page.write(runs, tmp_path / REPORT).read_text(encoding="utf-8")
     assert "How much of it is the life stories?" in html
+    assert "Over 3 sets of life stories, Democrat agents ended" in html
     assert "life stories 2" in html
-    debates = {load(tmp_path / "sweep" / str(job)).manifest.debates["racism"] for job in range(3)}
-    assert len(debates) == 3
+    assert len({load(run).manifest.debates["racism"] for run in runs}) == 3
