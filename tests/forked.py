@@ -30,14 +30,22 @@ def run(
     """
     with tempfile.TemporaryDirectory() as folder:
         printed = [Path(folder) / "out", Path(folder) / "err"]
-        process = _SERVER.Process(target=_become, args=(command, cwd, environment, printed))
-        process.start()
+        process = start(command, cwd, environment, printed)
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise subprocess.TimeoutExpired(command, timeout)
         return subprocess.CompletedProcess(command, process.exitcode, *(path.read_text() for path in printed))
+
+
+def start(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], printed: Sequence[Path]
+) -> "multiprocessing.process.BaseProcess":
+    """Start a script and its arguments in the folder `cwd`; its two streams go into the files of `printed`."""
+    process = _SERVER.Process(target=_become, args=(command, cwd, environment, printed))
+    process.start()
+    return process
 
 
 def _become(command: Sequence[str], cwd: Path, environment: Mapping[str, str], printed: Sequence[Path]) -> None:

@@ -1,6 +1,7 @@
 """What tests share: settings composed in-process from conf/, engines that write down what they are asked, the CLI."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -195,6 +196,12 @@ def cli(
 ) -> "subprocess.CompletedProcess[str]":
     """An entry point run to its end, which comes within so many seconds, in a process that is forked (forked.py)."""
     return forked.run([str(ROOT / script), *arguments], cwd, _environment(), timeout)
+
+
+def start_forked(cwd: Path, *arguments: str, script: str = "simulate.py") -> "multiprocessing.process.BaseProcess":
+    """An entry point in a forked process (forked.py), which a test may kill; what it prints is lost."""
+    nowhere = [Path(os.devnull)] * 2
+    return forked.start([str(ROOT / script), *arguments], cwd, _environment(), nowhere)
 
 
 def fresh_cli(cwd: Path, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":

@@ -125,6 +125,7 @@ def test_the_knobs_are_those_that_change_speed_place_or_looks_only() -> None:
         "alarm.invalid",
         "analysis.outcome",
         "analysis.spaghetti",
+        "analysis.tuning_topics",
         "artifacts",
         "composition.rounds",
         "dry_run",

@@ -25,14 +25,17 @@ def main(run: Path) -> None:
     """Write live_view.txt and live_view.png."""
     from playwright.sync_api import sync_playwright
 
-    settings = SimulateSettings.model_validate(load(run).design)
+    study = load(run)
+    settings = SimulateSettings.model_validate(study.design)
     events = list(records.read(run / "events.jsonl"))
     starts = [event for event in events if isinstance(event, Start)]
     watch = Watch(settings, starts, {})
     for event in events:
         if event.debate == starts[0].debate and not isinstance(event, End):
             watch.on_event(event)
-    shown = Group(watch, Text(f"debates 0/{len(starts)} · 0.9 replies/s · 46 tokens/s · 12 s left"))
+    spent = study.manifest.spent
+    replies, tokens = (spent[name] / spent["seconds"] for name in ("replies", "tokens"))
+    shown = Group(watch, Text(f"debates 0/{len(starts)} · {replies:.1f} replies/s · {tokens:.0f} tokens/s"))
     console = Console(file=io.StringIO(), width=WIDTH, height=HEIGHT, record=True, force_terminal=True)
     console.print(shown)
     IMAGES.mkdir(exist_ok=True)
@@ -40,7 +43,7 @@ def main(run: Path) -> None:
     (IMAGES / "live_view.txt").write_text(console.export_text())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_page(viewport={"width": 900, "height": 640}, device_scale_factor=2)
+        page = browser.new_page(viewport={"width": 1100, "height": 700}, device_scale_factor=2)
         page.set_content(f"<body style='margin:12px;background:#fff'>{html}</body>")
         page.locator("pre").screenshot(path=str(IMAGES / "live_view.png"))
         browser.close()

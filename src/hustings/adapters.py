@@ -5,6 +5,7 @@ It does not know how they are trained or run, and reads a manifest before it tru
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 from hustings.artifacts import MANIFEST, changed, whole
 from hustings.errors import AdapterError
-from hustings.merging import ADAPTER_FILE
-from hustings.models import Weights
+from hustings.merging import ADAPTER_FILE, SCALE_FILE
+from hustings.models import Weights, cached, once
 from hustings.pretrained import refuse_pointer
 from hustings.settings import TrainSettings
 
 KIND = "adapters"
+CONFIG_FILE = "adapter_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,7 @@ class Adapter:
     def changed(self) -> Path | None:
         """The first of its files that is not there as it was sealed, of those that change what the model says."""
         read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
-        missing = [
-            file for file in (ADAPTER_FILE, "adapter_config.json") if file in read and not (self.folder / file).exists()
-        ]
+        missing = [file for file in (ADAPTER_FILE, CONFIG_FILE) if file in read and not (self.folder / file).exists()]
         damaged = sorted((*missing, *changed(self.folder, read)), key=lambda file: file != ADAPTER_FILE)
         return self.folder / damaged[0] if damaged else None
 
@@ -145,6 +145,25 @@ def _named(store: Path, weights: Weights, wanted: str) -> Adapter:
         f"adapter={wanted}: {weights.name} has no such adapter in {store / KIND} ({known}); `hustings adapters` lists "
         "them, and `python train.py party=republican method=nwp lora.r=16` trains republican_nwp_r16."
     )
+
+
+def scaled(adapter: Adapter, scale: float) -> Path:
+    """A folder with the adapter at another strength: PEFT's alpha, which multiplies what it adds, times `scale`.
+
+    Args:
+        scale: 1 is the adapter as it was trained, and 0 adds nothing.
+    """
+    if scale == 1:
+        return adapter.folder
+
+    def build(part: Path) -> None:
+        part.mkdir()
+        config = json.loads((adapter.folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        (part / CONFIG_FILE).write_text(json.dumps({**config, "lora_alpha": config["lora_alpha"] * scale}))
+        (part / SCALE_FILE).write_text(f"{scale:g}")
+        shutil.copyfile(adapter.folder / ADAPTER_FILE, part / ADAPTER_FILE)
+
+    return once(cached(f"{adapter.sha256[:16]}", f"-{scale:g}.adapter"), build)
 
 
 def table(found: Sequence[Adapter]) -> str:

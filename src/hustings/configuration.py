@@ -16,6 +16,7 @@ from hustings import configfiles
 from hustings.errors import HustingsError, SettingsError
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
     from hustings.settings import EvaluateSettings, JudgeSettings, SimulateSettings, TrainSettings
@@ -77,7 +78,7 @@ def compose(*overrides: str, job: Primary = "simulate", config_dir: Path | str |
     words = settable(overrides)
     check_files(words, folder)
     try:
-        with _search_path(job, folder):
+        with search_path(job, folder):
             return _settings(hydra.compose(job, words), job, job, _searched(words))
     except HustingsError:
         raise
@@ -189,7 +190,7 @@ def _settings(config: "DictConfig", job: Primary, name: str, searched: list[str]
             return load(JudgeSettings, config)
 
 
-_PART = ("model", "engine", "adapter", "overrides")
+_PART = ("model", "engine", "adapter", "scope", "overrides")
 
 
 def _part(
@@ -210,7 +211,8 @@ def _part(
     part = cast("dict[str, Any]", asked)
     for unknown in part.keys() - {*_PART}:
         raise SettingsError(f"{key}.{unknown}: there is no such setting; there is {', '.join(_PART)}.")
-    model, engine, adapter, overrides = (part.get(name) for name in _PART)
+    model, engine, adapter, scope, overrides = (part.get(name) for name in _PART)
+    scope = scope or "both"
     if model is None and engine is None and adapter is None:
         raise SettingsError(
             f"{key}: nothing says what this role runs on; set {key}.model, {key}.engine or {key}.adapter, or leave the "
@@ -226,9 +228,10 @@ def _part(
             raise SettingsError(
                 f"{key}.overrides: they change a model or an engine that the role names, and it has none."
             )
-        return {"model": config.model, "engine": config.engine, "adapter": adapter}
+        return {"model": config.model, "engine": config.engine, "adapter": adapter, "scope": scope}
     named = compose_by_name(key, [*words, *map(str, overrides or ())])
-    return {"model": config.model if model is None else named["model"], "engine": named["engine"], "adapter": adapter}
+    chosen = config.model if model is None else named["model"]
+    return {"model": chosen, "engine": named["engine"], "adapter": adapter, "scope": scope}
 
 
 def _plain(value: Any) -> Any:
@@ -267,7 +270,7 @@ def _searched(words: Iterable[str]) -> list[str]:
 
 
 @contextmanager
-def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
+def search_path(job: str, config_dir: Path | None) -> Generator["Hydra"]:
     """Hydra, ready to compose from the configs that ship and from those of the user, as with `--config-dir`."""
     from hydra import version
     from hydra._internal.hydra import Hydra
@@ -282,8 +285,7 @@ def _search_path(job: str, config_dir: Path | None) -> Generator[None]:
         path = create_automatic_config_search_path(None, None, str(conf_folder()))
         if config_dir is not None:
             path.prepend(_USERS, f"file://{config_dir}", SearchPathQuery(provider="schema"))
-        Hydra.create_main_hydra2(job, path)
-        yield
+        yield Hydra.create_main_hydra2(job, path)
     finally:
         state.hydra = before
 
@@ -415,7 +417,7 @@ def known(job: Primary, words: Sequence[str], config_dir: Path | None) -> list[s
 
     groups = sorted(group.name for group in conf_folder().iterdir() if group.is_dir())
     options = [word for word in words if re.fullmatch(rf"(?:{'|'.join(groups)})=[\w.-]+", word)]
-    with _search_path(job, config_dir):
+    with search_path(job, config_dir):
         try:
             composed = hydra.compose(job, options)
         except Exception:  # an option that cannot be composed either

@@ -16,6 +16,8 @@ from hustings.progress import say
 
 ADAPTER_FILE = "adapter_model.safetensors"
 """PEFT's name for the weights of an adapter."""
+SCALE_FILE = "scale.txt"
+"""In the folder of an adapter whose strength was changed: by how much."""
 
 
 def merged(weights: Weights, adapter: Path, *, eight_bits: bool = False) -> Weights:
@@ -29,7 +31,9 @@ def merged(weights: Weights, adapter: Path, *, eight_bits: bool = False) -> Weig
     Raises:
         ModelError: GGUF, or our export, cannot express the model.
     """
-    of = f"{weights.fingerprint} {sha256(adapter / ADAPTER_FILE)}"
+    scale = adapter / SCALE_FILE
+    times = f" × {scale.read_text()}" if scale.exists() else ""
+    of = f"{weights.fingerprint} {sha256(adapter / ADAPTER_FILE)}{times}"
     fingerprint = hashlib.sha256(of.encode()).hexdigest()
 
     def export(part: Path) -> None:

@@ -181,6 +181,27 @@ def check_memory(settings: ModelSettings) -> None:
         )
 
 
+def check_together(wanted: Sequence[tuple[str, float]]) -> None:
+    """Refuse several models that do not fit into the free memory together.
+
+    Args:
+        wanted: what each is called, and the gigabytes that it needs.
+
+    Raises:
+        ModelError: it says how much each needs.
+    """
+    import psutil
+
+    free, total = psutil.virtual_memory().available / 1e9, sum(size for _, size in wanted)
+    if free < total:
+        each = ", ".join(f"{name} {size:g} GB" for name, size in wanted)
+        raise ModelError(
+            f"cast: the models of this run need about {total:g} GB of memory together ({each}), and only {free:.1f} GB "
+            "are free; run a role on a smaller model or on an endpoint (cast.ROLE.engine=openai), or end other "
+            "programs."
+        )
+
+
 def _name(settings: ModelSettings) -> str:
     """The configured name, or one derived from the file, folder or id."""
     where = Path(settings.path or settings.id or "model")
@@ -336,8 +357,8 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False,
     Raises:
         ModelError: GGUF, or our export, cannot express the model, or the cache cannot be written.
     """
-    file = weights.gguf
-    if file is not None and not (faithful and quantized(file)):
+    file, target = weights.gguf, _exported(weights, eight_bits)
+    if file is not None and not (faithful and (target.exists() or quantized(file))):
         return file
     form = "Q8_0" if eight_bits else "F16"
 
@@ -349,7 +370,7 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False,
         else:
             rewrite_gguf(file, part, eight_bits=eight_bits)
 
-    return once(_exported(weights, eight_bits), build)
+    return once(target, build)
 
 
 def _exported(weights: Weights, eight_bits: bool) -> Path:

@@ -106,6 +106,20 @@ class Reply(_Record):
     """`empty`: nothing was left after every attempt."""
 
 
+class Note(_Record):
+    """An agent has written something down for itself, because a treatment asked for it."""
+
+    kind: Literal["note"] = "note"
+    debate: str
+    iteration: int
+    """Replies made before."""
+    agent: int
+    treatment: str
+    text: str
+    tokens: int
+    """Generated tokens."""
+
+
 class End(_Record):
     """Every reply and survey answer of the debate is in the log."""
 
@@ -113,7 +127,7 @@ class End(_Record):
     debate: str
 
 
-Event = Start | Survey | Reply | End
+Event = Start | Survey | Reply | Note | End
 _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
@@ -175,7 +189,11 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
 
 def _place(event: Event) -> tuple[object, ...]:
     """What an event is, whatever it says: a debate has each once."""
-    return event.kind, event.debate, *(getattr(event, name, None) for name in ("iteration", "agent", "item"))
+    return (
+        event.kind,
+        event.debate,
+        *(getattr(event, name, None) for name in ("iteration", "agent", "item", "treatment")),
+    )
 
 
 _DEBATE = ["topic", "composition", "repetition"]
@@ -224,7 +242,7 @@ def tables(
                 name = starts[event.debate].agents[event.agent].name
                 seat = seats[event.debate][event.agent]
                 replies.append((*seat, name, event.iteration, event.text, event.full, event.tokens, event.finish))
-            case End():
+            case Note() | End():
                 pass
     times = {"score": "Float64", "expected": "Float64", "mass": "Float64"}
     return (

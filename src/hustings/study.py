@@ -3,6 +3,7 @@
 It does not know how a run came about, and never loads a model.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hustings import records
 from hustings.errors import RecordError
-from hustings.files import read_table, trouble, write_table
+from hustings.files import read_lines, read_table, trouble, write_table
 from hustings.progress import say
 from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
     EVENTS,
+    PERPLEXITY,
     REPLIES,
     STANCES,
     STATISTICS,
@@ -96,6 +98,15 @@ class Study:
         answered = self.attitudes[self.attitudes["score"].notna()]
         without = {*answered["role"].unique()} - {*answered.loc[answered["expected"].notna(), "role"].unique()}
         return ("score",) if without else ("score", "expected")
+
+    @cached_property
+    def perplexity(self) -> "pd.DataFrame":
+        """Log-probability and tokens of each reply that `hustings perplexity` has scored; no rows where it has none."""
+        import pandas as pd
+
+        path = self.folder / PERPLEXITY
+        rows = [json.loads(line) for _, line in read_lines(path)] if path.exists() else []
+        return pd.DataFrame(rows, columns=["topic", "repetition", "agent", "iteration", "logprob", "tokens"])
 
     @property
     def control(self) -> str:

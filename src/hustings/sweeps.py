@@ -136,7 +136,7 @@ class SweepEnd(Callback):
         Where they differ in their control, U and S are printed too.
         """
         from hustings import page
-        from hustings.report import controls, screen, sets, together
+        from hustings.report import controls, mitigations, screen, sets, together
 
         runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
@@ -146,6 +146,8 @@ class SweepEnd(Callback):
                 show(screen.controls(found))
             for row in sets.read(folder):
                 print(row["sentence"])
+            for found in mitigations.read(folder):
+                show(screen.mitigations(found))
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1

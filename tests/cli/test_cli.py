@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import CONF, cli, fresh_cli, hustings, left, log_of
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+from hustings.cli import entry
 from hustings.configuration import compose
 from hustings.runfolder import EvaluationManifest, write_manifest
 
@@ -400,3 +403,17 @@ def test_what_a_role_runs_on_can_be_swept_over(tmp_path: Path) -> None:
     sweep = tmp_path / done.stdout.splitlines()[-1].removeprefix("run: ")
     low, high = (first_answers(sweep / job, "republican") for job in ("0", "1"))
     assert low < high
+
+
+def test_a_config_is_composed_once_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    composed: list[list[str]] = []
+    load = ConfigLoaderImpl.load_configuration
+
+    def counted(self: ConfigLoaderImpl, config_name: str, overrides: list[str], *rest: Any, **more: Any) -> Any:
+        composed.append(overrides)
+        return load(self, config_name, overrides, *rest, **more)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    monkeypatch.chdir(tmp_path)
+    entry.main("simulate", [*SMALL, "dry_run=true"])
+    assert len(composed) == 1

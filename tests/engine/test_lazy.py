@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from helpers import Scripted, settings
 
 from hustings import engine
 from hustings.engine.base import Answer, Completion, Engine, Order, Request, Sampling, Turn
-from hustings.engine.lazy import CastEngine, LazyEngine
+from hustings.engine.lazy import SURVEYED, CastEngine, LazyEngine
 from hustings.models import Weights
 
 
@@ -51,6 +52,13 @@ def test_each_role_is_answered_by_its_own_engine() -> None:
         assert [it.text for it in answers] == ["Both 0", "B 1", "Both 2", "Both 3", "B 4"]
         assert cast.promise == "a and c: scripted; b: scripted"
         assert len(cast.members) == 2
+
+
+def test_surveys_of_a_role_may_run_on_another_engine_than_its_replies() -> None:
+    with CastEngine({"a": said("A"), f"a{SURVEYED}": said("Base"), "b": said("B")}) as cast:
+        surveyed = replace(asked("a", 1), turn=replace(asked("a", 1).turn, purpose="survey"))
+        answers = cast.complete([asked("a", 0), surveyed, asked("b", 2)])
+        assert [it.text for it in answers] == ["A 0", "Base 1", "B 2"]
 
 
 def test_requests_added_meanwhile_reach_the_engine_of_their_role() -> None:

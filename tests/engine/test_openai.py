@@ -452,7 +452,9 @@ def _mean(logprobs: tuple[float, ...]) -> float:
 
 
 def test_a_debate_on_a_real_server_comes_to_its_end(server: str, tmp_path: Path) -> None:
-    run(tmp_path, server, "topic=racism", "repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000")
+    short = ("personas.max_tokens=64", "sampling.max_tokens=24")
+    words = ("repetitions=1", "rounds=1", "engine.concurrency=2", "engine.logprobs=1000", *short)
+    run(tmp_path, server, "topic=racism", *words)
     found = events(tmp_path)
     assert Counter(type(event).__name__ for event in found) == {"Start": 1, "Survey": 8, "Reply": 3, "End": 1}
     assert all(event.valid and event.expected is not None for event in found if isinstance(event, records.Survey))

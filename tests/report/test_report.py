@@ -172,7 +172,7 @@ def test_runs_are_named_by_the_settings_in_which_they_differ(tmp_path: Path) -> 
     assert naming.tell_apart(studies) == [
         "topology round_robin, no treatment",
         "topology ring, no treatment",
-        "topology round_robin, reminder",
+        "topology round_robin, reminder 1",
     ]
     for control in ("retest", "advocates_high"):
         simulate(tmp_path / control, "repetitions=1", "topic=racism", f"control={control}")

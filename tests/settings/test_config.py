@@ -6,6 +6,7 @@ import pytest
 from helpers import CONF, config
 from omegaconf import OmegaConf
 
+from hustings import compose
 from hustings.errors import SettingsError
 from hustings.settings import SimulateSettings, TrainSettings, load
 
@@ -18,6 +19,8 @@ EXPERIMENTS = [name for name in options("experiment") if name != "table1"]
 """Of simulate.py; table1 is evaluate.py's."""
 NEEDS = {"gguf": ["model.path=a.gguf"], "hf": ["model.id=a/b"], "api": ["model.id=a/b"]}
 ELSEWHERE = {"api", "openai_chat", "gpt35_instruct"}
+NEED_WEIGHTS = {"contrast", "rerank", "steer", "own_adapter"}
+"""Mitigations that planted debaters cannot have; other tests compose them."""
 UNNAMED = {*NEEDS, "openai_chat"}
 """Models that take their name from where they are."""
 
@@ -54,6 +57,8 @@ def test_every_option_of_a_debates_groups_is_valid_somewhere() -> None:
     for group in groups:
         for option in options(group):
             if option == "weekend":  # neutral: no party has a stance on it, and control=off_topic debates it
+                continue
+            if option in NEED_WEIGHTS:
                 continue
             british = option in ("uk", "wealth_tax", "immigration_cap", "conservative", "labour") or option[:2] == "uk"
             words = [f"{group}={option}"] if group != "party" else []
@@ -118,6 +123,8 @@ SHOWN = {
     "figure11": (40, 3, ("republican", "democrat", "default"), ()),
     "figure12": (40, 3, ("republican", "democrat", "default"), ()),
     "figure9": (40, 3, ("democrat", "democrat", "default"), ()),
+    "mitigations": (40, 3, ("republican", "democrat"), ("default",)),
+    "mixed_models": (40, 3, ("republican", "democrat"), ("default",)),
     "uk_echo": (40, 3, ("labour", "conservative", "labour", "conservative"), ("default",)),
 }
 
@@ -204,10 +211,21 @@ def test_a_party_stands_at_the_pole_that_its_position_says() -> None:
                 assert of.label in stance.position
 
 
-@pytest.mark.parametrize("mitigation", sorted({*options("mitigation")} - {"none"}))
+@pytest.mark.parametrize("mitigation", sorted({*options("mitigation")} - {"none", "own_adapter"}))
 def test_a_mitigation_is_a_treatment_of_its_own_name(mitigation: str) -> None:
-    made = load(SimulateSettings, config("engine=planted", f"mitigation={mitigation}"))
+    made = load(SimulateSettings, config("model=smollm2", "engine=transformers", f"mitigation={mitigation}"))
     assert list(made.treatments) == [mitigation]
+    assert hasattr(made.treatments[mitigation], "dose")
+
+
+def test_own_adapters_are_cast_for_replies_alone() -> None:
+    made = compose("model=smollm2", "mitigation=own_adapter", "adapter_scale=0.5")
+    assert isinstance(made, SimulateSettings)
+    assert {role: (it.adapter, it.scope) for role, it in made.cast.items()} == {
+        "republican": ("republican_nwp_r16", "replies"),
+        "democrat": ("democrat_nwp_r16", "replies"),
+    }
+    assert (made.adapter_scale, made.treatments) == (0.5, {})
 
 
 def test_without_a_mitigation_nothing_is_treated() -> None:

@@ -69,7 +69,7 @@ REFUSED = {
     ("cast.republican.model=mistrall",): "cast.republican: model=mistrall: there is no such option; did you mean",
     ("cast.republican.engine=vlm",): "cast.republican: engine=vlm: there is no such option; did you mean vllm?",
     ("cast.republican.modl=mistral",): "cast.republican.modl: there is no such setting; there is model, engine, "
-    "adapter, overrides.",
+    "adapter, scope, overrides.",
     ("cast.republican=mistral",): "cast.republican=mistral: name what the role runs on in one of its settings",
     ("cast.republican.overrides=['engine.bias=3']",): "cast.republican: nothing says what this role runs on; set ",
     ("cast.republican.adapter=x", "cast.republican.overrides=['seed=3']"): "cast.republican.overrides: they change a ",

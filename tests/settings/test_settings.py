@@ -87,11 +87,24 @@ REFUSED = {
     (
         "++instrument.items.other={wordings:{any:[q]},options:[a,b],values:[0,2],low:null,high:null,direction:normal,parcel:1}",
     ): "instrument.items: every item must run over one scale",
-    ("mitigation=reminder", "treatments.reminder.kind=magic"): "treatments.….kind='magic': must be one of 'prompt'",
+    ("mitigation=reminder", "treatments.reminder.kind=magic"): "treatments.….kind='magic': must be one of 'contrast'",
     ("mitigation=reminder", "treatments.reminder.scope=all"): "treatments.reminder.scope='all': must be 'replies', "
     "'survey' or 'both'.",
     ("mitigation=reminder", "treatments.reminder.roles=[green]"): "treatments.reminder.roles: nobody of the role "
     "'green' takes part in composition rep_dem_default; it has republican, democrat, default.",
+    ("mitigation=contrast",): "treatments.contrast: it needs an engine with contrast, which engine=planted (role "
+    "republican) lacks; choose another engine",
+    ("mitigation=rerank",): "treatments.rerank: it needs an engine with text scores, which engine=planted",
+    ("mitigation=steer",): "treatments.steer: it needs an engine with steering, which engine=planted",
+    (
+        "mitigation=contrast",
+        "treatments.contrast.dose=-1",
+    ): "treatments.contrast.dose=-1: must be greater than or equal to 0",
+    ("mitigation=contrast", "treatments.contrast.scope=both"): "treatments.contrast.scope='both': must be 'replies'",
+    ("mitigation=rerank", "treatments.rerank.dose=0"): "treatments.rerank.dose=0: must be greater than or equal to 1",
+    ("mitigation=system_story", "treatments.system_story.dose=2"): "treatments.system_story.dose=2: must be 0 or 1",
+    ("mitigation=stance_note", "treatments.stance_note.dose=1.5"): "treatments.stance_note.dose=1.5: must be a whole",
+    ("adapter_scale=-1",): "adapter_scale=-1: must be greater than or equal to 0",
     (
         "society.parties.democrat.names=['Zoë','Zoe\u0308']",
     ): "names: each name may appear only once, and Zoe\u0308 appears",

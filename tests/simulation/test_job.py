@@ -108,7 +108,9 @@ def test_a_folder_of_another_version_says_so(tmp_path: Path) -> None:
 def test_a_role_with_an_engine_of_its_own_is_played_by_it(tmp_path: Path, built: list[Recorder]) -> None:
     of = settings("topic=racism", "repetitions=2", "rounds=1", f"artifacts={tmp_path / 'artifacts'}")
     other = of.engine.model_copy(update={"start_low": 4.0, "start_spread": 0.0})
-    mixed = of.model_copy(update={"cast": {"republican": CastSettings(model=of.model, engine=other, adapter=None)}})
+    mixed = of.model_copy(
+        update={"cast": {"republican": CastSettings(model=of.model, engine=other, adapter=None, scope="both")}}
+    )
     job.run(mixed, tmp_path / "run", [])
     asked = [Counter(it.turn.role for it in one.asked if it.turn.purpose != "persona") for one in built]
     assert sorted(map(sorted, asked)) == [["default", "democrat", "shadow"], ["republican"]]

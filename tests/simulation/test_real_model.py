@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, engine_settings
+from helpers import ROOT, engine_settings, story_of
 
 from hustings.engine.base import Engine, Request, Sampling, Turn
 from hustings.engine.openvino import OpenvinoEngine
@@ -28,7 +28,6 @@ COMMAND = [
     "rounds=2",
     "sampling.max_tokens=24",
 ]
-COMMAND += ["personas.max_tokens=64"]  # what is tested are the debates
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def questions(count: int) -> list[Request]:
     ]
 
 
-@pytest.mark.parametrize(("name", "count", "tokens"), [("openvino", 24, 16), ("transformers", 16, 16)])
+@pytest.mark.parametrize(("name", "count", "tokens"), [("openvino", 12, 16), ("transformers", 12, 16)])
 def test_exact_replies_repeat_in_another_order_in_small_batches_and_alone(
     name: str, count: int, tokens: int, request: pytest.FixtureRequest
 ) -> None:
@@ -115,18 +114,33 @@ def events(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def personas(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Short life stories from a file: what is tested are the debates."""
+    path = tmp_path_factory.mktemp("personas") / "personas.jsonl"
+    rows = [
+        {"party": party, "name": name, "story": story_of(party, 0, name)}
+        for party, name in (("republican", "James"), ("democrat", "Maya"))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"personas.file={path}"
+
+
 def run(folder: Path, *overrides: str) -> list[dict[str, object]]:
     folder.mkdir(exist_ok=True)
     subprocess.run([*COMMAND, *overrides], cwd=folder, check=True, capture_output=True)
     return events(log_of(folder))
 
 
-def test_fast_gives_the_same_log_in_two_fresh_processes(tmp_path: Path) -> None:
-    assert run(tmp_path / "one", "repetitions=1") == run(tmp_path / "two", "repetitions=1")
+def test_fast_gives_the_same_log_in_two_fresh_processes(tmp_path: Path, personas: str) -> None:
+    overrides = ("repetitions=1", personas)
+    assert run(tmp_path / "one", *overrides) == run(tmp_path / "two", *overrides)
 
 
-def test_an_exact_run_killed_three_times_is_complete_without_doubles_and_says_the_same(tmp_path: Path) -> None:
-    overrides = ("repetitions=1", "engine.precision=exact")
+def test_an_exact_run_killed_three_times_is_complete_without_doubles_and_says_the_same(
+    tmp_path: Path, personas: str
+) -> None:
+    overrides = ("repetitions=1", "engine.precision=exact", personas)
     whole = run(tmp_path / "whole", *overrides)
     folder = tmp_path / "killed"
     folder.mkdir()

@@ -3,7 +3,7 @@
 HUSTINGS_SOAK=1 (`make soak`) tries 2,000 of them, `make test` a few.
 """
 
-import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from helpers import CONF, config
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from soak.figures import LONG, note
 
 from hustings.cli.entry import main
 from hustings.configuration import Job, compose
 from hustings.errors import HustingsError
 
-LONG = os.environ.get("HUSTINGS_SOAK") == "1"
 JOBS: tuple[Job, ...] = ("simulate", "train", "evaluate")
 OPTIONS = {folder.name: sorted(it.stem for it in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()}
 VALUES = (
@@ -72,29 +72,46 @@ def command_lines(draw: st.DrawFn) -> tuple[Job, list[str]]:
     return job, [word for word in draw(st.permutations(words)) if not word.startswith("-")]
 
 
-@example(("simulate", ["seed=${nowhere}"]))
-@example(("simulate", ["cast=3"]))
-@example(("evaluate", ["comparison=null", "row=comparison"]))
-@given(command_lines())
-@settings(max_examples=2000 if LONG else 40, suppress_health_check=list(HealthCheck))
-def test_a_generated_command_line_is_settings_or_one_paragraph(line: tuple[Job, list[str]]) -> None:
-    job, words = line
-    try:
-        compose(*words, job=job)
-    except HustingsError as error:
-        assert one_paragraph(str(error)), str(error)
+def test_a_generated_command_line_is_settings_or_one_paragraph() -> None:
+    ends: Counter[str] = Counter()
+
+    @example(("simulate", ["seed=${nowhere}"]))
+    @example(("simulate", ["cast=3"]))
+    @example(("evaluate", ["comparison=null", "row=comparison"]))
+    @given(command_lines())
+    @settings(max_examples=2000 if LONG else 40, suppress_health_check=list(HealthCheck))
+    def composed(line: tuple[Job, list[str]]) -> None:
+        job, words = line
+        try:
+            compose(*words, job=job)
+            ends["settings"] += 1
+        except HustingsError as error:
+            assert one_paragraph(str(error)), str(error)
+            ends["refused"] += 1
+
+    composed()
+    said = f"{ends['settings']:,} are settings, {ends['refused']:,} refused in one paragraph; no traceback"
+    note("generated command lines, composed", ends.total(), said)
 
 
-@given(command_lines())
-@settings(max_examples=400 if LONG else 6, suppress_health_check=list(HealthCheck))
 def test_a_generated_command_line_ends_an_entry_point_without_a_traceback(
-    tmp_path_factory: pytest.TempPathFactory, line: tuple[Job, list[str]]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, words = line
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("run"))
-        patch.delenv("HYDRA_FULL_ERROR", raising=False)
-        assert ended(["engine=planted", *words, "dry_run=true"]) in (0, 2)
+    ends: Counter[int] = Counter()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+    @given(command_lines())
+    @settings(max_examples=400 if LONG else 6, suppress_health_check=list(HealthCheck))
+    def run(line: tuple[Job, list[str]]) -> None:
+        status = ended(["engine=planted", *line[1], "dry_run=true"])
+        assert status in (0, 2)
+        ends[status] += 1
+
+    run()
+    note(
+        "generated command lines, run", ends.total(), f"{ends[0]:,} exit code 0, {ends[2]:,} exit code 2; no traceback"
+    )
 
 
 def ended(words: Sequence[str]) -> int:

@@ -124,6 +124,29 @@ def controls(studies: "Mapping[str, Study]") -> "pd.DataFrame":
     )
 
 
+Changes = Mapping[str, "pd.Series"]
+"""Change of a role on a topic, by control: one value for each repetition."""
+
+
+def changes(studies: "Mapping[str, Study]") -> dict[tuple[str, str], Changes]:
+    """Changes under each control by topic and role, in the repetitions with the same personas under every control.
+
+    Args:
+        studies: by name; no two with the same control and topic.
+    """
+    chosen = [*studies.values()]
+    wanted: Outcome = chosen[0].outcome if all(chosen[0].outcome in study.outcomes for study in chosen) else "score"
+    by_topic: dict[str, dict[str, Study]] = {}
+    for study in chosen:
+        for topic in topics(study):
+            by_topic.setdefault(topic, {})[study.control] = study.analysed_as(wanted)
+    return {
+        (cell.topic, cell.role): {control: table["change"] for control, table in cell.values.items()}
+        for topic, these in by_topic.items()
+        for cell in _cells(topic, these)
+    }
+
+
 def _cells(topic: str, studies: "Mapping[str, Study]") -> Iterator[_Cell]:
     """Every role on a topic, with the repetitions that have the same personas under each control."""
     any_of = next(iter(studies.values()))

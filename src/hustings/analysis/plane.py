@@ -44,7 +44,7 @@ def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     if len(kinds) > 1:
         names = [kind if several else capitalised(look.topics.get(kind, kind)) for kind in kinds]
         handles += [_key(name, MARKERS[at % len(MARKERS)], "#444444") for at, name in enumerate(names)]
-    legend(figure, handles, [handle.get_label() for handle in handles], 4)
+    legend(figure, handles, [str(handle.get_label()) for handle in handles], 4)
     note(figure, f"Means with 95 % intervals. S near 0: deaf, not steadfast. {look.caption} {counted(drawn)}.")
     return save(figure, drawn, folder, name)
 

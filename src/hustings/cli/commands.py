@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     texts.annotate_parser(commands.add_parser("annotate", help="people rate it, and how far they agree"))
     _wandb_parser(_add(commands, "wandb-report", _wandb, "a Weights & Biases Report that compares tracked runs"))
     _fetch_parser(_add(commands, "fetch", _fetch, "download what a machine without internet access needs"))
+    surprise = _add(commands, "perplexity", _perplexity, "how surprising a run's replies are to its model as it is")
+    surprise.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder that a run or sweep printed")
     listing = _add(commands, "adapters", _adapters, "the adapters that train.py has made")
     listing.add_argument(
         "store", nargs="?", type=Path, default=Path("artifacts"), help="the artifact store (artifacts)"
@@ -224,6 +226,18 @@ def _fetch(arguments: Arguments) -> None:
         print(data.fetch(arguments.to))
     else:
         print(data.import_from(arguments.source, arguments.to))
+
+
+def _perplexity(arguments: Arguments) -> None:
+    from hustings import perplexity
+    from hustings.api import compose
+    from hustings.settings import SimulateSettings
+
+    made = compose("engine=transformers", "model=smollm2")
+    assert isinstance(made, SimulateSettings)
+    folders = [job for run in arguments.runs for job in runfolder.jobs(run, "run") or [run]]
+    for folder in folders:
+        print(perplexity.score(folder, made.engine))
 
 
 def _adapters(arguments: Arguments) -> None:

@@ -3,12 +3,13 @@
 import os
 import sys
 import traceback
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from hustings.cli.terminal import fail, one_paragraph
-from hustings.configuration import Job, check_files, conf_folder, explain, settable
+from hustings.configuration import Job, check_files, conf_folder, explain, search_path, settable
 from hustings.errors import HustingsError, SettingsError
 
 _TRACEBACK = "HYDRA_FULL_ERROR"
@@ -37,9 +38,7 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
     Those stay as they were typed: Lightning starts its other processes with them.
     """
     from hydra import version
-    from hydra._internal.utils import _run_hydra, get_args_parser  # pyright: ignore[reportPrivateUsage]
-
-    from hustings.cli.jobs import JOBS
+    from hydra._internal.utils import get_args_parser
 
     version.setbase("1.3")
     parser = get_args_parser()
@@ -57,7 +56,7 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
     os.environ[_TRACEBACK] = "1"  # errors reach us, in place of Hydra's own summary of them
     try:
         check_files(typed, folder)
-        _run_hydra(arguments, parser, JOBS[job], str(conf_folder()), job)
+        _start(job, arguments, parser, folder)
     except HustingsError:
         raise
     except Exception as error:
@@ -67,6 +66,43 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
     finally:
         if not traceback_wanted:
             os.environ.pop(_TRACEBACK, None)
+
+
+_PLAIN = {"overrides", "run", "config_dir", "config_name"}
+"""Arguments with which Hydra runs a job, or a sweep if the config asks for one, and does nothing else."""
+
+
+def _start(job: Job, arguments: Namespace, parser: ArgumentParser, folder: Path | None) -> None:
+    """Do what the arguments ask for.
+
+    Hydra composes a config once to learn whether it asks for a sweep, and once more to run the job. Here the job gets
+    the first one.
+
+    Args:
+        folder: the user's own configs.
+    """
+    from hydra._internal.callbacks import Callbacks
+    from hydra._internal.utils import _run_hydra  # pyright: ignore[reportPrivateUsage]
+    from hydra.core.utils import run_job
+    from hydra.types import HydraContext, RunMode
+
+    from hustings.cli.jobs import JOBS
+
+    words: list[str] = arguments.overrides
+    asked = {key for key, value in vars(arguments).items() if value}
+    if asked - _PLAIN or any("," in word for word in words):
+        return _run_hydra(arguments, parser, JOBS[job], str(conf_folder()), job)
+    name = arguments.config_name or job
+    with search_path(job, folder) as hydra:
+        config = hydra.compose_config(name, words, RunMode.MULTIRUN, with_log_configuration=True)
+        if config.hydra.mode == RunMode.MULTIRUN:
+            return hydra.multirun(name, JOBS[job], words)
+        config.hydra.mode = RunMode.RUN
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name=name)
+        ran = run_job(JOBS[job], config, "hydra.run.dir", None, HydraContext(hydra.config_loader, callbacks))
+        callbacks.on_run_end(config=config, config_name=name, job_return=ran)
+        _ = ran.return_value  # raises what the job raised
 
 
 def _refuse(message: str) -> NoReturn:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hustings.debate.play import Listener, Rules, play
-from hustings.engine.base import Answer, Completion, Engine, Request, Score
+from hustings.engine.base import Answer, Completion, Engine, Likelihood, Request, Score
 from hustings.records import Start
 from hustings.settings import PriceSettings
 
@@ -90,7 +90,11 @@ class Counter(Engine):
         """Answer each request at once."""
         while queue:
             request = queue.popleft()
-            prompt = round((len(request.prompt) + len(request.start)) / CHARACTERS) + _TEMPLATE
+            prompt = round((len(request.prompt) + len(request.start) + len(request.text)) / CHARACTERS) + _TEMPLATE
+            if request.text:
+                self.counted.add(Estimate(0, 1, prompt), 1)
+                yield request, Likelihood(0.0, 1, prompt)
+                continue
             length, calls = self._surveys.get(request.turn.role, (1, 1.0))
             tokens = length if request.options else _length(request)
             survey = bool(request.options)

@@ -5,22 +5,26 @@ arrive now. It does not know where the log is, nor what an engine does with the 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 from hustings.debate import protocol
 from hustings.debate.alarm import blank
 from hustings.debate.instrument import Instrument
+from hustings.debate.notes import Notes, Point
 from hustings.debate.prompts import Prompts
 from hustings.debate.speech import clean, whole_sentences
-from hustings.debate.treatments import Moment, Treatment, build_all, in_force
+from hustings.debate.treatments import Context, Moment, Slot, Treatment, build_all, in_force
+from hustings.engine import choosing
 from hustings.engine.base import Answer, Completion, Engine, Request, Sampling, Score, Turn
 from hustings.identity import seed_of
-from hustings.records import Agent, End, Event, Reply, Start, Survey
+from hustings.records import Agent, End, Event, Note, Reply, Start, Survey
 from hustings.runfolder import DebateKey
 from hustings.settings import SHADOW, ControlSettings, SamplingSettings, SimulateSettings, TopicSettings
 
+Purpose = Literal["reply", "survey"]
 SURVEY_TOKENS = 8
 """Longest answer to a survey, on engines that have to generate it; for options in words, a token for each character."""
 
@@ -34,10 +38,12 @@ class Rules:
     topics: Mapping[str, TopicSettings]
     positions: Mapping[tuple[str, str], str]
     """A party's position in words, by party and topic."""
+    default_story: str
+    """What the Default is told about itself."""
     treatments: tuple[Treatment, ...]
     rounds: int
     control: ControlSettings
-    system: Literal["template", "empty", "story"]
+    system: Slot
     sampling: SamplingSettings
     seed: int
     transcripts: Mapping[str, Sequence[tuple[Agent, str]]]
@@ -64,6 +70,7 @@ class Rules:
                 for party, of in settings.society.parties.items()
                 for topic, stance in of.stances.items()
             },
+            default_story=settings.society.default.story,
             treatments=build_all(settings.treatments),
             rounds=settings.rounds,
             control=settings.control,
@@ -111,8 +118,24 @@ class Debate:
         self._read = [self._said_by(~seats.index(who.persona + who.name), who, text) for who, text in read]
         self._said: list[Said] = []
         """Oldest first."""
+        self._notes = Notes(())
+        self._notes = Notes(self._points())
         self._asked: set[tuple[str | int, ...]] = set()
         self._tries = 0
+
+    def _points(self) -> Iterator[Point]:
+        """The notes that will be written: before rounds in which, or surveys at which, they are shown."""
+        rules = self._rules
+        for number in range(rules.rounds if rules.treatments else 0):
+            iteration = number * self._speakers
+            for place in range(len(self.agents)):
+                treated = {
+                    treatment.name: treatment
+                    for purpose in ("reply", "survey")
+                    for treatment in in_force(rules.treatments, self._moment(purpose, iteration, place))
+                    if purpose == "survey" or (self._replies and self.agents[place].speaks)
+                }
+                yield from (Point(iteration, place, name) for name, it in treated.items() if it.writes(number + 1))
 
     def _said_by(self, place: int, agent: Agent, text: str) -> Said:
         prompts = self._rules.prompts
@@ -132,6 +155,8 @@ class Debate:
             case Reply():
                 self._said.append(self._said_by(event.agent, self.agents[event.agent], event.text))
                 self._tries = 0
+            case Note():
+                self._notes.write(event)
             case _:
                 pass
 
@@ -147,18 +172,19 @@ class Debate:
         return tuple((it.place, it.text) for it in self.heard(place, iteration))
 
     def due(self) -> list[Request]:
-        """Requests that can be answered now and were not asked before: surveys first, then the next reply.
+        """Requests that can be answered now and were not asked before: notes and surveys first, then the next reply.
 
         A survey and the next reply of one agent share their prompt up to the instruction; neither sees the other.
         """
-        requests: list[Request] = []
         made = len(self._said)
+        requests = [self._note(point) for point in self._notes.due(made) if self._ask("note", *point)]
         for iteration, place, number in sorted(self._surveys):
-            if (self._replies == 0 or iteration <= made) and self._ask("survey", iteration, place, number):
+            ready = (self._replies == 0 or iteration <= made) and not self._waits("survey", iteration, place)
+            if ready and self._ask("survey", iteration, place, number):
                 requests.append(self._survey(iteration, place, self._rules.instrument.items[number]))
         if made < self._replies:
             place = protocol.speaker(made + 1, self._first, self._speakers)
-            if self._ask("reply", made + 1, self._tries):
+            if not self._waits("reply", made, place) and self._ask("reply", made + 1, self._tries):
                 requests.append(self._reply(made + 1, place))
         return requests
 
@@ -168,11 +194,34 @@ class Debate:
         self._asked.add(key)
         return new
 
+    def _waits(self, purpose: Purpose, iteration: int, place: int) -> bool:
+        """Whether the agent has to write a note before it can be asked."""
+        if not self._notes.open:
+            return False
+        shown = in_force(self._rules.treatments, self._moment(purpose, iteration, place))
+        return self._notes.waits(place, iteration, (treatment.name for treatment in shown))
+
+    def _note(self, point: Point) -> Request:
+        """What asks an agent for a note; no treatment but the one that asks is in force."""
+        rules, place = self._rules, point.place
+        agent = self.agents[place]
+        heard = self._heard(place, point.iteration)
+        turn = Turn(self.key, place, agent.role, point.iteration, "note", agent.name, point.treatment, heard)
+        moment = self._moment("reply", point.iteration, place)
+        (treatment,) = (it for it in rules.treatments if it.name == point.treatment)
+        instruction, longest = treatment.note(moment)
+        sampling = Sampling(rules.sampling.temperature, longest, top_p=rules.sampling.top_p)
+        context = self._context(place, point.iteration, agent.story, rules.system, [instruction])
+        seed = seed_of(rules.seed, self.key, point.iteration, place, "note", point.treatment)
+        return Request(context.prompt, seed, sampling, turn, system=context.system)
+
     def _survey(self, iteration: int, place: int, item: str) -> Request:
         rules, agent = self._rules, self.agents[place]
         wording = self._wording(iteration, place, item)
         question = rules.instrument.question(item, wording, self._topic_key, self._topic)
-        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item, self._heard(place, iteration))
+        heard = self._heard(place, iteration)
+        treatments = self._treatments(iteration, place)
+        turn = Turn(self.key, place, agent.role, iteration, "survey", agent.name, item, heard, treatments)
         seed = seed_of(rules.seed, self.key, iteration, place, "survey", item)
         options = rules.instrument.options(item)
         sampling = Sampling(temperature=0.0, max_tokens=max(SURVEY_TOKENS, *map(len, options)))
@@ -187,42 +236,65 @@ class Debate:
         of = rules.sampling
         sampling = Sampling(of.temperature, of.max_tokens, of.ignore_end, of.top_p)
         heard = self._heard(place, iteration - 1)
-        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name, heard=heard)
+        treatments = self._treatments(iteration - 1, place)
+        turn = Turn(self.key, place, agent.role, iteration - 1, "reply", agent.name, "", heard, treatments)
         seed = seed_of(rules.seed, self.key, iteration, place, "reply", self._tries)
         return self._request(instruction, start, turn, seed, sampling, ())
+
+    def _treatments(self, iteration: int, place: int) -> tuple[str, ...]:
+        """Names of those under which the agent speaks."""
+        rules = self._rules
+        if not rules.treatments:
+            return ()
+        return tuple(it.name for it in in_force(rules.treatments, self._moment("reply", iteration, place)))
 
     def _request(
         self, instruction: str, start: str, turn: Turn, seed: int, sampling: Sampling, options: tuple[str, ...]
     ) -> Request:
         """A request with the agent's context, and with the treatments that are in force."""
-        agent = self.agents[turn.agent]
-        heard = self.heard(turn.agent, turn.iteration)
-        purpose: Literal["reply", "survey"] = "survey" if turn.purpose == "survey" else "reply"
-        moment = Moment(
-            agent=agent,
-            purpose=purpose,
-            position=self._rules.positions.get((agent.role, self._topic_key), ""),
-            topic=self._topic.label,
-            replies=tuple(it.text for it in heard if it.place == turn.agent),
-            iteration=turn.iteration,
-            round=turn.iteration // self._speakers + 1,
-        )
-        story, parts = agent.story, [instruction]
+        purpose: Purpose = "survey" if turn.purpose == "survey" else "reply"
+        moment = self._moment(purpose, turn.iteration, turn.agent, instruction)
+        story, slot, parts = self.agents[turn.agent].story, self._rules.system, [instruction]
         treatments = in_force(self._rules.treatments, moment)
         for treatment in treatments:
-            story = treatment.story(story, moment)
+            story, slot = treatment.story(story, moment), treatment.system(slot, moment)
             parts[-1:-1] = filter(None, [treatment.instruction(moment)])
-        topic = self._rules.control.topic or self._topic
-        lines = [it.mine if it.place == turn.agent else it.line for it in heard]
-        slot = self._rules.system == "story"
-        context = self._rules.prompts.context(agent, "" if slot else story, topic, lines)
-        system = {"template": None, "empty": "", "story": story}[self._rules.system]
-        request = Request("\n\n".join([context, *parts]), seed, sampling, turn, start, options, system)
+        context = self._context(turn.agent, turn.iteration, story, slot, parts)
+        request = Request(context.prompt, seed, sampling, turn, start, options, context.system)
         for treatment in treatments:
             request = treatment.request(request, moment)
         return request
 
-    def read(self, request: Request, answer: Answer) -> Survey | Reply | None:
+    def _moment(self, purpose: Purpose, iteration: int, place: int, instruction: str = "") -> Moment:
+        """What treatments may know when an agent is about to be asked."""
+        rules, agent = self._rules, self.agents[place]
+        own = tuple(it.text for it in self.heard(place, iteration) if it.place == place)
+        return Moment(
+            agent=agent,
+            purpose=purpose,
+            position=rules.positions.get((agent.role, self._topic_key), ""),
+            topic=self._topic.label,
+            replies=own,
+            iteration=iteration,
+            round=iteration // self._speakers + 1,
+            notes=self._notes.of(place, iteration),
+            as_default=partial(self._as_default, place, iteration, instruction),
+        )
+
+    def _as_default(self, place: int, iteration: int, instruction: str) -> Context:
+        rules = self._rules
+        return self._context(place, iteration, rules.default_story, rules.system, [instruction])
+
+    def _context(self, place: int, iteration: int, story: str, slot: Slot, parts: list[str]) -> Context:
+        """What an agent is asked: story, topic, what it has heard, and then these parts."""
+        rules = self._rules
+        lines = [it.mine if it.place == place else it.line for it in self.heard(place, iteration)]
+        topic = rules.control.topic or self._topic
+        context = rules.prompts.context(self.agents[place], "" if slot == "story" else story, topic, lines)
+        system = {"template": None, "empty": "", "story": story}[slot]
+        return Context("\n\n".join([context, *parts]), system)
+
+    def read(self, request: Request, answer: Answer) -> Survey | Reply | Note | None:
         """The event that an answer makes, or None when the reply is empty and another attempt is left."""
         turn = request.turn
         if isinstance(answer, Score):
@@ -245,6 +317,15 @@ class Debate:
         whole = clean(answer.text, self.agents[turn.agent].name, names, request.start)
         text = whole_sentences(whole) if answer.finish == "length" else whole
         text = "" if blank(text) else text
+        if turn.purpose == "note":
+            return Note(
+                debate=self.key,
+                iteration=turn.iteration,
+                agent=turn.agent,
+                treatment=turn.item,
+                text=text,
+                tokens=answer.tokens,
+            )
         if not text:
             self._tries += 1
             if self._tries < self._rules.sampling.attempts:
@@ -310,7 +391,8 @@ def play(
             queue.extend(debate.due())
 
     begin()
-    for request, answer in engine.stream(queue):
+    chooses = any(treatment.chooses for treatment in rules.treatments)
+    for request, answer in choosing.answers(engine, queue) if chooses else engine.stream(queue):
         listener.on_answer(request, answer)
         debate = live[request.turn.debate]
         event = debate.read(request, answer)

@@ -61,6 +61,46 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Contrast:
+    """A rival context: the next token is drawn from rival + γ (own − rival), in logits."""
+
+    prompt: str
+    """The rival's user turn."""
+    system: str | None
+    """The rival's system turn, as in a request."""
+    gamma: float
+    """1 draws from the own context alone."""
+    floor: float
+    """Tokens whose probability in the own context is below this part of the largest are never drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """A vector that is added to the hidden states of the answer's tokens as they leave a layer."""
+
+    file: Path
+    """A safetensors file with a vector for each layer."""
+    layer: int
+    """From 0."""
+    strength: float
+    """What the vector is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Several answers are drawn, and the one is kept that is most typical of the own context as against a rival's."""
+
+    count: int
+    """Answers drawn; 1 chooses nothing."""
+    margin: float
+    """δ: answers whose log-probability a token is further below that of the most probable are left out."""
+    prompt: str
+    """The rival's user turn."""
+    system: str | None
+    """The rival's system turn, as in a request."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """Who asks, for error messages, progress and the planted engine; never part of the prompt."""
 
@@ -72,13 +112,15 @@ class Turn:
     """Party of the agent, or `default`."""
     iteration: int
     """Number of replies before this request."""
-    purpose: Literal["reply", "survey", "persona", "question", "answer"]
+    purpose: Literal["reply", "survey", "note", "persona", "question", "answer"]
     name: str
     """Name of the agent."""
     item: str = ""
     """The instrument's item, in a survey."""
     heard: tuple[tuple[int, str], ...] = ()
     """Speaker and text of every reply in the prompt, oldest first; speakers who do not debate here are below 0."""
+    treatments: tuple[str, ...] = ()
+    """Names of the treatments under which the agent speaks."""
 
     def __str__(self) -> str:
         return f"{self.debate}, agent {self.agent}, iteration {self.iteration}"
@@ -101,6 +143,16 @@ class Request:
 
     system: str | None = None
     """The system's turn; None leaves it to the chat template, and an empty text leaves it empty."""
+    text: str = ""
+    """If given, nothing is generated: the answer is the Likelihood of this text as the answer. Engines that can do
+    `text scores` do so."""
+    contrast: "Contrast | None" = None
+    """A context that the answer is pushed away from, on engines that can do `contrast`."""
+    steering: "Steering | None" = None
+    """What is added to the model's activations, on engines that can do `steering`."""
+    choice: "Choice | None" = None
+    """How the answer is chosen from several; `choosing.answers` carries it out with any engine that can do `text
+    scores`."""
 
     @property
     def lane(self) -> tuple[str, int]:
@@ -147,7 +199,22 @@ class Score:
         object.__setattr__(self, "text", spoken(self.text))
 
 
-Answer = Completion | Score
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How probable the model finds a text as the answer."""
+
+    logprob: float
+    """Natural logarithm, summed over the text's tokens."""
+    length: int
+    """Tokens of the text."""
+    prompt_tokens: int
+    """Of prompt and text, both of which are read."""
+    tokens: int = 0
+    """Generated tokens: none."""
+    refused: bool = False
+
+
+Answer = Completion | Score | Likelihood
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from hustings.engine.base import Answer, Engine, Order, Request
 from hustings.progress import say
 from hustings.settings import EngineSettings
 
+SURVEYED = " in surveys"
+"""After a role: what its surveys run on, where that is something else than its replies."""
+
 
 class LazyEngine(Engine):
     """An engine that is loaded on its first request.
@@ -71,7 +74,7 @@ class CastEngine(Engine):
     """Sends the requests of each role to the engine of that role; the engines take turns, one answer each.
 
     Args:
-        engines: an engine for each role; several roles may share one.
+        engines: an engine for each role; several roles may share one. `{role}{SURVEYED}` is that of a role's surveys.
     """
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
@@ -109,7 +112,9 @@ class CastEngine(Engine):
             for place, member in enumerate(members):
                 while queue:
                     request = queue.popleft()
-                    queues[places[request.turn.role]].append(request)
+                    turn = request.turn
+                    surveys = places.get(f"{turn.role}{SURVEYED}") if turn.purpose == "survey" else None
+                    queues[places[turn.role] if surveys is None else surveys].append(request)
                 if place not in streams and queues[place]:
                     streams[place] = member.stream(queues[place])
                 found = next(streams.get(place, iter(())), None)

@@ -12,7 +12,7 @@ with c = β·b* + drift. An agent that does not speak (a shadow, a reader) follo
 import math
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist, fmean
 from typing import Literal
 
@@ -29,7 +29,7 @@ from hustings.settings import (
     ModelSettings,
     SimulateSettings,
 )
-from hustings.settings.base import neutral
+from hustings.settings.base import Name, Settings, neutral
 
 _STATED = re.compile(r"-?\d+\.\d{6}(?=\.$)")
 _PHRASES = (
@@ -39,6 +39,17 @@ _PHRASES = (
     "We can disagree and stay friends; to me it is {:.6f}.",
 )
 _NORMAL = NormalDist()
+
+
+class EffectSettings(Settings):
+    """What a mitigation does to synthetic debaters: it is added to what they follow without it."""
+
+    alpha: float
+    """Social pull, per round."""
+    beta: float
+    """Model pull, per round."""
+    kappa: float
+    """Persona anchor, per round."""
 
 
 class PlantedSettings(EngineSettings):
@@ -74,6 +85,8 @@ class PlantedSettings(EngineSettings):
     """Mean attitude at iteration 0 of a party whose pole is high."""
     start_spread: float = Field(ge=0)
     """Standard deviation of attitudes at iteration 0 over personas, in points."""
+    effects: dict[Name, EffectSettings] = neutral({})
+    """What mitigations do, by the name of the treatment; those that are not named do nothing."""
 
     @property
     def can(self) -> frozenset[Capability]:
@@ -124,6 +137,8 @@ class PlantedEngine(Engine):
         self._seed = run.seed
         self._ends = run.instrument.low, run.instrument.high
         self._off_topic = run.control.topic is not None
+        self._apart = (run.control.name,) if settings.effects and run.control.name != "none" else ()
+        """What else is said, where mitigations are compared: another draw of the noise under every control."""
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer in the order of the queue."""
@@ -193,12 +208,17 @@ class PlantedEngine(Engine):
     def _next(self, turn: Turn, number: int, own: float, first: float, others: list[float]) -> float:
         """The attitude after round `number`, from the agent's own before it and those that it heard in it."""
         s = self._settings
+        named = [name for name in turn.treatments if name in s.effects]
+        effects = [s.effects[name] for name in named]
+        alpha, beta, kappa = (
+            getattr(s, name) + sum(getattr(effect, name) for effect in effects) for name in ("alpha", "beta", "kappa")
+        )
         attitude = (
             own
-            + s.beta * (s.bias - own)
-            + s.alpha * (fmean(others) - own if others else 0.0)
-            + s.kappa * (first - own)
-            + s.noise * self._normal(turn.debate, turn.agent, number)
+            + beta * (s.bias - own)
+            + alpha * (fmean(others) - own if others else 0.0)
+            + kappa * (first - own)
+            + s.noise * self._normal(turn.debate, turn.agent, number, said=(*self._apart, *named))
             + s.drift
         )
         return min(max(attitude, self._ends[0]), self._ends[1]) if s.clip else attitude
@@ -213,7 +233,11 @@ class PlantedEngine(Engine):
         start = s.start_low if party.stances[DebateKey.parse(debate).topic].pole == "low" else s.start_high
         return start + s.start_spread * self._normal(debate, agent, 0)
 
-    def _normal(self, debate: str, agent: int, number: int, item: str = "") -> float:
-        """A draw from the standard normal: of a round, or of the answer to an item at an iteration."""
-        what = (item, "survey") if item else ("planted",)
+    def _normal(self, debate: str, agent: int, number: int, item: str = "", said: Sequence[str] = ()) -> float:
+        """A draw from the standard normal: of a round, or of the answer to an item at an iteration.
+
+        Args:
+            said: control and treatments under which something else is said, which is another draw.
+        """
+        what = (item, "survey") if item else ("planted", *said)
         return _NORMAL.inv_cdf((seed_of(self._seed, debate, agent, number, *what) + 0.5) / 2**32)

@@ -4,14 +4,17 @@ It does not know about debates or shared prefixes: requests are answered in batc
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Literal
 
-from hustings.engine.base import PROMISES, Answer, Completion, Engine, Order, Request, Score, check_length
+from hustings.engine.base import PROMISES, Answer, Completion, Engine, Likelihood, Order, Request, Score, check_length
 from hustings.engine.options import prefixes_of, score_of
+from hustings.engine.steering import load_vector
+from hustings.engine.transformers_state import Prefixes, State, Steered, contrasted, draw, nucleus, recorded, reusable
 from hustings.huggingface import (
     Tokens,
     chat_of,
@@ -29,6 +32,8 @@ from hustings.progress import say
 from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
 
+_BEGINNING = 80
+"""Characters by which prompts of one agent are told apart: with the story in them, without it, with another's."""
 _PROMISES = {
     **PROMISES,
     "8bit": "LLM.int8() quantizes all rows of a batch together, so replies can change with the batch size or order, "
@@ -48,11 +53,15 @@ class TransformersSettings(EngineSettings):
     """What runs the model; `auto` takes a GPU if there is one."""
     batch_size: int = knob(ge=1)
     """Rows per batch."""
+    cache_gb: float = knob(ge=0)
+    """Memory for the prompts of debates that go on, GB: what an agent has heard is read once. 0 reads it each time."""
 
     @property
     def can(self) -> frozenset[Capability]:
         """It can do everything."""
-        return frozenset({"log-probabilities", "adapters", "shared by processes"})
+        return frozenset(
+            {"log-probabilities", "adapters", "shared by processes", "text scores", "contrast", "steering"}
+        )
 
     @property
     def hardware(self) -> str:
@@ -71,6 +80,10 @@ class _Row:
 
     request: Request
     prompt: list[int]
+    rival: list[int]
+    """The rival context of a contrast; empty without one."""
+    text: tuple[int, ...]
+    """The text whose probability is asked for; empty where an answer is."""
 
 
 class TransformersEngine(Engine):
@@ -104,6 +117,8 @@ class TransformersEngine(Engine):
             self._model = with_adapter(self._model, adapter).eval()
         self._chat = chat_of(self._tokenizer)
         self.preamble = self._chat.preamble
+        self._prefixes = Prefixes(settings.cache_gb * 1e9) if reusable(self._model) and settings.cache_gb else None
+        self._steered: Steered | None = None
         self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -112,24 +127,47 @@ class TransformersEngine(Engine):
         """Answer everything in the queue, in batches of similar length, and then what was added meanwhile."""
         while queue:
             rows = [self._row(queue.popleft()) for _ in range(len(queue))]
-            rows.sort(key=lambda row: (row.request.options, len(row.prompt)))
+            rows.sort(key=lambda row: (*_alike(row), len(row.prompt)))
             for batch in self._batches(rows):
-                options = batch[0].request.options
-                answers = self._score(batch, options) if options else self._complete(batch)
+                answers: Sequence[Answer]
+                if options := batch[0].request.options:
+                    answers = self._score(batch, options)
+                else:
+                    answers = self._likelihoods(batch) if batch[0].text else self._complete(batch)
                 for row, answer in zip(batch, answers, strict=True):
                     yield row.request, answer
 
     def _batches(self, rows: list[_Row]) -> Iterator[list[_Row]]:
-        """Rows with the same options, `batch_size` at a time."""
-        for _, alike in groupby(rows, key=lambda row: row.request.options):
+        """Rows that are answered in the same way, `batch_size` at a time."""
+        for _, alike in groupby(rows, key=_alike):
             while batch := list(islice(alike, self._batch_size)):
                 yield batch
 
     def _row(self, request: Request) -> _Row:
         prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start, request.system)
-        longest = max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
+        (text,) = self._sequences([request.text]) if request.text else ((),)
+        longest = len(text) or max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
-        return _Row(request, prompt)
+        rival: list[int] = []
+        if request.contrast is not None:
+            other = request.contrast
+            rival = prompt_tokens(self._tokenizer, self._chat, other.prompt, request.start, other.system)
+            check_length(request, len(rival), longest, self._context)
+        return _Row(request, prompt, rival, text)
+
+    def _state(self, batch: Sequence[_Row], rows: Sequence[int], *, rewinds: bool = False) -> State:
+        """The batch's prompts as they are read, and after them the rival contexts of these rows."""
+        prompts = [row.prompt for row in batch] + [batch[row].rival for row in rows]
+        lanes = [row.request.lane for row in batch] + [(batch[row].request.lane, "rival") for row in rows]
+        asked = [batch[place].request for place in (*range(len(batch)), *rows)]
+        kinds = [f"{request.turn.purpose} {request.prompt[:_BEGINNING]}" for request in asked]
+        if self._prefixes is None:
+            return State(self._model, prompts, self._device, rewinds=rewinds)
+        known = [self._prefixes.longest(lane, prompt) for lane, prompt in zip(lanes, prompts, strict=True)]
+        state = State(self._model, prompts, self._device, known, rewinds=rewinds)
+        for lane, kind, kept in zip(lanes, kinds, state.kept(prompts), strict=True):
+            self._prefixes.keep(lane, kind, kept)
+        return state
 
     def _sequences(self, options: Sequence[str]) -> list[Tokens]:
         return sequences_of(self._tokenizer, options)
@@ -144,34 +182,71 @@ class TransformersEngine(Engine):
         written: list[list[int]] = [[] for _ in batch]
         stopped = [False] * len(batch)
         alive = list(range(len(batch)))
+        against = [place for place, row in enumerate(batch) if row.rival]
+        steering = self._steering([row.request for row in batch])
         with torch.inference_mode():
-            state = _State(self._model, [row.prompt for row in batch], self._device)
+            state = self._state(batch, against)
             while True:
                 noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
-                logits = _nucleus(state.logits, temperatures[alive], nuclei[alive])
-                tokens = _draw(logits, temperatures[alive], noise)
+                logits = self._contrasted(state.logits, batch, alive, against)
+                logits = nucleus(logits, temperatures[alive], nuclei[alive])
+                tokens = draw(logits, temperatures[alive], noise)
                 for row, token in zip(alive, tokens.tolist(), strict=True):
                     stopped[row] = token in self._end and not samplings[row].ignore_end
                     written[row].extend([] if stopped[row] else [token])
-                staying = [
-                    place
-                    for place, row in enumerate(alive)
-                    if not stopped[row] and len(written[row]) < samplings[row].max_tokens
-                ]
-                if not staying:
+                on = {row for row in alive if not stopped[row] and len(written[row]) < samplings[row].max_tokens}
+                if not on:
                     break
-                alive = [alive[place] for place in staying]
-                state.keep(staying)
-                state.feed(tokens[staying, None])
+                places = [place for place, row in enumerate([*alive, *against]) if row in on]
+                fed = {row: place for place, row in enumerate(alive)}
+                alive, against = ([row for row in rows if row in on] for rows in (alive, against))
+                state.keep(places)
+                with steering([*alive, *against]):
+                    state.feed(tokens[[fed[row] for row in (*alive, *against)], None])
         return [
             Completion(
                 row.request.start + continuation(self._tokenizer, row.prompt, tokens),
-                len(row.prompt),
+                len(row.prompt) + len(row.rival),
                 len(tokens),
                 "stop" if stop else "length",
             )
             for row, tokens, stop in zip(batch, written, stopped, strict=True)
         ]
+
+    def _contrasted(self, logits: Any, batch: Sequence[_Row], alive: Sequence[int], against: Sequence[int]) -> Any:
+        """The logits of the rows that are alive, contrasted with those of their rival contexts, which come after."""
+        torch = self._torch
+        mine, rival = logits[: len(alive)], logits[len(alive) :]
+        if not against:
+            return mine
+        places = [alive.index(row) for row in against]
+        contrasts = [it for row in against if (it := batch[row].request.contrast)]
+        gammas = torch.tensor([it.gamma for it in contrasts], device=self._device)
+        floors = torch.tensor([it.floor for it in contrasts], device=self._device)
+        pushed = mine.clone()
+        pushed[places] = contrasted(mine[places], rival, gammas, floors)
+        return pushed
+
+    def _steering(self, requests: Sequence[Request]) -> Callable[[Sequence[int]], AbstractContextManager[None]]:
+        """What steers these rows while tokens are fed; rival contexts have the vectors of their rows."""
+        asked = [request.steering for request in requests]
+        layers = sorted({it.layer for it in asked if it is not None})
+        if not layers:
+            return lambda _: nullcontext()
+        self._steered = steered = self._steered or Steered(self._model)
+        width = self._model.config.get_text_config().hidden_size
+        moves = {layer: self._torch.zeros((len(asked), width), device=self._device) for layer in layers}
+        for row, it in enumerate(asked):
+            if it is not None:
+                moves[it.layer][row] = it.strength * load_vector(it.file, it.layer).to(self._device)
+
+        @contextmanager
+        def on(rows: Sequence[int]) -> Generator[None]:
+            steered.rows = {layer: move[list(rows)] for layer, move in moves.items()}
+            with steered.on(layers):
+                yield
+
+        return on
 
     def _noise(self, generators: list[Any], size: int) -> Any:
         """Exponential noise, (rows, size): each row's is a function of its own seed and step alone."""
@@ -185,7 +260,7 @@ class TransformersEngine(Engine):
         prefixes = prefixes_of(sequences)
         after: dict[Tokens, Any] = {}
         with torch.inference_mode():
-            state = _State(self._model, [row.prompt for row in batch], self._device, rewinds=True)
+            state = self._state(batch, (), rewinds=True)
             after[()] = state.logits.log_softmax(-1).cpu()
             for prefix in prefixes[1:]:
                 state.feed(torch.tensor([prefix], device=self._device).expand(len(batch), -1))
@@ -196,97 +271,45 @@ class TransformersEngine(Engine):
             for place, row in enumerate(batch)
         ]
 
+    def _likelihoods(self, batch: list[_Row]) -> list[Likelihood]:
+        """How probable each row's text is after its prompt."""
+        steering = self._steering([row.request for row in batch])
+        with self._torch.inference_mode():
+            state = self._state(batch, ())
+            with steering(range(len(batch))):
+                sums = state.likelihoods([row.text for row in batch])
+        return [
+            Likelihood(total, len(row.text), len(row.prompt) + len(row.text))
+            for row, total in zip(batch, sums, strict=True)
+        ]
+
+    def hidden(self, said: Sequence[tuple[str, str]]) -> Any:
+        """Mean hidden states of answers as they leave each layer, over their tokens and then over answers.
+
+        Args:
+            said: prompts and answers, at least one.
+
+        Returns:
+            Shape (layers, width), float32.
+        """
+        torch = self._torch
+        total: Any = 0.0
+        for prompt, text in said:
+            before = prompt_tokens(self._tokenizer, self._chat, prompt, "", None)
+            (after,) = self._sequences([text])
+            with torch.inference_mode(), recorded(self._model) as layers:
+                self._model(input_ids=torch.tensor([[*before, *after]], device=self._device), logits_to_keep=1)
+            total = total + torch.stack([it[0, len(before) :].float().mean(0).cpu() for it in layers])
+        return total / len(said)
+
     def close(self) -> None:
-        """Free the weights."""
+        """Free the weights, and what was read with them."""
+        self._prefixes = self._steered = None
         del self._model
         if self._device == "cuda":
             self._torch.cuda.empty_cache()
 
 
-class _State:
-    """The state of a batch: the key-value cache, and the logits of the next token.
-
-    Args:
-        model: a causal language model of transformers.
-        prompts: token ids of each row.
-        device: where the model is.
-        rewinds: `rewind` will be called.
-    """
-
-    def __init__(self, model: Any, prompts: list[list[int]], device: str, *, rewinds: bool = False) -> None:
-        import torch
-        from transformers import DynamicCache
-
-        self._torch: Any = torch
-        self._model = model
-        self._cache: Any = DynamicCache(config=model.config)
-        if rewinds:
-            self._cache.activate_past_recording()
-        width = max(map(len, prompts))
-        ids = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts], device=device)
-        lengths = torch.tensor([[len(prompt)] for prompt in prompts], device=device)
-        self._mask: Any = torch.arange(width, device=device).expand(len(prompts), -1) >= width - lengths
-        self.logits: Any = self._next(ids)
-        """(rows, vocabulary), float32."""
-
-    def _next(self, ids: Any) -> Any:
-        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        output = self._model(
-            input_ids=ids,
-            attention_mask=self._mask.long(),
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return output.logits[:, -1].float()
-
-    def feed(self, ids: Any) -> None:
-        """Append tokens, (rows, count)."""
-        self._mask = self._torch.cat([self._mask, self._torch.ones_like(ids, dtype=self._torch.bool)], dim=-1)
-        self.logits = self._next(ids)
-
-    def rewind(self, count: int) -> None:
-        """Remove the last `count` tokens of every row."""
-        self._cache.crop(-count)
-        self._mask = self._mask[:, :-count]
-
-    def keep(self, places: list[int]) -> None:
-        """Keep only these rows."""
-        if len(places) < len(self._mask):
-            self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
-            self._mask = self._mask[places]
-
-
-def _nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
-    """Logits without the tokens that are drawn from never: those outside the most probable that make up the share.
-
-    Args:
-        logits: (rows, vocabulary).
-        temperatures: (rows,).
-        shares: (rows,); 1 keeps every token.
-    """
-    if bool((shares == 1).all()):
-        return logits
-    scaled = logits / temperatures.masked_fill(temperatures == 0, 1.0)[:, None]
-    ordered, places = scaled.softmax(-1).sort(dim=-1, descending=True)
-    outside = (ordered.cumsum(-1) - ordered >= shares[:, None]) & (shares[:, None] < 1)
-    return logits.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
-
-
-def _draw(logits: Any, temperatures: Any, noise: Any) -> Any:
-    """Draw the next token of each row as the winner of a race: the token with the smallest noise / probability.
-
-    Rounding of the logits only changes the winner when two tokens finish at nearly the same time. (Inverting the
-    cumulative distribution at a uniform number samples the same distribution, but there a shift of 10⁻⁶ changes the
-    token whenever one of the many improbable tokens is drawn.)
-
-    Args:
-        logits: (rows, vocabulary).
-        temperatures: (rows,); 0 takes the most probable token.
-        noise: (rows, vocabulary), exponentially distributed.
-    """
-    greedy = temperatures == 0
-    scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
-    race = scaled.log_softmax(-1) - noise.log()
-    return logits.argmax(-1).where(greedy, race.argmax(-1))
+def _alike(row: _Row) -> tuple[bool, tuple[str, ...]]:
+    """What rows of one batch have in common: whether they are sampled, scored by options, or have a text scored."""
+    return bool(row.text), row.request.options

@@ -21,7 +21,7 @@ from hustings.identity import identity
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
-from hustings.report import alerts, controls, multiverse, sets
+from hustings.report import alerts, controls, mitigations, multiverse, sets
 from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
@@ -29,8 +29,16 @@ from hustings.runfolder import COMPARISON, FIGURES
 from hustings.study import Study, load
 
 TRAININGS = "trainings.csv"
-_ALONE: dict[str, Any] = {"comparison": [], "baseline": "", "figures": [], "controls": [], "plane": None, "sets": [],
-                          "multiverse": {}}  # fmt: skip
+_ALONE: dict[str, Any] = {
+    "comparison": [],
+    "baseline": "",
+    "figures": [],
+    "controls": [],
+    "plane": None,
+    "mitigations": [],
+    "sets": [],
+    "multiverse": {},
+}
 """What several runs have together, of one run."""
 _RENEWED = '<meta http-equiv="refresh" content="60">'
 """Makes a browser load a growing page again."""
@@ -122,10 +130,13 @@ def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         "comparison": groups(compared, runs[0].study.outcome),
         "baseline": compared[0]["baseline"] if compared else "",
         "plane": figures.pop("plane", None),
+        "doses": figures.pop("doses", None),
         "figures": list(figures.values()),
         "controls": controls.read(folder),
         "sets": sets.read(folder),
         "multiverse": multiverse.read(folder),
+        "mitigations": mitigations.read(folder),
+        "columns": mitigations.COLUMNS,
         "separates": SEPARATES,
         "meanings": MEANINGS,
         "labels": {key: label for each in runs for key, label in each.labels.items()},

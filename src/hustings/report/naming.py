@@ -113,8 +113,13 @@ def _described(study: Study) -> dict[str, Any]:
         "model.name": study.manifest.model.name,
         "cast": ", ".join(f"{role}: {name}" for role, name in own.items()),
         "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
-        "treatments": " and ".join(design["treatments"]),
+        "treatments": " and ".join(_dosed(name, it.get("dose")) for name, it in design["treatments"].items()),
     }
+
+
+def _dosed(name: str, dose: float | None) -> str:
+    """'contrast 1.5'; the name alone where there is no dose."""
+    return name if dose is None else f"{name} {dose:g}"
 
 
 def runs_on(study: Study) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hustings.report.controls import MEANINGS, Controls
+from hustings.report.mitigations import Comparison
 from hustings.report.naming import OUTCOMES, look
 from hustings.report.numbers import Test, adjusted, bracketed, missing, steadfast
 
@@ -137,6 +138,31 @@ def controls(found: Controls) -> Any:
     shown.caption = "\n".join(MEANINGS.values())
     shown.caption_justify = "left"
     return shown
+
+
+def mitigations(found: Comparison) -> Any:
+    """What each mitigation does, by topic and role, as a table.
+
+    Returns:
+        A rich renderable.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(found.name) if found.name else None)
+    for title in ("topic", "role", "mitigation"):
+        shown.add_column(title)
+    columns = [column for column in found.columns if column in _ON_SCREEN]
+    for title in columns:
+        shown.add_column(title, justify="right")
+    for line in found.lines:
+        shown.add_row(line.topic, line.role, line.label, *(line.cell(column) for column in columns))
+    return shown
+
+
+_ON_SCREEN = ("U", "less drift than none", "p (Holm)", "S", "closing", "cut", "s")
+"""Columns that fit on a terminal; the page has all."""
 
 
 def _pair(test: Test) -> tuple[str, str]:

@@ -84,6 +84,8 @@ class CastSettings(Settings):
     engine: AnyEngine
     adapter: str | None
     """An adapter that train.py made, by name or folder; None runs on the model as it is."""
+    scope: Literal["replies", "both"] = neutral("both")
+    """What runs on it: replies and surveys, or replies alone, with surveys on what the whole run runs on."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -102,6 +104,8 @@ class AnalysisSettings(Settings):
     """
     spaghetti: bool
     """Draw every debate as a faint line behind the mean."""
+    tuning_topics: Many[Name]
+    """Topics on which the doses of mitigations were chosen; the comparison of mitigations calls all others held out."""
 
 
 class AlarmSettings(Settings):
@@ -216,6 +220,8 @@ class SimulateSettings(Settings):
     equally often."""
     adapter: str | None
     """An adapter that train.py made, by name or folder; None plays on the model as it is."""
+    adapter_scale: float = neutral(1.0, ge=0, le=10)
+    """What the weights of every adapter of the run are multiplied by: 0 is the model as it is, 1 the adapter."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
     twice."""

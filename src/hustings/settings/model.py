@@ -7,11 +7,14 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from hustings.settings.base import Name, PathText, Settings, Text, Variant, knob
 from hustings.settings.instrument import InstrumentSettings
 
-Capability = Literal["log-probabilities", "adapters", "shared by processes"]
+Capability = Literal["log-probabilities", "adapters", "shared by processes", "text scores", "contrast", "steering"]
 """What an engine may be asked for beyond text:
 
 - `log-probabilities`: how probable each option of a survey is
 - `adapters`: a LoRA adapter on the model
+- `text scores`: how probable a given text is as the answer
+- `contrast`: sampling from the difference of two contexts
+- `steering`: a vector added to the model's activations
 - `shared by processes`: several processes can play the debates of one run, each with an engine of its own
 """
 

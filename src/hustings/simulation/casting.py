@@ -7,7 +7,7 @@ from typing import Any
 
 from hustings import adapters, models
 from hustings.engine.base import Engine, Order
-from hustings.engine.lazy import CastEngine, LazyEngine
+from hustings.engine.lazy import SURVEYED, CastEngine, LazyEngine
 from hustings.identity import canonical
 from hustings.merging import ADAPTER_FILE
 from hustings.settings import DEFAULT, EngineSettings, ModelSettings, SimulateSettings
@@ -21,11 +21,14 @@ class Seat:
     engine: EngineSettings
     weights: models.Weights
     adapter: adapters.Adapter | None
+    scale: float = 1.0
+    """What the adapter's weights are multiplied by."""
 
     @property
     def words(self) -> str:
         """`smollm2 with republican_nwp_r8_s1 on openvino`."""
-        name = f"{self.weights.name} with {self.adapter.name}" if self.adapter else self.weights.name
+        times = "" if self.scale == 1 else f" × {self.scale:g}"
+        name = f"{self.weights.name} with {self.adapter.name}{times}" if self.adapter else self.weights.name
         return f"{name} on {self.engine.kind}"
 
     @property
@@ -38,6 +41,8 @@ class Seat:
         found: dict[str, Any] = {"model": self.weights.fingerprint, "engine": self.engine.substance()}
         if self.adapter is not None:
             found["adapter"] = self.adapter.manifest["files"][ADAPTER_FILE]
+            if self.scale != 1:
+                found["adapter_scale"] = self.scale
         return found
 
 
@@ -61,13 +66,14 @@ class Casting:
         """Of every role that has nothing of its own."""
         self.own = {role: self._seat(it.model, it.engine, it.adapter) for role, it in settings.cast.items()}
         """Of the roles in `cast`."""
+        self._speaks_only = {role for role, it in settings.cast.items() if it.scope == "replies"}
 
     def _seat(self, model: ModelSettings, engine: EngineSettings, adapter: str | None) -> Seat:
         if not engine.needs_weights:
             return Seat(model, engine, models.Weights(engine.kind, engine.kind, None, None), None)
         weights = models.resolve(model, download=self._download)
         found = adapters.find(self._store, weights, adapter) if adapter and weights.fingerprint else None
-        return Seat(model, engine, weights, found)
+        return Seat(model, engine, weights, found, self._settings.adapter_scale if found else 1.0)
 
     def of(self, role: str) -> Seat:
         """What the agents of a role run on; advocates and the shadow run on what the Default runs on."""
@@ -80,8 +86,25 @@ class Casting:
         return {role: self.of(role).words for role in self._settings.roles}
 
     def debaters(self) -> Engine:
-        """The engine that plays the debates."""
-        return self._engine({role: self.of(role) for role in self._settings.roles})
+        """The engine that plays the debates.
+
+        Raises:
+            ModelError: the models do not fit into memory together.
+        """
+        seats = {role: self.of(role) for role in self._settings.roles}
+        surveyed = {f"{role}{SURVEYED}": self.main for role in seats if role in self._speaks_only}
+        self._check_memory([*seats.values(), *surveyed.values()])
+        return self._engine(seats | surveyed)
+
+    def _check_memory(self, seats: Iterable[Seat]) -> None:
+        """Refuse models that are loaded here and do not fit into memory together."""
+        here = {self._key(seat): seat for seat in seats if seat.model.memory_gb and seat.engine.hardware == "cpu"}
+        if len(here) > 1 and not any(self._key(seat) in self._engines for seat in here.values()):
+            models.check_together([(seat.words, seat.model.memory_gb or 0.0) for seat in here.values()])
+
+    def engine_of(self, role: str) -> Engine:
+        """The engine of one role."""
+        return self._lazy(self.of(role))
 
     def writers(self, parties: Iterable[str]) -> Engine:
         """The engine that writes the personas of these parties: each party's own model, without its adapter."""
@@ -93,13 +116,17 @@ class Casting:
         return different[0] if len(different) == 1 else CastEngine(engines)
 
     def _lazy(self, seat: Seat) -> LazyEngine:
-        key = canonical([seat.model.model_dump(mode="json"), seat.engine.model_dump(mode="json"),
-                         seat.adapter.id if seat.adapter else None])  # fmt: skip
+        key = self._key(seat)
         if key not in self._engines:
-            folder = seat.adapter.folder if seat.adapter else None
+            folder = adapters.scaled(seat.adapter, seat.scale) if seat.adapter else None
             order = Order(seat.model, seat.weights, folder, self._settings)
             self._engines[key] = LazyEngine(seat.engine, order, seat.words)
         return self._engines[key]
+
+    def _key(self, seat: Seat) -> str:
+        """What seats that share an engine have in common."""
+        return canonical([seat.model.model_dump(mode="json"), seat.engine.model_dump(mode="json"),
+                          [seat.adapter.id, seat.scale] if seat.adapter else None])  # fmt: skip
 
     def close(self, keep: Engine | None = None) -> None:
         """Free what the engines hold.

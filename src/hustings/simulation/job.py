@@ -14,7 +14,7 @@ from hustings.engine.base import Answer, Engine, Request
 from hustings.files import check_room, write_table
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
-from hustings.records import Agent, End, Event, Reply, Start, Survey
+from hustings.records import Agent, End, Event, Note, Reply, Start, Survey
 from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
@@ -36,6 +36,7 @@ from hustings.simulation.estimate import estimate
 from hustings.simulation.growing import Draw, Growing
 from hustings.simulation.plan import Logged, Plan, by_debate, first
 from hustings.simulation.stories import people
+from hustings.simulation.vectors import Workshop
 from hustings.simulation.watch import Watch
 from hustings.study import Study
 
@@ -154,6 +155,8 @@ def _complete(
         cast = people(plan, plan.wanted(new), tally.on(next(iter(topics), "")))
         engine = plan.casting.debaters()
         plan.casting.close(keep=engine)
+        for treatment in rules.treatments:
+            treatment.prepare(Workshop(plan))
         starts = plan.starts(missing, logged, cast)
         for topic in topics:
             rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)
@@ -285,7 +288,7 @@ def _show(progress: Progress, event: Event) -> None:
             progress.invalid += not event.valid
         case End():
             progress.done += 1
-        case Start():
+        case Start() | Note():
             pass
     progress.show()
 

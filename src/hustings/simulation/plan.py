@@ -87,7 +87,9 @@ class Plan:
             **{name: whole[name] for name in kept if name in whole},
         }
         if self.casting.own:
-            substance["cast"] = {role: seat.substance() for role, seat in sorted(self.casting.own.items())}
+            scopes = {role: {"scope": it.scope} for role, it in settings.cast.items() if it.scope != "both"}
+            own = sorted(self.casting.own.items())
+            substance["cast"] = {role: {**seat.substance(), **scopes.get(role, {})} for role, seat in own}
         return Place(self.store, "debates", slug, substance)
 
     def _personas_id(self) -> dict[str, str] | str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hustings.debate.treatments.base import Moment, Treatment
+from hustings.debate.treatments.base import Context, Moment, Slot, Treatment
 from hustings.settings import TreatmentSettings
 
 
@@ -34,4 +34,4 @@ def in_force(treatments: Iterable[Treatment], moment: Moment) -> tuple[Treatment
     return tuple(treatment for treatment in treatments if treatment.treats(moment))
 
 
-__all__ = ["Moment", "Treatment", "build", "build_all", "in_force"]
+__all__ = ["Context", "Moment", "Slot", "Treatment", "build", "build_all", "in_force"]

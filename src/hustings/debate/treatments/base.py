@@ -1,11 +1,23 @@
 """What every treatment is: it may change the story, add to the instruction, or change the request."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
 
 from hustings.engine.base import Request
 from hustings.records import Agent
 from hustings.settings import SHADOW, TreatmentSettings
+
+Slot = Literal["template", "empty", "story"]
+"""What stands in the system slot: the chat template's own text, nothing, or the story."""
+
+
+class Context(NamedTuple):
+    """A prompt with what stands in the system slot, as in a request."""
+
+    prompt: str
+    system: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,18 @@ class Moment:
     """Replies made before, by everybody."""
     round: int
     """Of the debate, from 1."""
+    notes: Mapping[str, str]
+    """What the agent wrote down for itself, by the treatment that asked for it."""
+    as_default: Callable[[], Context]
+    """What the Default would be asked in the agent's place: the same history and instruction, and its own story."""
+
+
+class Workshop(Protocol):
+    """What a run makes for its treatments."""
+
+    def vectors(self, settings: Any, roles: Collection[str] | None) -> Mapping[str, tuple[Path, int]]:
+        """By party: a file with steering vectors, and the layer at which it is steered."""
+        ...
 
 
 class Treatment:
@@ -34,10 +58,16 @@ class Treatment:
         settings: roles and scope.
     """
 
+    chooses: bool = False
+    """Whether its requests have a `choice`."""
+
     def __init__(self, name: str, settings: TreatmentSettings) -> None:
         self.name = name
         self._roles = settings.roles
         self._scope = settings.scope
+
+    def prepare(self, workshop: Workshop) -> None:
+        """Have made what it needs, before anything is asked."""
 
     def treats(self, moment: Moment) -> bool:
         """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""
@@ -49,6 +79,18 @@ class Treatment:
     def story(self, story: str, moment: Moment) -> str:
         """What the agent is told about itself."""
         return story
+
+    def system(self, slot: Slot, moment: Moment) -> Slot:
+        """What stands in the system slot."""
+        return slot
+
+    def writes(self, round: int) -> bool:
+        """Whether agents write a note before this round, from 1."""
+        return False
+
+    def note(self, moment: Moment) -> tuple[str, int]:
+        """The instruction that asks for a note, and how many tokens it may have."""
+        raise NotImplementedError
 
     def instruction(self, moment: Moment) -> str:
         """Text before the instruction, a paragraph of its own; empty for none."""

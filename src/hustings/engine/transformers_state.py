@@ -1,0 +1,303 @@
+"""What a batch of a transformers model has read so far: key-value caches, kept prompts, steering, the next token.
+
+It does not know requests.
+"""
+
+from collections import OrderedDict
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Layers = list[tuple[Any, Any]]
+"""Keys and values of each layer, (heads, tokens, width) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A prompt that was read, with the keys and values of its tokens."""
+
+    tokens: list[int]
+    layers: Layers
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(it.nbytes for pair in self.layers for it in pair)
+
+    def shared(self, prompt: Sequence[int]) -> int:
+        """How many tokens a prompt begins with that are kept here; its last token is always read anew."""
+        most = min(len(self.tokens), len(prompt) - 1)
+        return next((place for place in range(most) if self.tokens[place] != prompt[place]), most)
+
+
+class Prefixes:
+    """Prompts of the agents that debate now: the next one of an agent begins as its last one did.
+
+    Args:
+        room: bytes that they may take; those that were not used for longest go first.
+    """
+
+    def __init__(self, room: float) -> None:
+        self._room = room
+        self._size = 0
+        self._kept: OrderedDict[tuple[Hashable, str], Kept] = OrderedDict()
+        self._kinds: dict[Hashable, set[str]] = {}
+
+    def longest(self, lane: Hashable, prompt: Sequence[int]) -> tuple[int, Kept | None]:
+        """The kept prompt of a lane that shares most with this one, and how many tokens it shares."""
+        best: tuple[int, Kept | None] = (0, None)
+        for kind in self._kinds.get(lane, ()):
+            kept = self._kept[lane, kind]
+            best = max(best, (kept.shared(prompt), kept), key=lambda pair: pair[0])
+            self._kept.move_to_end((lane, kind))
+        return best
+
+    def keep(self, lane: Hashable, kind: str, kept: Kept) -> None:
+        """Keep a prompt in the place of an earlier one of its lane and kind."""
+        self._drop((lane, kind))
+        if kept.size > self._room:
+            return
+        self._kept[lane, kind] = kept
+        self._kinds.setdefault(lane, set()).add(kind)
+        self._size += kept.size
+        while self._size > self._room:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: tuple[Hashable, str]) -> None:
+        old = self._kept.pop(key, None)
+        if old is not None:
+            self._size -= old.size
+            self._kinds[key[0]].discard(key[1])
+            if not self._kinds[key[0]]:
+                del self._kinds[key[0]]
+
+
+class State:
+    """The state of a batch: the key-value cache, and the logits of the next token.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: token ids of each row.
+        device: where the model is.
+        known: for each row, how many of its tokens were read before, and where their keys and values are.
+        rewinds: `rewind` will be called.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        device: str,
+        known: Sequence[tuple[int, Kept | None]] = (),
+        *,
+        rewinds: bool = False,
+    ) -> None:
+        import torch
+        from transformers import DynamicCache
+
+        self._torch: Any = torch
+        self._model = model
+        self._cache: Any = DynamicCache(config=model.config)
+        if rewinds:
+            self._cache.activate_past_recording()
+        read = [count for count, _ in known] or [0] * len(prompts)
+        before = self._restore(known, max(read))
+        rests = [prompt[count:] for prompt, count in zip(prompts, read, strict=True)]
+        width = max(map(len, rests))
+        ids = torch.tensor([[0] * (width - len(rest)) + list(rest) for rest in rests], device=device)
+        lengths = torch.tensor([[len(rest)] for rest in rests], device=device)
+        fresh = torch.arange(width, device=device).expand(len(rests), -1) >= width - lengths
+        self._mask: Any = fresh if before is None else torch.cat([before.to(device), fresh], dim=-1)
+        self.logits: Any = self._next(ids)
+        """(rows, vocabulary), float32."""
+
+    def _restore(self, known: Sequence[tuple[int, Kept | None]], width: int) -> Any:
+        """Put what was read before into the cache, each row's at the right; the mask, or None if there is nothing."""
+        torch = self._torch
+        if width == 0:
+            return None
+        some = next(kept for _, kept in known if kept is not None)
+        for layer, pair in enumerate(some.layers):
+            both: list[Any] = []
+            for which, like in enumerate(pair):
+                whole = like.new_zeros((len(known), like.shape[0], width, like.shape[2]))
+                for row, (count, kept) in enumerate(known):
+                    if kept is not None and count:
+                        whole[row, :, width - count :] = kept.layers[layer][which][:, :count]
+                both.append(whole)
+            self._cache.update(*both, layer)
+        counts = torch.tensor([[count] for count, _ in known])
+        return torch.arange(width).expand(len(known), -1) >= width - counts
+
+    def kept(self, prompts: Sequence[list[int]]) -> Iterator[Kept]:
+        """Each row's prompt with its keys and values, before anything else was fed."""
+        for row, prompt in enumerate(prompts):
+            places = self._mask[row].nonzero()[:, 0]
+            layers = [(it.keys[row][:, places], it.values[row][:, places]) for it in self._cache.layers]
+            yield Kept(prompt, layers)
+
+    def _next(self, ids: Any, count: int = 1) -> Any:
+        positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        output = self._model(
+            input_ids=ids,
+            attention_mask=self._mask.long(),
+            position_ids=positions,
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=count,
+        )
+        return output.logits[:, -1].float() if count == 1 else output.logits
+
+    def feed(self, ids: Any) -> None:
+        """Append tokens, (rows, count)."""
+        self._mask = self._torch.cat([self._mask, self._torch.ones_like(ids, dtype=self._torch.bool)], dim=-1)
+        self.logits = self._next(ids)
+
+    def rewind(self, count: int) -> None:
+        """Remove the last `count` tokens of every row."""
+        self._cache.crop(-count)
+        self._mask = self._mask[:, :-count]
+
+    def keep(self, places: list[int]) -> None:
+        """Keep only these rows."""
+        if len(places) < len(self._mask):
+            self._cache.batch_select_indices(self._torch.tensor(places, device=self._mask.device))
+            self._mask = self._mask[places]
+
+    def likelihoods(self, texts: Sequence[Sequence[int]]) -> list[float]:
+        """Log-probability of each row's text, as the tokens that follow its prompt."""
+        torch, device = self._torch, self._mask.device
+        width = max(map(len, texts))
+        first = self.logits.log_softmax(-1)
+        ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
+        sums = first.gather(-1, ids[:, :1])[:, 0]
+        if width > 1:
+            lengths = torch.tensor([[len(text)] for text in texts], device=device)
+            fresh = torch.arange(width - 1, device=device).expand(len(texts), -1) < lengths - 1
+            self._mask = torch.cat([self._mask, fresh], dim=-1)
+            logits = self._next(ids[:, :-1], width - 1)
+            after = torch.stack([row.float().log_softmax(-1).gather(-1, it[:, None])[:, 0]
+                                 for row, it in zip(logits, ids[:, 1:], strict=True)])  # fmt: skip
+            sums = sums + after.masked_fill(~fresh, 0.0).sum(-1)
+        return sums.tolist()
+
+
+def reusable(model: Any) -> bool:
+    """Whether the keys and values of a prompt's beginning can be used again: every layer keeps all of them."""
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    layers = DynamicCache(config=model.config).layers
+    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+
+
+def blocks(model: Any) -> Any:
+    """The list of a model's decoder layers.
+
+    Raises:
+        AttributeError: it has none that can be found.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    count = inner.config.get_text_config().num_hidden_layers
+    found = [module for module in inner.modules() if type(module).__name__ == "ModuleList" and len(module) == count]
+    if not found:
+        raise AttributeError("no list of decoder layers")
+    return found[0]
+
+
+@contextmanager
+def recorded(model: Any) -> Generator[list[Any]]:
+    """What leaves each layer in the next pass, (rows, tokens, width) each."""
+    kept: list[Any] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    handles = [block.register_forward_hook(keep) for block in blocks(model)]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Steered:
+    """Adds a vector to the hidden states that leave a layer, for each row its own; nothing while `rows` is empty.
+
+    Args:
+        model: a causal language model of transformers.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._blocks = blocks(model)
+        self.rows: Mapping[int, Any] = {}
+        """By layer, from 0: (rows, width)."""
+
+    @contextmanager
+    def on(self, layers: Sequence[int]) -> Generator[None]:
+        """While these layers are steered."""
+        handles = [self._blocks[layer].register_forward_hook(self._hook(layer)) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, layer: int) -> Any:
+        def add(_module: Any, _inputs: Any, output: Any) -> Any:
+            if layer not in self.rows:
+                return output
+            states = output[0] if isinstance(output, tuple) else output
+            moved = states + self.rows[layer][:, None].to(states.dtype)
+            return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+        return add
+
+
+def nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
+    """Logits without the tokens that are drawn from never: those outside the most probable that make up the share.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (rows,).
+        shares: (rows,); 1 keeps every token.
+    """
+    if bool((shares == 1).all()):
+        return logits
+    scaled = logits / temperatures.masked_fill(temperatures == 0, 1.0)[:, None]
+    ordered, places = scaled.softmax(-1).sort(dim=-1, descending=True)
+    outside = (ordered.cumsum(-1) - ordered >= shares[:, None]) & (shares[:, None] < 1)
+    return logits.masked_fill(outside.scatter(-1, places, outside), float("-inf"))
+
+
+def contrasted(logits: Any, rival: Any, gammas: Any, floors: Any) -> Any:
+    """Logits pushed away from a rival context: rival + γ (logits − rival), over the tokens that are plausible.
+
+    Source: protocol.md, mitigations; classifier-free guidance for language models (2306.17806).
+
+    Args:
+        logits, rival: (rows, vocabulary), of the agent's context and of the rival's.
+        gammas: (rows,); 1 leaves the logits as they are.
+        floors: (rows,); tokens less probable than this part of the most probable one are never drawn.
+    """
+    implausible = logits < logits.amax(-1, keepdim=True) + floors.log()[:, None]
+    return (logits + (gammas[:, None] - 1) * (logits - rival)).masked_fill(implausible, float("-inf"))
+
+
+def draw(logits: Any, temperatures: Any, noise: Any) -> Any:
+    """Draw the next token of each row as the winner of a race: the token with the smallest noise / probability.
+
+    Rounding of the logits only changes the winner when two tokens finish at nearly the same time. (Inverting the
+    cumulative distribution at a uniform number samples the same distribution, but there a shift of 10⁻⁶ changes the
+    token whenever one of the many improbable tokens is drawn.)
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (rows,); 0 takes the most probable token.
+        noise: (rows, vocabulary), exponentially distributed.
+    """
+    greedy = temperatures == 0
+    scaled = logits / temperatures.masked_fill(greedy, 1.0)[:, None]
+    race = scaled.log_softmax(-1) - noise.log()
+    return logits.argmax(-1).where(greedy, race.argmax(-1))

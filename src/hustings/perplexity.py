@@ -1,0 +1,80 @@
+"""How surprising replies are to the model itself, without a persona: did a mitigation leave its language whole?
+
+Each reply is scored as what the Default might say first in a debate on the topic. The scores are in the run's folder, a
+line for each reply, so that none is scored twice.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hustings import engine, models
+from hustings.debate.play import Rules
+from hustings.engine.base import Likelihood, Order, Request, Sampling, Turn
+from hustings.errors import SettingsError
+from hustings.files import JsonLines
+from hustings.progress import showing
+from hustings.records import Agent
+from hustings.runfolder import PERPLEXITY
+from hustings.settings import DEFAULT, EngineSettings, SimulateSettings
+from hustings.settings import load as validated
+from hustings.study import Study, load
+
+KEY = ("topic", "repetition", "agent", "iteration")
+"""What a reply is known by within its run."""
+
+
+def score(folder: Path, scorer: EngineSettings) -> Path:
+    """Score the replies of a run that have not been scored, with the model that it ran on and without an adapter.
+
+    Args:
+        folder: of the run.
+        scorer: an engine that can do `text scores`.
+
+    Returns:
+        The file: JSON lines with KEY, `logprob` and `tokens`.
+
+    Raises:
+        RecordError: the folder is not a run's.
+        SettingsError: the engine cannot score texts.
+        ModelError: the model cannot be loaded.
+    """
+    if "text scores" not in scorer.can:
+        raise SettingsError(f"engine={scorer.kind}: it cannot score texts; set engine=transformers.")
+    study = load(folder)
+    settings = validated(SimulateSettings, dict(study.design))
+    path = folder / PERPLEXITY
+    known = {*study.perplexity[[*KEY]].itertuples(index=False, name=None)}
+    places = {request: key for request, key in _requests(study, settings) if key not in known}
+    if not places:
+        return path
+    log = JsonLines(path)
+    order = Order(settings.model, models.resolve(settings.model))
+    with engine.build(scorer, order) as built, showing("replies", len(places), 0, len(places)) as progress:
+        for request, answer in built.stream(deque(places)):
+            assert isinstance(answer, Likelihood)
+            row = dict(zip(KEY, places[request], strict=True))
+            log.append(json.dumps({**row, "logprob": round(answer.logprob, 4), "tokens": answer.length}))
+            progress.done += 1
+            progress.answers += 1
+            progress.show()
+    log.close()
+    return path
+
+
+def _requests(study: Study, settings: SimulateSettings) -> Iterator[tuple[Request, tuple[Any, ...]]]:
+    """What asks for each reply, and what the reply is known by."""
+    rules, society = Rules.of(settings), settings.society
+    agent = Agent(role=DEFAULT, persona=DEFAULT, name=society.default.names[0], story=society.default.story)
+    for row in study.replies.to_dict("records"):
+        if not isinstance(row["text"], str) or not row["text"]:
+            continue
+        topic = settings.control.topic or settings.topics[row["topic"]]
+        instruction, start = rules.prompts.reply(agent, topic)
+        prompt = f"{rules.prompts.context(agent, agent.story, topic, [])}\n\n{instruction}"
+        key = tuple(row[name] for name in KEY)
+        turn = Turn("/".join(map(str, key)), row["agent"], DEFAULT, 0, "answer", agent.name)
+        text = f" {row['text']}" if start else row["text"]
+        yield Request(prompt, 0, Sampling(0.0, 1), turn, start, text=text), key
