@@ -24,6 +24,7 @@ from hustings.settings import (
     KNOB,
     EngineSettings,
     EvaluateSettings,
+    JudgeSettings,
     Settings,
     SimulateSettings,
     TrainSettings,
@@ -32,7 +33,8 @@ from hustings.settings import (
 )
 from hustings.settings.base import _NAME, _WORDS
 
-JOBS = {"simulate": SimulateSettings, "train": TrainSettings, "evaluate": EvaluateSettings}
+JOBS = {"simulate": SimulateSettings, "train": TrainSettings, "evaluate": EvaluateSettings,
+        "judge": JudgeSettings}  # fmt: skip
 PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "run": ("A run", "How debates are played, stopped, analysed and kept (`simulate.py`, `evaluate.py`).",
             ("", "sampling", "personas", "analysis", "alarm", "trainer", "cast", "tracker")),
@@ -43,6 +45,8 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
               ("instrument", "prompt", "control", "treatments")),
     "train": ("Fine-tuning", "How `train.py` makes an adapter.", ("train", "interview", "method", "lora")),
     "evaluate": ("Evaluation", "What `evaluate.py` measures.", ("evaluate", "benchmark")),
+    "judge": ("The judge", "What `hustings judge` asks; its `model`, `engine` and `artifacts` are those of a run.",
+              ("judge",)),
 }  # fmt: skip
 """By file: title, what is there, and the first words of its keys; "", train and evaluate are keys without a group."""
 EXAMPLES = {
@@ -76,7 +80,7 @@ class Key:
 
 @cache
 def keys() -> tuple[Key, ...]:
-    """Every setting of the three jobs, once."""
+    """Every setting of the three jobs and of the judge, once."""
     found: list[Key] = []
     seen: dict[type, str] = {}
     for job, root in JOBS.items():
@@ -184,7 +188,12 @@ def _keys(cls: type[Settings], prefix: str, job: str, seen: dict[type, str], fre
 
 def _title(prefix: str, job: str, kind: str) -> str:
     if not prefix:
-        return {"simulate": "Of the whole run", "train": "Of the training", "evaluate": "Of the evaluation"}[job]
+        return {
+            "simulate": "Of the whole run",
+            "train": "Of the training",
+            "evaluate": "Of the evaluation",
+            "judge": "Of the judge",
+        }[job]
     return f"`{prefix.removesuffix('.')}`" + (f", kind={kind}" if kind else "")
 
 

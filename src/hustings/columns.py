@@ -10,11 +10,25 @@ Kind = Literal["text", "whole", "number", "flag"]
 """`whole` and `number` may be missing, a `flag` (True or False) may not; text is empty where it is missing."""
 
 _NUMBERED: dict[Kind, tuple[str, ...]] = {
-    "whole": ("repetition", "agent", "iteration", "wording", "seed", "tokens", "first", "n", "seeds", "step", "round"),
+    "whole": (
+        "repetition",
+        "agent",
+        "iteration",
+        "wording",
+        "seed",
+        "tokens",
+        "first",
+        "n",
+        "seeds",
+        "step",
+        "round",
+        "sets",
+    ),
     "number": (
         *("score", "expected", "mass", "mean", "se", "stderr", "sd_over_seeds", "low", "high", "rho"),
         *("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm", "sd_over_trainings"),
         *("humans", "start", "end", "stance", "p_none", "pole_bias", "mean_iteration"),
+        *("share", "share_low", "share_high"),
     ),
     "flag": ("valid", "speaks", "below_comparison"),
 }

@@ -136,7 +136,7 @@ class SweepEnd(Callback):
         Where they differ in their control, U and S are printed too.
         """
         from hustings import page
-        from hustings.report import controls, mitigations, screen, together
+        from hustings.report import controls, mitigations, screen, sets, together
 
         runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
@@ -144,11 +144,73 @@ class SweepEnd(Callback):
             page.write(runs, folder / runfolder.REPORT)
             for found in controls.read(folder):
                 show(screen.controls(found))
+            for row in sets.read(folder):
+                print(row["sentence"])
             for found in mitigations.read(folder):
                 show(screen.mitigations(found))
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1
+
+
+class Multiverse(SweepEnd):
+    """Plays a balanced fraction of a sweep's grid, drawn by seed, and ends in a specification curve.
+
+    Args:
+        specifications: how many jobs, at most.
+        seed: of the draw.
+    """
+
+    def __init__(self, specifications: int, seed: int) -> None:
+        super().__init__()
+        self._count, self._seed = specifications, seed
+        self._choices: list[str] = []
+        self._grid = 0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Put the draw between Hydra's sweeper and its grid, before it composes every job of it."""
+        super().on_multirun_start(config, **kwargs)
+        plugins = Plugins.instance()
+        make = plugins.instantiate_sweeper
+
+        def drawn(**context: Any) -> Any:
+            del vars(plugins)["instantiate_sweeper"]
+            sweeper: Any = make(**context)
+            whole = sweeper.split_arguments
+
+            def split(overrides: Any, _: Any) -> list[list[list[str]]]:
+                return [self._draw(whole(overrides, None)[0])]
+
+            sweeper.split_arguments = split
+            return sweeper
+
+        vars(plugins)["instantiate_sweeper"] = drawn
+
+    def _draw(self, grid: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The jobs to play."""
+        from hustings.analysis.multiverse import fraction
+
+        count: Any = self._count
+        if not isinstance(count, int) or count < 2:
+            raise SweepError(
+                f"hydra.callbacks.sweep.specifications={count}: must be a whole number from 2 on, such as 16."
+            )
+        values = [list(dict.fromkeys(column)) for column in zip(*grid, strict=True)]
+        chosen = fraction([len(it) for it in values], count, self._seed)
+        self._choices = as_typed(it[0].partition("=")[0] for it in values if len(it) > 1)
+        self._grid = len(grid)
+        say(f"{len(chosen)} of {len(grid):,} specifications, drawn with seed {self._seed}.")
+        return [[each[place] for each, place in zip(values, places, strict=True)] for places in chosen]
+
+    def together(self, folder: Path) -> bool:
+        """As other sweeps, and the specification curve; whether there was anything to compare."""
+        from hustings.report import multiverse
+
+        if len(runfolder.jobs(folder, "run")) > 1:
+            multiverse.plan(folder, self._choices, self._grid)
+        made = super().together(folder)
+        print(*multiverse.read(folder).get("curves", []), sep="\n")
+        return made
 
 
 class Table1(SweepEnd):

@@ -23,7 +23,7 @@ NUMBERS = ["estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p
 PULLS = ["model_pull", "social_pull", "anchor"]
 SECONDARY = ["party_gap", "drift", "default_drift", "echo", "convergence", "model_pull", "attractor_bias",
              "social_pull", "anchor", "mixed_slope"]  # fmt: skip
-TEXTS = ["stance", "stance_change", "stance_none", "judge_bias"]
+TEXTS = ["stance", "stance_change", "stance_none", "judge_bias", "judge_consistency"]
 """Statistics of runs that were judged."""
 HUMANS = {"source": "a poll", "share": {"democrat": {"racism": 55.0}, "republican": {"racism": 14.0}}}
 

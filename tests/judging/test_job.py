@@ -14,6 +14,7 @@ from hustings.engine.base import Request, Score
 from hustings.errors import ArtifactError, EngineError, SettingsError
 from hustings.judging.job import Bench, check_other, estimate, judge
 from hustings.judging.question import RATINGS, read
+from hustings.report.alerts import alerts
 from hustings.runfolder import EVENTS, STANCES, RunManifest, read_manifest
 
 
@@ -121,6 +122,26 @@ def test_a_liking_for_one_end_is_cancelled_and_reported(finished: Path, tmp_path
     said = rows_of(biased, "judge_bias")["sentence"].item()
     assert said.startswith("The judge rates replies on racism 0.80 [0.80, 0.80] higher than with the poles exchanged")
     assert "likes one end of the scale, whatever is said; judge: stub." in said
+    warned = alerts(load(biased), rows_of(biased, "judge_bias"))
+    assert "A judge's ratings on racism differ by 0.8 when the poles are exchanged" in warned[0]
+    assert not any("judge" in it for it in alerts(load(fair), rows_of(fair, "judge_bias")))
+
+
+def test_a_judge_that_follows_the_number_and_not_the_words_is_found_out(finished: Path, tmp_path: Path) -> None:
+    fair, _ = judged(tmp_path / "words", finished / "run", honest())
+
+    def by_number(request: Request) -> Score:
+        """As likely +3 as the words are long, whichever pole that is."""
+        return around(len(request.prompt.partition("What was said:")[2]) % 7 - 3.0)
+
+    number, _ = judged(tmp_path / "blind", finished / "run", by_number)
+    found = rows_of(number, "judge_consistency")
+    assert found["estimate"].item() == pytest.approx(-1)
+    assert "follows what the scale looks like and not what is said" in found["sentence"].item()
+    assert rows_of(number, "judge_bias")["estimate"].abs().item() < 3
+    assert rows_of(fair, "judge_consistency")["estimate"].item() == pytest.approx(1)
+    (warned,) = alerts(load(number), found)[:1]
+    assert "correlate by only -1.00 with those with the poles exchanged; do not trust" in warned
 
 
 def test_without_the_exchange_there_is_one_question_and_no_bias(finished: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ PAIRED = (
 )
 TOST = "repetitions with the same personas; 90 % expanded percentile bootstrap; two one-sided sign-flip tests (TOST)"
 
-_ASIDE = ("control", "topics", "repetitions", "artifacts", "tracker", "analysis", "trainer", "dry_run")
+ASIDE = ("control", "topics", "repetitions", "artifacts", "tracker", "analysis", "trainer", "dry_run")
 _TITLES = {
     "change": "the change",
     "unwarranted_drift": "unwarranted drift U",
@@ -79,7 +79,7 @@ def sets(studies: "Mapping[str, Study]") -> "list[dict[str, Study]]":
     """
     groups: dict[str, dict[str, Study]] = {}
     for name, study in studies.items():
-        design = {key: value for key, value in study.design.items() if key not in _ASIDE}
+        design = {key: value for key, value in study.design.items() if key not in ASIDE}
         groups.setdefault(canonical(design), {})[name] = study
     return [group for group in groups.values() if len({study.control for study in group.values()}) > 1]
 

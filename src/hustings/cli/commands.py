@@ -158,12 +158,14 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import alerts, controls, screen, together
+    from hustings.report import alerts, controls, screen, sets, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
     for found in controls.read(target):
         show(screen.controls(found))
+    for row in sets.read(target):
+        print(row["sentence"])
     print(*table["sentence"], sep="\n")
     for said in alerts.narrow(table):
         print(f"Warning: {said}")

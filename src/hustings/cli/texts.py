@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Arguments = argparse.Namespace
-_OF_TEXTS = ("stance", "stance_change", "stance_none", "judge_bias")
+_OF_TEXTS = ("stance", "stance_change", "stance_none", "judge_bias", "judge_consistency")
 
 
 def judge_parser(parser: argparse.ArgumentParser) -> None:

@@ -93,7 +93,8 @@ class Writer:
         prompt, start = self.prompts.persona(of, name, self.society.country)
         sampling = Sampling(temperature=1.0, max_tokens=self.settings.max_tokens)
         turn = Turn(f"personas/{party}/{index:04d}", index, party, 0, "persona", name)
-        return Request(prompt, seed_of(self.seed, "persona", party, index, attempt), sampling, turn, start)
+        others = () if self.settings.set == 1 else ("set", self.settings.set)
+        return Request(prompt, seed_of(self.seed, "persona", party, index, attempt, *others), sampling, turn, start)
 
     def write(
         self,

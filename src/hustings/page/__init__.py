@@ -21,7 +21,7 @@ from hustings.identity import identity
 from hustings.page import data, tables, training
 from hustings.page.data import Run
 from hustings.page.statistics import groups
-from hustings.report import alerts, controls, mitigations
+from hustings.report import alerts, controls, mitigations, multiverse, sets
 from hustings.report.controls import MEANINGS, SEPARATES
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import adjusted, bracketed, steadfast
@@ -36,6 +36,8 @@ _ALONE: dict[str, Any] = {
     "controls": [],
     "plane": None,
     "mitigations": [],
+    "sets": [],
+    "multiverse": {},
 }
 """What several runs have together, of one run."""
 _RENEWED = '<meta http-equiv="refresh" content="60">'
@@ -131,6 +133,8 @@ def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
         "doses": figures.pop("doses", None),
         "figures": list(figures.values()),
         "controls": controls.read(folder),
+        "sets": sets.read(folder),
+        "multiverse": multiverse.read(folder),
         "mitigations": mitigations.read(folder),
         "columns": mitigations.COLUMNS,
         "separates": SEPARATES,

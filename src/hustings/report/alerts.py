@@ -53,12 +53,14 @@ def together(alerts_of: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _checked(study: Study, table: "pd.DataFrame") -> Iterator[str]:
-    """Personas that did not take, and a Default that did not stay."""
+    """Personas that did not take, a Default that did not stay, and a judge that does not read."""
     from hustings.analysis.statistic import Row
     from hustings.analysis.statistics.edges import untaken
     from hustings.analysis.statistics.movement import moved_away
+    from hustings.analysis.statistics.stances import untrusted
 
-    checks = {"persona_check": untaken, "default_drift": moved_away}
+    checks = {"persona_check": untaken, "default_drift": moved_away, "judge_bias": untrusted,
+              "judge_consistency": untrusted}  # fmt: skip
     mine: Any = table[table["statistic"].isin(checks) & (table["outcome"] == study.outcome)]
     names = [name for name in Row.__dataclass_fields__ if name in table]
     for test in mine[names].to_dict("records"):

@@ -145,6 +145,8 @@ def _shown(key: str, value: Any) -> str:
             return "debate" if value == "none" else f"control {value}"
         case "cast":
             return str(value or "everybody on one model")
+        case "personas.set":
+            return f"life stories {value}"
         case "treatments":
             return str(value or "no treatment")
         case "shadow":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hustings.files import write_table
 from hustings.identity import canonical
 from hustings.progress import say
-from hustings.report import controls, mitigations, naming
+from hustings.report import controls, mitigations, multiverse, naming, sets
 from hustings.report.naming import other_outcome, tell_apart
 from hustings.report.run import clear
 from hustings.runfolder import ATTITUDES, COMPARISON, FIGURES, STATISTICS, ComparisonManifest, write_manifest
@@ -52,8 +52,8 @@ def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | Non
 
     Args:
         folders: of the runs; the first is the baseline.
-        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv, figures, and controls.csv where
-            runs differ in their control, mitigations.csv where in that; None writes nothing.
+        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv, figures, and controls.csv,
+            mitigations.csv or sets.csv where runs differ in that; None writes nothing.
         outcome: what to analyse; None keeps what each run says.
 
     Returns:
@@ -180,6 +180,8 @@ def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", 
     if closing["estimate"].notna().any():
         figures.forest(closing.sort_values(["topic", "role"], kind="stable"), look, target / FIGURES, "forest")
     controls.write({run.name: run.study for run in runs}, look, target)
+    sets.write({run.name: run.study for run in runs}, target)
+    multiverse.write({run.name: run.study for run in runs}, look, target)
     mitigations.write({run.name: run.study for run in runs}, look, target)
 
 

@@ -53,6 +53,9 @@ class PersonaSettings(Settings):
 
     file: PathText | None
     """JSON lines with party, name and story; None lets the model in use write them."""
+    set: int = neutral(1, ge=1)
+    """Which set of life stories the model writes: 2, 3 … are other stories for the same names, for a sweep that shows
+    how much the result owes to the stories."""
     max_tokens: int = Field(ge=16)
     """Longest life story, in tokens."""
     attempts: int = Field(ge=1)
@@ -231,6 +234,7 @@ class SimulateSettings(Settings):
     def _possible(self) -> Self:
         check_model(self.model, self.engine, self.adapter)
         self._check_roles()
+        self._check_personas()
         self._check_questions()
         for role, engine in self.engines().items():
             self._check_engine(role, engine)
@@ -293,6 +297,14 @@ class SimulateSettings(Settings):
                     f"{key}: nobody of the role {role!r} takes part in composition {self.composition.name}; it has "
                     f"{known}"
                 )
+
+    def _check_personas(self) -> None:
+        """Refuse another set of stories where the stories are in a file."""
+        if self.personas.file and self.personas.set != 1:
+            raise ValueError(
+                f"personas.set={self.personas.set}: the stories are those of personas.file={self.personas.file!r}, "
+                "which has one set; name another file, or set personas.file=null"
+            )
 
     def _check_questions(self) -> None:
         """Refuse topics that the instrument does not ask about."""

@@ -26,10 +26,14 @@ _CORRELATION = (
 _SURVEYS = {"before": "the survey before each reply", "after": "the survey after each reply"}
 LARGE = 0.5
 """Points of stance by which a judge may like one end of the scale without a remark."""
+CONSISTENT = 0.5
+"""Correlation of stances with those with exchanged poles below which a judge is not to be trusted."""
+_FEWEST = 3
+"""Rows that a correlation needs."""
 
 
 def stances(study: "Study") -> Iterator[Row]:
-    """Rows of stance, stance_change, stance_none and judge_bias by topic, role and judge (Source: protocol.md, judge).
+    """Rows of STATISTICS by topic, role and judge (Source: protocol.md, judge).
 
     n is debates, which the intervals resample. There are none where no judge has read the replies.
     """
@@ -44,6 +48,7 @@ def stances(study: "Study") -> Iterator[Row]:
             for role in ("", *roles):
                 yield from _agreement(study, judge, steps[(steps["role"] == role) | (role == "")], (topic, role))
             yield _bias(study, judge, mine)
+            yield _consistency(study, judge, mine)
 
 
 def _means(study: "Study", judge: str, mine: "pd.DataFrame") -> Iterator[Row]:
@@ -64,6 +69,15 @@ def _bias(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
     if mine["pole_bias"].notna().any():
         return _mean(study, row, mine, mine["pole_bias"])
     return replace(row, remark=f"no reply was rated with the poles exchanged, too (judge: {judge})")
+
+
+def _consistency(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
+    """Whether a reply gets the same stance with the topic's poles exchanged."""
+    method = f"Pearson correlation, over replies, of the stance and that with the poles exchanged; {INTERVAL}"
+    row = Row("judge_consistency", str(mine["topic"].iloc[0]), "", 0, method)
+    both: Any = mine.dropna(subset=["pole_bias", "stance"])
+    pairs = both.assign(one=both["stance"] + both["pole_bias"] / 2, two=both["stance"] - both["pole_bias"] / 2)
+    return _correlated(study, row, pairs, ("one", "two"), (f"judge: {judge}", "replies"))
 
 
 def _mean(study: "Study", row: Row, replies: "pd.DataFrame", values: "pd.Series") -> Row:
@@ -87,33 +101,39 @@ def _ratio(above: Floats, below: Floats, weights: Floats) -> Floats:
 
 def _agreement(study: "Study", judge: str, steps: "pd.DataFrame", cell: tuple[str, str]) -> Iterator[Row]:
     """Correlations of changes in stance with those in the survey before and after each reply."""
-    topic, role = cell
     for at, words in _SURVEYS.items():
-        method, by = _CORRELATION.format(words), f"judge: {judge}"
-        known = steps.dropna(subset=["stance", at])
-        n = int(known["repetition"].nunique())
-        if len(known) < 3:
-            why = "fewer than three times did an agent take a stance in two replies in a row with surveys around them"
-            yield Row("stance_change", topic, role, n, method, f"{why} ({by})", at=at)
-            continue
-        sums = _moments(known, at)
-        estimate = float(_correlation(sums.sum(axis=0)[None])[0])
-        if np.isnan(estimate):
-            flat = "neither stance nor survey changed differently from agent to agent"
-            yield Row("stance_change", topic, role, n, method, f"{flat} ({by})", at=at)
-            continue
-        numbers: Numbers = {"estimate": estimate}
-        if n > 1:
-            rng = generator(study.seed, "stance_change", topic, role, at)
-            samples = bootstrap(rng, n, lambda weights, sums=sums: _correlation(weights @ sums))
-            numbers["ci_low"], numbers["ci_high"] = np.clip(interval(samples, n), -1, 1)
-        pairs = f"{len(known)} pairs of replies"
-        yield Row("stance_change", topic, role, n, method, remarks(pairs, by, few(n)), at=at, **numbers)
+        row = Row("stance_change", *cell, 0, _CORRELATION.format(words), at=at)
+        yield _correlated(study, row, steps, ("stance", at), (f"judge: {judge}", "pairs of replies"))
 
 
-def _moments(known: "pd.DataFrame", at: str) -> Floats:
+def _correlated(
+    study: "Study", row: Row, table: "pd.DataFrame", columns: tuple[str, str], words: tuple[str, str]
+) -> Row:
+    """The row with a correlation over the rows of a table, resampled by debate.
+
+    Args:
+        words: whose ratings they are, and what the table's rows are.
+    """
+    by, what = words
+    known: Any = table.dropna(subset=[*columns])
+    n = int(known["repetition"].nunique())
+    if len(known) < _FEWEST:
+        return replace(row, n=n, remark=f"there are only {len(known)} {what} with both ({by})")
+    sums = _moments(known, columns)
+    estimate = float(_correlation(sums.sum(axis=0)[None])[0])
+    if np.isnan(estimate):
+        return replace(row, n=n, remark=f"one of the two is the same in all {what} ({by})")
+    numbers: Numbers = {"estimate": estimate}
+    if n > 1:
+        rng = generator(study.seed, row.statistic, row.topic, row.role, row.at)
+        samples = bootstrap(rng, n, lambda weights: _correlation(weights @ sums))
+        numbers["ci_low"], numbers["ci_high"] = np.clip(interval(samples, n), -1, 1)
+    return replace(row, n=n, remark=remarks(f"{len(known)} {what}", by, few(n)), **numbers)
+
+
+def _moments(known: "pd.DataFrame", columns: tuple[str, str]) -> Floats:
     """Sums that a correlation is made of, (debates, 6): 1, x, y, x², y², xy."""
-    x, y = known["stance"].to_numpy(float), known[at].to_numpy(float)
+    x, y = (known[column].to_numpy(float) for column in columns)
     terms = np.column_stack([np.ones_like(x), x, y, x * x, y * y, x * y])
     _, debate = np.unique(known["repetition"].to_numpy(), return_inverse=True)
     sums = np.zeros((debate.max() + 1, 6))
@@ -147,11 +167,29 @@ def _none(row: Row, labels: Mapping[str, str]) -> str:
 
 
 def _sided(row: Row, labels: Mapping[str, str]) -> str:
+    said, way = (span(row, "", 2), "higher") if row.estimate >= 0 else (span(row.negated(), "", 2), "lower")
     trust = ", so it likes one end of the scale, whatever is said" if abs(row.estimate) > LARGE else ""
-    return (
-        f"The judge rates replies on {where(row, labels)} {span(row, '', 2)} higher than with the poles exchanged "
-        f"({evidence(row)}){trust}"
+    about = where(row, labels)
+    return f"The judge rates replies on {about} {said} {way} than with the poles exchanged ({evidence(row)}){trust}"
+
+
+def _consistent(row: Row, labels: Mapping[str, str]) -> str:
+    said = f"Stances on {where(row, labels)} correlate by {span(row, '', 2)} with those with the poles exchanged"
+    trust = (
+        "" if row.estimate >= CONSISTENT else ", so the judge follows what the scale looks like and not what is said"
     )
+    return f"{said} ({evidence(row)}){trust}"
+
+
+def untrusted(study: "Study", row: Row) -> str:
+    """The warning on a judge whose ratings depend on which pole is called +3; empty where they hardly do."""
+    about = f"A judge's ratings on {where(row, study.labels)}"
+    distrust = "do not trust what is made of them"
+    if row.statistic == "judge_bias" and abs(row.estimate) > LARGE:
+        return f"{about} differ by {abs(row.estimate):.1f} when the poles are exchanged, whatever is said; {distrust}"
+    if row.statistic == "judge_consistency" and row.estimate < CONSISTENT:
+        return f"{about} correlate by only {row.estimate:.2f} with those with the poles exchanged; {distrust}"
+    return ""
 
 
 STATISTICS = (
@@ -186,5 +224,13 @@ STATISTICS = (
         function=stances,
         sentence=_sided,
         order=123,
+    ),
+    Statistic(
+        name="judge_consistency",
+        title="the judge's agreement with itself when the poles are exchanged",
+        about="Does a reply get the same stance when the poles are exchanged (−1 to 1)?",
+        function=stances,
+        sentence=_consistent,
+        order=124,
     ),
 )

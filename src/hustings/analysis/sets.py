@@ -1,0 +1,106 @@
+"""Several sets of life stories for the same names: `closing` with the sets as a random effect.
+
+A set is a draw from all the stories that the model could have written, so its debates are not independent of each
+other: with k sets there are k observations of the mean, whatever the number of debates.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hustings.analysis.measures import parties
+from hustings.analysis.resampling import Floats
+from hustings.analysis.statistics.movement import closed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hustings.study import Study
+
+SETS = ["statistic", "topic", "role", "sets", "n", "estimate", "ci_low", "ci_high", "p", "share", "share_low",
+        "share_high", "means", "sentence"]  # fmt: skip
+"""Columns of sets.csv. `share` is the part of the variance between debates that is between sets, with its interval."""
+
+
+def random_effect(groups: Sequence[Floats]) -> dict[str, float]:
+    """A mean over groups that are themselves drawn, and the share of the variance that lies between them.
+
+    One-way random effects: the mean of the groups' means with Student's t on k − 1 degrees of freedom, which is exact
+    where groups are equally large; the intraclass correlation by analysis of variance, its interval from F.
+    Source: Searle, Casella, McCulloch (1992), Variance Components, chapter 3.
+
+    Args:
+        groups: the values of each group, (n,), two and more groups.
+
+    Returns:
+        estimate, ci_low, ci_high, p (two-sided, against 0), share, share_low, share_high; NaN where undefined.
+    """
+    from scipy.stats import f, t
+
+    k, sizes = len(groups), np.array([len(it) for it in groups], dtype=np.float64)
+    means = np.array([it.mean() for it in groups])
+    mean, spread = float(means.mean()), float(means.std(ddof=1)) / k**0.5
+    reach = float(t.ppf(0.975, k - 1)) * spread
+    total, within = float(sizes.sum()), sum(float(((it - it.mean()) ** 2).sum()) for it in groups)
+    p = float(2 * t.sf(abs(mean) / spread, k - 1)) if spread > 0 else (1.0 if mean == 0 else 0.0)
+    found = {"estimate": mean, "ci_low": mean - reach, "ci_high": mean + reach, "p": p}
+    undefined = {"share": np.nan, "share_low": np.nan, "share_high": np.nan}
+    if total <= k or within <= 0:
+        return {**found, **undefined}
+    grand = float(np.concatenate(groups).mean())
+    between = float((sizes * (means - grand) ** 2).sum()) / (k - 1)
+    inside = within / (total - k)
+    each = (total - float((sizes**2).sum()) / total) / (k - 1)  # size of a group, where they differ
+    ratio = between / inside
+    upper, lower = (ratio / float(f.ppf(level, k - 1, total - k)) for level in (0.025, 0.975))
+    share, low, high = (max(0.0, (it - 1) / (it - 1 + each)) for it in (ratio, lower, upper))
+    return {**found, "share": share, "share_low": low, "share_high": high}
+
+
+def sets(studies: Iterable["Study"]) -> "pd.DataFrame":
+    """`closing` by topic and role over runs that differ in their set of life stories and in nothing else.
+
+    Args:
+        studies: two and more.
+
+    Returns:
+        Columns SETS; only topics and roles of which two sets have debates.
+    """
+    import pandas as pd
+
+    each = list(studies)
+    labels = each[0].labels
+    rows = [{**row, "sentence": _sentence(row, labels)} for row in _rows(each)]
+    return pd.DataFrame(rows, columns=SETS)
+
+
+def _rows(studies: Sequence["Study"]) -> Iterator[dict[str, Any]]:
+    for topic in sorted({topic for study in studies for topic in study.design["topics"]}):
+        for role in parties(studies[0], topic):
+            values = [closed(study, topic, role) for study in studies]
+            moved = [it for _, it, why in values if not why and len(it)]
+            if len(moved) > 1:
+                means = " ".join(f"{it.mean():.2f}" for it in moved)
+                yield {"statistic": "closing", "topic": topic, "role": role, "sets": len(moved),
+                       "n": sum(map(len, moved)), **random_effect(moved), "means": means}  # fmt: skip
+
+
+def _sentence(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What a row says, in words that can be quoted."""
+    way = "nearer to" if row["estimate"] >= 0 else "further from"
+    sign = 1 if row["estimate"] >= 0 else -1
+    low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
+    said = (
+        f"Over {row['sets']} sets of life stories, {labels[row['role']]} agents ended {abs(row['estimate']):.1f} "
+        f"points [{low:.1f}, {high:.1f}] {way} the shadow Default on {labels[row['topic']]} (sets as a random effect, "
+        f"n = {row['n']} debates, p {_p(row['p'])})"
+    )
+    if np.isnan(row["share"]):
+        return f"{said}."
+    between = f"{100 * row['share']:.0f} % [{100 * row['share_low']:.0f}, {100 * row['share_high']:.0f}]"
+    return f"{said}; {between} of the variance between debates is due to the set of stories."
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.{3 if p < 0.0995 else 2}f}"
