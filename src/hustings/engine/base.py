@@ -26,7 +26,7 @@ _CLOSED = (
     r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>\s*final\b(?:\s*<\|message\|>)?"
 )
 _REASONING = re.compile(rf"(?:{_OPENED}).*?(?:{_CLOSED}|\Z)", re.IGNORECASE | re.DOTALL)
-_REST_OF_REASONING = re.compile(rf".*(?:{_CLOSED})", re.IGNORECASE | re.DOTALL)
+_REST_OF_REASONING = re.compile(rf"\A.*(?:{_CLOSED})", re.IGNORECASE | re.DOTALL)
 
 
 def spoken(text: str) -> str:

@@ -137,6 +137,7 @@ class TransformersEngine(Engine):
         self._fixed = Fixed(self._model, self._device) if fixed else None
         self._ahead = 1 if self._device == "cpu" else _AHEAD
         self._steered: Steered | None = None
+        self._known: dict[tuple[str, ...], list[Tokens]] = {}
         self._end = ends_of(self._model.generation_config.eos_token_id, self._tokenizer)
         promise = "8bit" if settings.quantization == "8bit" else settings.precision
         self.promise = f"{settings.precision}: {_PROMISES[promise]}"
@@ -163,7 +164,7 @@ class TransformersEngine(Engine):
 
     def _row(self, request: Request) -> _Row:
         prompt = prompt_tokens(self._tokenizer, self._chat, request.prompt, request.start, request.system)
-        (text,) = self._sequences([request.text]) if request.text else ((),)
+        (text,) = sequences_of(self._tokenizer, [request.text]) if request.text else ((),)
         longest = len(text) or max(map(len, self._sequences(request.options)), default=request.sampling.max_tokens)
         check_length(request, len(prompt), longest, self._context)
         rival: list[int] = []
@@ -187,8 +188,10 @@ class TransformersEngine(Engine):
             self._prefixes.keep(lane, kind, kept)
         return state
 
-    def _sequences(self, options: Sequence[str]) -> list[Tokens]:
-        return sequences_of(self._tokenizer, options)
+    def _sequences(self, options: tuple[str, ...]) -> list[Tokens]:
+        if options not in self._known:
+            self._known[options] = sequences_of(self._tokenizer, options)
+        return self._known[options]
 
     def _complete(self, batch: list[_Row]) -> list[Completion]:
         """Sample a text for each row; a row that has ended leaves the batch."""
@@ -197,6 +200,7 @@ class TransformersEngine(Engine):
         generators = [torch.Generator(self._device).manual_seed(row.request.seed) for row in batch]
         temperatures = torch.tensor([sampling.temperature for sampling in samplings], device=self._device)
         nuclei = torch.tensor([sampling.top_p for sampling in samplings], device=self._device)
+        cut = any(sampling.top_p < 1 for sampling in samplings)
         written: list[list[int]] = [[] for _ in batch]
         stopped = [False] * len(batch)
         alive = list(range(len(batch)))
@@ -212,7 +216,8 @@ class TransformersEngine(Engine):
                 if step % self._ahead == 0:
                     noise = self._noise([generators[row] for row in alive], state.logits.shape[-1])
                 logits = self._contrasted(state.logits, batch, alive, against)
-                tokens = draw(nucleus(logits, temperatures, nuclei), temperatures, noise[step % self._ahead])
+                logits = nucleus(logits, temperatures, nuclei) if cut else logits
+                tokens = draw(logits, temperatures, noise[step % self._ahead])
                 drawn.append(tokens)
                 if len(drawn) == self._ahead or step == most - 1:
                     for row, fresh in zip(alive, torch.stack(drawn, 1).tolist(), strict=True):
@@ -332,7 +337,7 @@ class TransformersEngine(Engine):
         total: Any = 0.0
         for prompt, text in said:
             before = prompt_tokens(self._tokenizer, self._chat, prompt, "", None)
-            (after,) = self._sequences([text])
+            (after,) = sequences_of(self._tokenizer, [text])
             with torch.inference_mode(), recorded(self._model) as layers:
                 self._model(input_ids=torch.tensor([[*before, *after]], device=self._device), logits_to_keep=1)
             total = total + torch.stack([it[0, len(before) :].float().mean(0).cpu() for it in layers])

@@ -13,20 +13,27 @@ if TYPE_CHECKING:
     from hustings.engine.transformers_fixed import Fixed
 
 Layers = list[tuple[Any, Any]]
-"""Keys and values of each layer, (heads, tokens, width) each."""
+"""Keys and values of each layer, (rows, heads, tokens, width) each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A prompt that was read, with the keys and values of its tokens."""
+    """A prompt that was read, and where the keys and values of its tokens are: in those of the batch it was read in."""
 
     tokens: list[int]
-    layers: Layers
+    batch: Layers
+    row: int
+    spans: tuple[range, range]
+    """Places of its tokens in the batch: those known before, and those read then."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
-        return sum(it.nbytes for pair in self.layers for it in pair)
+        """Bytes, with the padding."""
+        return sum(it.nbytes // len(it) for pair in self.batch for it in pair)
+
+    def places(self, count: int, width: int) -> list[int]:
+        """Places of the first `count` tokens, after as many zeros as make `width` of them."""
+        return [*[0] * (width - count), *[*self.spans[0], *self.spans[1]][:count]]
 
     def shared(self, prompt: Sequence[int]) -> int:
         """How many tokens a prompt begins with that are kept here; its last token is always read anew."""
@@ -101,6 +108,7 @@ class State:
 
         self._torch: Any = torch
         self._model = model
+        self._device = device
         self._cache: Any = DynamicCache(config=model.config)
         if rewinds:
             self._cache.activate_past_recording()
@@ -112,7 +120,9 @@ class State:
         lengths = torch.tensor([[len(rest)] for rest in rests], device=device)
         fresh = torch.arange(width, device=device).expand(len(rests), -1) >= width - lengths
         self._mask: Any = fresh if before is None else torch.cat([before.to(device), fresh], dim=-1)
-        self._places = [(max(read) - count, max(read), len(rest)) for count, rest in zip(read, rests, strict=True)]
+        old, end = max(read), max(read) + width
+        self._spans = [(range(old - count, old), range(end - len(rest), end))
+                       for count, rest in zip(read, rests, strict=True)]  # fmt: skip
         self._fixed: Fixed | None = None
         self._rows: Any = None
         self.logits: Any = self._next(ids)
@@ -123,14 +133,22 @@ class State:
         torch = self._torch
         if width == 0:
             return None
-        some = next(kept for _, kept in known if kept is not None)
-        for layer, pair in enumerate(some.layers):
+        batches: dict[int, list[tuple[int, int, Kept]]] = {}
+        for row, (count, kept) in enumerate(known):
+            if kept is not None and count:
+                batches.setdefault(id(kept.batch), []).append((row, count, kept))
+        found = [
+            (them[0][2].batch, *(torch.tensor(it, device=self._device) for it in (
+                [row for row, _, _ in them], [[kept.row] for _, _, kept in them],
+                [kept.places(count, width) for _, count, kept in them])))
+            for them in batches.values()
+        ]  # fmt: skip
+        for layer, pair in enumerate(found[0][0]):
             both: list[Any] = []
             for which, like in enumerate(pair):
-                whole = like.new_zeros((len(known), like.shape[0], width, like.shape[2]))
-                for row, (count, kept) in enumerate(known):
-                    if kept is not None and count:
-                        whole[row, :, width - count :] = kept.layers[layer][which][:, :count]
+                whole = like.new_zeros((len(known), like.shape[1], width, like.shape[3]))
+                for batch, to, rows, places in found:
+                    whole[to] = batch[layer][which][rows, :, places].transpose(1, 2)
                 both.append(whole)
             self._cache.update(*both, layer)
         counts = torch.tensor([[count] for count, _ in known])
@@ -138,11 +156,9 @@ class State:
 
     def kept(self, prompts: Sequence[list[int]]) -> Iterator[Kept]:
         """Each row's prompt with its keys and values, before anything else was fed."""
-        cat, end = self._torch.cat, self._mask.shape[-1]
-        for row, (prompt, (start, old, fresh)) in enumerate(zip(prompts, self._places, strict=True)):
-            both = [(layer.keys[row], layer.values[row]) for layer in self._cache.layers]
-            layers = [tuple(cat([it[:, start:old], it[:, end - fresh :]], 1) for it in pair) for pair in both]
-            yield Kept(prompt, layers)
+        batch = [(layer.keys, layer.values) for layer in self._cache.layers]
+        for row, (prompt, spans) in enumerate(zip(prompts, self._spans, strict=True)):
+            yield Kept(prompt, batch, row, spans)
 
     def _next(self, ids: Any, count: int = 1) -> Any:
         positions = (self._mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -281,8 +297,6 @@ def nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
         temperatures: (rows,).
         shares: (rows,); 1 keeps every token.
     """
-    if bool((shares == 1).all()):
-        return logits
     scaled = logits / temperatures.masked_fill(temperatures == 0, 1.0)[:, None]
     ordered, places = scaled.softmax(-1).sort(dim=-1, descending=True)
     outside = (ordered.cumsum(-1) - ordered >= shares[:, None]) & (shares[:, None] < 1)
