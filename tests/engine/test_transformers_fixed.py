@@ -10,6 +10,7 @@ from tiny import tiny_model
 from hustings.engine.base import Contrast, Request, Sampling, Turn
 from hustings.engine.transformers import TransformersEngine
 from hustings.engine.transformers_fixed import Fixed
+from hustings.engine.transformers_state import Kept, Prefixes
 from hustings.models import Weights
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
@@ -65,3 +66,24 @@ def test_a_contrast_keeps_its_rival_beside_it(both: tuple[TransformersEngine, Tr
     asked = [request(number, contrast=rival if number % 2 else None) for number in range(9)]
     plain, fixed = (engine.complete(asked) for engine in both)
     assert plain == fixed
+
+
+def test_prompts_are_kept_within_the_memory_that_they_may_take() -> None:
+    """A batch takes its memory until the last of its prompts is replaced, so whole batches go."""
+
+    def batch(rows: int) -> list[tuple[Any, Any]]:
+        return [(torch.zeros(rows, 2, 10, 4), torch.zeros(rows, 2, 10, 4)) for _ in range(3)]
+
+    one, tokens = batch(1), list(range(9))
+    size = sum(it.nbytes for pair in one for it in pair)
+    prefixes = Prefixes(8 * size)
+    first, second, third = (batch(rows) for rows in (4, 4, 3))
+    for lane in range(4):
+        prefixes.keep(lane, "survey", Kept(tokens, first, lane, (range(0), range(9))))
+        prefixes.keep(lane, "reply", Kept(tokens, second, lane, (range(0), range(9))))
+    assert [prefixes.longest(lane, tokens)[0] for lane in range(4)] == [8] * 4
+    for lane in range(3):
+        prefixes.keep(lane, "reply", Kept(tokens, third, lane, (range(0), range(9))))
+    held = {id(found.batch) for lane in range(4) if (found := prefixes.longest(lane, tokens)[1]) is not None}
+    assert id(third) in held
+    assert sum(len(it[0][0]) for it in (first, second, third) if id(it) in held) <= 8

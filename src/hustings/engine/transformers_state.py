@@ -28,8 +28,8 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """Bytes, with the padding."""
-        return sum(it.nbytes // len(it) for pair in self.batch for it in pair)
+        """Bytes of the whole batch."""
+        return sum(it.nbytes for pair in self.batch for it in pair)
 
     def places(self, count: int, width: int) -> list[int]:
         """Places of the first `count` tokens, after as many zeros as make `width` of them."""
@@ -45,14 +45,16 @@ class Prefixes:
     """Prompts of the agents that debate now: the next one of an agent begins as its last one did.
 
     Args:
-        room: bytes that they may take; those that were not used for longest go first.
+        room: bytes that they may take; the batches that were not used for longest go first, with all their prompts.
     """
 
     def __init__(self, room: float) -> None:
         self._room = room
         self._size = 0
-        self._kept: OrderedDict[tuple[Hashable, str], Kept] = OrderedDict()
+        self._kept: dict[tuple[Hashable, str], Kept] = {}
         self._kinds: dict[Hashable, set[str]] = {}
+        self._batches: OrderedDict[int, set[tuple[Hashable, str]]] = OrderedDict()
+        """The prompts that are kept of each batch; its memory is free when there are none."""
 
     def longest(self, lane: Hashable, prompt: Sequence[int]) -> tuple[int, Kept | None]:
         """The kept prompt of a lane that shares most with this one, and how many tokens it shares."""
@@ -60,7 +62,7 @@ class Prefixes:
         for kind in self._kinds.get(lane, ()):
             kept = self._kept[lane, kind]
             best = max(best, (kept.shared(prompt), kept), key=lambda pair: pair[0])
-            self._kept.move_to_end((lane, kind))
+            self._batches.move_to_end(id(kept.batch))
         return best
 
     def keep(self, lane: Hashable, kind: str, kept: Kept) -> None:
@@ -68,19 +70,27 @@ class Prefixes:
         self._drop((lane, kind))
         if kept.size > self._room:
             return
+        if id(kept.batch) not in self._batches:
+            self._batches[id(kept.batch)] = set()
+            self._size += kept.size
         self._kept[lane, kind] = kept
+        self._batches[id(kept.batch)].add((lane, kind))
         self._kinds.setdefault(lane, set()).add(kind)
-        self._size += kept.size
         while self._size > self._room:
-            self._drop(next(iter(self._kept)))
+            for key in list(next(iter(self._batches.values()))):
+                self._drop(key)
 
     def _drop(self, key: tuple[Hashable, str]) -> None:
         old = self._kept.pop(key, None)
-        if old is not None:
+        if old is None:
+            return
+        self._kinds[key[0]].discard(key[1])
+        if not self._kinds[key[0]]:
+            del self._kinds[key[0]]
+        self._batches[id(old.batch)].discard(key)
+        if not self._batches[id(old.batch)]:
+            del self._batches[id(old.batch)]
             self._size -= old.size
-            self._kinds[key[0]].discard(key[1])
-            if not self._kinds[key[0]]:
-                del self._kinds[key[0]]
 
 
 class State:
