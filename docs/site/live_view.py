@@ -20,7 +20,7 @@ from hustings.settings import SimulateSettings
 from hustings.simulation.watch import Watch
 
 IMAGES = Path(__file__).parents[1] / "images"
-WIDTH, HEIGHT = 100, 34
+WIDTH, HEIGHT = 80, 40
 
 
 def _work(events: list[Reply | Survey]) -> int:
@@ -53,8 +53,8 @@ def main(run: Path) -> None:
     (IMAGES / "live_view.txt").write_text(console.export_text())
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_page(viewport={"width": 900, "height": 640}, device_scale_factor=2)
-        page.set_content(f"<body style='margin:12px;background:#fff'>{html}</body>")
+        page = browser.new_page(viewport={"width": 1000, "height": 800}, device_scale_factor=2)
+        page.set_content(f"<style>pre {{ display: inline-block; margin: 0; padding: 12px }}</style>{html}")
         page.locator("pre").screenshot(path=str(IMAGES / "live_view.png"))
         browser.close()
 
