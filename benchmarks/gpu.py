@@ -45,7 +45,10 @@ def main() -> None:
     parser.add_argument("--ways", default="".join(WAYS), help="some of them only: bd")
     parser.add_argument("--json", type=Path, help="results/benchmark_gpu_CARD.json by default; .bench/ for --tiny")
     parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer with as many tokens as SmolLM2's")
+    parser.add_argument("--show", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options = parser.parse_args()
+    if options.show:
+        return show(json.loads(options.show.read_text()))
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",

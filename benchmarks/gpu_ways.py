@@ -154,6 +154,10 @@ def debates(task: Task, seconds: float, kind: str, *words: str) -> dict[str, Any
         tokens += answer.tokens if request.turn.purpose == "reply" else 0
         ended, last = time.monotonic(), max(last, request.turn.iteration)
 
+    if device_of() == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
     order = Order(settings.model, Weights("random", "random", None, task.model))
     with engines.build(settings.engine, order) as engine:
         size = max(scale.sizes) if kind == "vllm" else best(engine, scale, seconds / 3)

@@ -3,6 +3,7 @@
 Everything in it is plain files, so that a copy of the folder can be read anywhere. It does not know what runs do.
 """
 
+import gzip
 import json
 import shutil
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from hustings.identity import SEAL, canonical, sealed, sha256
 
 MANIFEST = "manifest.json"
 EVENTS = "events.jsonl"
+PACKED = "events.jsonl.gz"
+"""The log of a run that was packed."""
 ATTITUDES = "attitudes.csv"
 REPLIES = "replies.csv"
 AGENTS = "agents.csv"
@@ -218,6 +221,7 @@ def copy_run(source: Path, target: Path) -> Path:
         RecordError: the source is not a run's.
     """
     read_manifest(source, RunManifest)
+    unpack(source)
     if target.resolve() == source.resolve():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -228,6 +232,38 @@ def copy_run(source: Path, target: Path) -> Path:
     if (source / ADAPTER).exists():
         copy_adapter(source / ADAPTER, target)
     return target
+
+
+def pack(source: Path, target: Path) -> list[Path]:
+    """Copy a run, or the runs of a sweep, as small as they can be kept: manifests, and logs compressed.
+
+    Everything else is made from these: `unpack`, and `hustings report` for statistics, figures and pages.
+
+    Returns:
+        The packed runs.
+
+    Raises:
+        RecordError: the source is not a folder of runs.
+    """
+    alone = kind_of(source) == "run"
+    runs = [source] if alone else jobs(source, "run")
+    if not runs:
+        raise RecordError(f"{source}: there is no run here to pack; give a folder that simulate.py printed last.")
+    packed = [target if alone else target / run.name for run in runs]
+    for run, folder in zip(runs, packed, strict=True):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (MANIFEST, STANCES):
+            if (run / file).exists():
+                shutil.copyfile(run / file, folder / file)
+        with (folder / PACKED).open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+            file.write((run / EVENTS).read_bytes())
+    return packed
+
+
+def unpack(folder: Path) -> None:
+    """Write the log of a packed run; nothing where it is there, or was never packed."""
+    if (folder / PACKED).exists() and not (folder / EVENTS).exists():
+        write_atomically(folder / EVENTS, gzip.decompress((folder / PACKED).read_bytes()).decode())
 
 
 def copy_adapter(source: Path, folder: Path) -> None:

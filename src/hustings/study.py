@@ -18,6 +18,7 @@ from hustings.runfolder import (
     AGENTS,
     ATTITUDES,
     EVENTS,
+    PACKED,
     PERPLEXITY,
     REPLIES,
     STANCES,
@@ -26,6 +27,7 @@ from hustings.runfolder import (
     changed,
     kind_of,
     read_manifest,
+    unpack,
 )
 from hustings.settings.debate import DEFAULT, SHADOW
 
@@ -278,13 +280,14 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
     """
     folder = Path(folder)
     manifest = read_manifest(folder, RunManifest)
+    unpack(folder)
     _mend(folder, manifest)
     tables = [_table(folder, file, columns) for file, columns in _TABLES.items()]
     return Study(folder, manifest, *tables).analysed_as(outcome)
 
 
 def _mend(folder: Path, manifest: RunManifest) -> None:
-    """Make tables that were changed after the run again, from its log."""
+    """Make tables that were changed after the run, or were not packed with it, again, from its log."""
     damaged = changed(folder, manifest)
     tables = sorted(damaged & {ATTITUDES, REPLIES, AGENTS})
     if EVENTS in damaged and tables:
@@ -304,6 +307,8 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
         )
     if tables:
         say(f"Warning: {folder}: {', '.join(tables)} changed after the run, and is made again from {EVENTS}.")
+    packed = (folder / PACKED).exists() and not all((folder / file).exists() for file in _TABLES)
+    if tables or packed:
         adapter = manifest.adapter.name if manifest.adapter else ""
         made = records.tables(records.read(folder / EVENTS), manifest.model.name, adapter, manifest.settings["seed"])
         for file, table in zip((ATTITUDES, REPLIES, AGENTS), made, strict=True):

@@ -23,7 +23,15 @@ from hustings.files import read_table, write_table
 from hustings.progress import show
 from hustings.report import naming, run, screen, together
 from hustings.report.alerts import alerts, narrow
-from hustings.runfolder import AdapterName, ComparisonManifest, RunManifest, kind_of, read_manifest, write_manifest
+from hustings.runfolder import (
+    AdapterName,
+    ComparisonManifest,
+    RunManifest,
+    kind_of,
+    pack,
+    read_manifest,
+    write_manifest,
+)
 from hustings.study import load
 
 
@@ -103,6 +111,20 @@ def test_a_copied_run_is_reported_again_without_the_artifact_store(tmp_path: Pat
     assert np.allclose(again["estimate"], kept["estimate"], equal_nan=True)
     assert (copy / "figures" / "curves.svg").exists()
     assert read_table(copy / "statistics.csv")["sentence"].tolist() == kept["sentence"].tolist()
+
+
+def test_a_packed_run_is_a_manifest_and_a_log_and_makes_the_same_report(tmp_path: Path) -> None:
+    simulate(tmp_path / "made", "repetitions=4", "topic=racism")
+    report(tmp_path / "made")
+    made = tmp_path / "made" / "run"
+    assert pack(made, tmp_path / "packed") == [tmp_path / "packed"]
+    assert {path.name for path in (tmp_path / "packed").iterdir()} == {"manifest.json", "events.jsonl.gz"}
+    again = run.again(load(tmp_path / "packed"))
+    assert again["sentence"].tolist() == read_table(made / "statistics.csv")["sentence"].tolist()
+    for file in ("events.jsonl", "attitudes.csv", "replies.csv", "agents.csv"):
+        assert (tmp_path / "packed" / file).read_bytes() == (made / file).read_bytes()
+    with pytest.raises(RecordError, match="no run here to pack"):
+        pack(tmp_path, tmp_path / "nothing")
 
 
 def test_another_outcome_is_written_into_the_manifest_with_its_statistics(finished: Path, tmp_path: Path) -> None:

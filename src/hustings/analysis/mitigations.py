@@ -19,7 +19,7 @@ from hustings.analysis.resampling import INTERVAL, Floats, bootstrap, few, gener
 from hustings.analysis.statistic import Row, tabulate
 from hustings.analysis.statistics.conduct import conduct
 from hustings.analysis.statistics.movement import closing
-from hustings.analysis.wording import evidence, sentence, size, where, who, whose
+from hustings.analysis.wording import evidence, size, where, who, whose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,8 @@ def mitigations(compared: "list[Mitigated]", tuning: Collection[str]) -> "pd.Dat
     rows = [(it, row) for it in compared for row in _rows(it, plain)]
     labels = {key: label for it in compared for study in it.studies.values() for key, label in study.labels.items()}
     table = tabulate([row for _, row in rows], lambda row: _sentence(row, labels))
-    table["sentence"] = [f"Under {it.label}, {said}" for said, (it, _) in zip(table["sentence"], rows, strict=True)]
+    under = ["Without a mitigation" if it.name == "none" else f"Under {it.label}" for it, _ in rows]
+    table["sentence"] = [f"{first}, {said}" for first, said in zip(under, table["sentence"], strict=True)]
     first = pd.DataFrame(
         {
             "mitigation": [it.name for it, _ in rows],
@@ -250,12 +251,30 @@ def _costs(mitigated: Mitigated) -> Iterator[Row]:
         yield Row("tokens", "", "", debates, method, estimate=tokens)
 
 
+_NAMES = {
+    "unwarranted_drift": "the unwarranted drift",
+    "equivalence": "the test that there is no unwarranted drift",
+    "responsiveness": "the responsiveness",
+    "closing": "the closing",
+    "truncated": "the share of replies that were cut",
+    "disclaimer": "the share of replies with a disclaimer",
+    "drift_stopped": "the difference in drift",
+    "response_lost": "the difference in responsiveness",
+    "spread_kept": "the spread that was kept",
+    "distinct_2": "the share of different word pairs",
+}
+"""What sentences call statistics."""
+
+
 def _sentence(row: Row, labels: Mapping[str, str]) -> str:
     """What one row says, after the words that name the mitigation."""
-    if np.isnan(row.estimate):
-        return f"{row.statistic} of {row.role or 'everybody'} is not estimable: {row.remark}."
-    seen = evidence(row, "repetitions")
     topic = where(row, labels) if row.topic else ""
+    named = _NAMES.get(row.statistic, row.statistic)
+    if np.isnan(row.estimate):
+        agents = f" of {who(row, labels)}" if row.role else ""
+        on = f" on {topic}" if topic else ""
+        return f"{named}{agents}{on} is not estimable{': ' if row.remark else ''}{row.remark}."
+    seen = evidence(row, "repetitions")
     match row.statistic:
         case "drift_stopped":
             less = "less" if row.estimate >= 0 else "more"
@@ -263,6 +282,12 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
         case "response_lost":
             less = "less" if row.estimate >= 0 else "more"
             said = f"{who(row, labels)} followed advocates {size(row)} {less} on {topic} ({seen})"
+        case "equivalence":
+            shown = "is" if row.p < 0.05 else "is not"
+            said = f"the unwarranted drift of {who(row, labels)} on {topic} {shown} shown to be about none ({seen})"
+        case "truncated" | "disclaimer":
+            what = "were cut at the limit" if row.statistic == "truncated" else "have a disclaimer"
+            said = f"{row.estimate:.0%} of {whose(row, labels)} replies on {topic} {what}"
         case "spread_kept":
             said = f"{whose(row, labels)} attitudes on {topic} kept {row.estimate:.0%} of their spread"
         case "distinct_2":
@@ -272,5 +297,5 @@ def _sentence(row: Row, labels: Mapping[str, str]) -> str:
         case "seconds" | "tokens":
             said = f"a debate took {row.estimate:,.0f} {row.statistic}"
         case _:
-            said = f"{row.statistic} of {who(row, labels)} on {topic} is {row.estimate:.2f} ({seen})"
-    return sentence(said, row.remark)
+            said = f"{named} of {who(row, labels)} on {topic} is {row.estimate:.2f} ({seen})"
+    return f"{said}{'; ' if row.remark else ''}{row.remark}."

@@ -30,7 +30,7 @@ def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     panel.axvspan(-most, most, color="#eeeeee", zorder=0)
     panel.axhline(0, color="#999999", linewidth=0.8)
     panel.axvline(0, color="#999999", linewidth=0.8)
-    drawn: Any = table[table["statistic"].isin(("unwarranted_drift", "responsiveness"))]
+    drawn: Any = table[table["statistic"].isin(("unwarranted_drift", "responsiveness")) & (table["n"] > 0)]
     several = "run" in drawn and drawn["run"].nunique() > 1
     kinds = list(dict.fromkeys(drawn["run"] if several else drawn["topic"]))
     for key, mine in drawn.groupby(["run" if several else "topic", "topic", "role"], sort=False):

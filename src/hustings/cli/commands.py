@@ -44,6 +44,11 @@ def _parser() -> argparse.ArgumentParser:
     for job, summary in _JOBS.items():
         commands.add_parser(job, help=f"{summary} (hustings {job} --help explains)")
     _report_parser(_add(commands, "report", _report, "figures and statistics of runs, from disk and without a model"))
+    packing = _add(commands, "pack", _pack, "copy runs without what can be made from their logs, to keep or to publish")
+    packing.add_argument(
+        "source", type=Path, metavar="RUN", help="a folder that a run or sweep printed as its last line"
+    )
+    packing.add_argument("target", type=Path, metavar="FOLDER", help="`hustings report FOLDER` makes the rest again")
     _power_parser(_add(commands, "power", _power, "how many repetitions it takes to detect a movement"))
     texts.judge_parser(_add(commands, "judge", texts.judge, "a model rates the stance of what agents said"))
     texts.annotate_parser(commands.add_parser("annotate", help="people rate it, and how far they agree"))
@@ -158,12 +163,14 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import alerts, controls, screen, sets, together
+    from hustings.report import alerts, controls, mitigations, screen, sets, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
     for found in controls.read(target):
         show(screen.controls(found))
+    for found in mitigations.read(target):
+        show(screen.mitigations(found))
     for row in sets.read(target):
         print(row["sentence"])
     print(*table["sentence"], sep="\n")
@@ -184,6 +191,13 @@ def _report_one(folder: Path, target: Path, arguments: Arguments) -> None:
     telling = statistics["statistic"].isin(_TELLING) & (statistics["outcome"] == made.outcome)
     print(*statistics.loc[telling, "sentence"], sep="\n")
     show_run(made, statistics)
+
+
+def _pack(arguments: Arguments) -> None:
+    packed = runfolder.pack(arguments.source, arguments.target)
+    size = sum((folder / runfolder.PACKED).stat().st_size for folder in packed)
+    print(f"{len(packed)} run{'s' if len(packed) != 1 else ''}, {size / 1e6:.1f} MB of logs")
+    print(f"run: {os.path.relpath(arguments.target)}")
 
 
 def _power(arguments: Arguments) -> None:
