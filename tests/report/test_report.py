@@ -124,7 +124,7 @@ def test_a_packed_run_is_a_manifest_and_a_log_and_makes_the_same_report(tmp_path
     for file in ("events.jsonl", "attitudes.csv", "replies.csv", "agents.csv"):
         assert (tmp_path / "packed" / file).read_bytes() == (made / file).read_bytes()
     with pytest.raises(RecordError, match="no run here to pack"):
-        pack(tmp_path, tmp_path / "nothing")
+        pack(made / "figures", tmp_path / "nothing")
 
 
 def test_another_outcome_is_written_into_the_manifest_with_its_statistics(finished: Path, tmp_path: Path) -> None:

@@ -151,8 +151,9 @@ def mitigations(found: Comparison) -> Any:
     from rich.text import Text
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(found.name) if found.name else None)
-    for title in ("topic", "role", "mitigation"):
-        shown.add_column(title)
+    shown.add_column("topic")
+    for title in ("role", "mitigation"):
+        shown.add_column(title, no_wrap=True)
     columns = [column for column in found.columns if column in _ON_SCREEN]
     for title in columns:
         shown.add_column(title, justify="right")
