@@ -5,7 +5,7 @@ MODEL ?= qwen
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check pytest soak bench docs clean
+.PHONY: demo test check pytest soak bench replication docs clean
 
 demo: $(VENV)/.ready
 	$(BIN)/hustings fetch $(MODEL)
@@ -34,6 +34,9 @@ check: $(VENV)/.ready
 
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --strict
+
+replication: $(VENV)/.ready
+	$(BIN)/python results/replication/replicate.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python benchmarks/debates.py
