@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from helpers import CHROMIUM, LIKERT, cli, large, leave, report, simulate, tuned
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hustings import page, records
 from hustings.report import run as reporting
@@ -461,7 +461,7 @@ def read_in_the_reader(shown: Page) -> None:
     shown.locator("#reader-run").select_option("2")
     assert shown.locator(".reads").inner_text().startswith("Nobody speaks here: these agents read debate racism/")
     shown.locator(".reads a").click()
-    assert shown.locator("#reader-run").input_value() == "0"
+    expect(shown.locator("#reader-run")).to_have_value("0")
     assert shown.locator("#debate .note code").first.inner_text() == "racism/rep_dem_default/0001"
     reply = shown.locator(".reply").first
     assert "cut at the token limit, and shortened" in reply.locator(".flag").inner_text()

@@ -124,6 +124,7 @@ SHOWN = {
     "figure12": (40, 3, ("republican", "democrat", "default"), ()),
     "figure9": (40, 3, ("democrat", "democrat", "default"), ()),
     "mitigations": (40, 3, ("republican", "democrat"), ("default",)),
+    "multiverse": (4, 3, ("republican", "democrat", "default"), ()),
     "mixed_models": (40, 3, ("republican", "democrat"), ("default",)),
     "uk_echo": (40, 3, ("labour", "conservative", "labour", "conservative"), ("default",)),
 }
