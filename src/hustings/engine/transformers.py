@@ -208,6 +208,7 @@ class TransformersEngine(Engine):
         steering = self._steering([row.request for row in batch])
         most = max(sampling.max_tokens for sampling in samplings)
         drawn: list[Any] = []
+        noise: Any = None
         with torch.inference_mode():
             state = self._state(batch, against)
             if self._fixed is not None and steering is None:

@@ -146,6 +146,9 @@ def _cache(room: Sequence[tuple[Any, Any]], like: Sequence[tuple[Any, Any]], sha
     class Layer(StaticLayer):
         """Keys and values that were allocated before."""
 
+        keys: Any
+        values: Any
+
         def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[Any, Any]:
             self.keys.index_copy_(2, place, key_states)
             self.values.index_copy_(2, place, value_states)
