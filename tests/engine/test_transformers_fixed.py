@@ -68,6 +68,23 @@ def test_a_contrast_keeps_its_rival_beside_it(both: tuple[TransformersEngine, Tr
     assert plain == fixed
 
 
+def test_a_model_that_cannot_be_recorded_answers_all_the_same(
+    both: tuple[TransformersEngine, TransformersEngine],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    plain, fixed = both
+    assert fixed._fixed is not None
+    fixed._fixed._replays = True
+    monkeypatch.setattr(fixed._fixed, "_capture", refuse)
+    asked = [request(number) for number in range(5)]
+    assert plain.complete(asked) == fixed.complete(asked)
+    assert "cannot be recorded on the GPU" in capsys.readouterr().err
+
+
 def test_prompts_are_kept_within_the_memory_that_they_may_take() -> None:
     """A batch takes its memory until the last of its prompts is replaced, so whole batches go."""
 

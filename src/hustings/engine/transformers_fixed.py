@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hustings.progress import say
+
 _ROWS = 16
 _TOKENS = 256
 """Shapes are rounded up to multiples of these, so that few of them are recorded."""
@@ -41,6 +43,7 @@ class Fixed:
         self._torch: Any = torch
         self._model = model
         self._device = device
+        self._replays = device == "cuda"
         self._place: Any = torch.zeros(1, dtype=torch.long, device=device)
         self._room: list[tuple[Any, Any]] = []
         """For each layer, numbers for keys and for values; passes of all shapes use them, one at a time."""
@@ -107,7 +110,7 @@ class Fixed:
             mask = like[0][0].new_full((shape[0], 1, 1, shape[1]), float("-inf"))
             ids, positions = (torch.zeros((shape[0], 1), dtype=torch.long, device=self._device) for _ in range(2))
             known = _Pass(_cache(self._room, like, shape, self._place), ids, positions, mask, None, None)
-            if self._device == "cuda":
+            if self._replays:
                 self._record(known)
             while len(self._passes) >= _SHAPES:
                 del self._passes[next(iter(self._passes))]
@@ -115,7 +118,18 @@ class Fixed:
         return known
 
     def _record(self, it: _Pass) -> None:
-        """Record a pass; before that it is run on a stream of its own, so that libraries set themselves up."""
+        """Record a pass; where a model's cannot be recorded, each is computed anew, with the same result."""
+        try:
+            self._capture(it)
+        except self._torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = (str(error).strip() or "no reason given").splitlines()[0]
+            say(f"Warning: this model's passes cannot be recorded on the GPU, so replies take longer ({reason}).")
+            self._replays, it.graph = False, None
+
+    def _capture(self, it: _Pass) -> None:
+        """Run a pass on a stream of its own, so that libraries set themselves up, and record the next one."""
         cuda = self._torch.cuda
         stream = cuda.Stream()
         stream.wait_stream(cuda.current_stream())
