@@ -250,6 +250,9 @@ def pack(source: Path, target: Path) -> list[Path]:
     if not runs:
         raise RecordError(f"{source}: there is no run here to pack; give a folder that simulate.py printed last.")
     packed = [target if alone else target / run.name for run in runs]
+    target.mkdir(parents=True, exist_ok=True)
+    for file in source.glob("*.json"):  # of a sweep: what was put together, and how its jobs were chosen
+        shutil.copyfile(file, target / file.name)
     for run, folder in zip(runs, packed, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for file in (MANIFEST, STANCES):

@@ -163,7 +163,7 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import alerts, controls, mitigations, screen, sets, together
+    from hustings.report import alerts, controls, mitigations, multiverse, screen, sets, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
@@ -173,7 +173,7 @@ def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) ->
         show(screen.mitigations(found))
     for row in sets.read(target):
         print(row["sentence"])
-    print(*table["sentence"], sep="\n")
+    print(*multiverse.read(target).get("curves", []), *table["sentence"], sep="\n")
     for said in alerts.narrow(table):
         print(f"Warning: {said}")
 
