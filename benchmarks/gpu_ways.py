@@ -154,10 +154,7 @@ def debates(task: Task, seconds: float, kind: str, *words: str) -> dict[str, Any
         tokens += answer.tokens if request.turn.purpose == "reply" else 0
         ended, last = time.monotonic(), max(last, request.turn.iteration)
 
-    if device_of() == "cuda":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
+    afresh()
     order = Order(settings.model, Weights("random", "random", None, task.model))
     with engines.build(settings.engine, order) as engine:
         size = max(scale.sizes) if kind == "vllm" else best(engine, scale, seconds / 3)
@@ -199,7 +196,6 @@ def best(engine: Any, scale: Scale, seconds: float) -> int:
 
 def training(task: Task) -> Rows:
     """(d): the same examples through TRL as it comes and through the function that train.py calls."""
-    import torch
     from transformers import AutoTokenizer, TrainerCallback
     from transformers.trainer import DEFAULT_CALLBACKS
 
@@ -233,10 +229,7 @@ def training(task: Task) -> Rows:
     }
     for name, way in ways.items():
         say(f"QLoRA, {name}")
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        afresh()
         ended.clear()
         try:
             way()
@@ -354,6 +347,16 @@ def cache() -> float:
     import torch
 
     return round(torch.cuda.mem_get_info()[1] / 4e9, 1) if torch.cuda.is_available() else 1
+
+
+def afresh() -> None:
+    """Free what an earlier way held, and begin its peak of memory anew."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak() -> float | None:

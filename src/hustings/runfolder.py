@@ -250,9 +250,6 @@ def pack(source: Path, target: Path) -> list[Path]:
     if not runs:
         raise RecordError(f"{source}: there is no run here to pack; give a folder that simulate.py printed last.")
     packed = [target if alone else target / run.name for run in runs]
-    target.mkdir(parents=True, exist_ok=True)
-    for file in source.glob("*.json"):  # of a sweep: what was put together, and how its jobs were chosen
-        shutil.copyfile(file, target / file.name)
     for run, folder in zip(runs, packed, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
         for file in (MANIFEST, STANCES):
@@ -260,6 +257,8 @@ def pack(source: Path, target: Path) -> list[Path]:
                 shutil.copyfile(run / file, folder / file)
         with (folder / PACKED).open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
             file.write((run / EVENTS).read_bytes())
+    for file in () if alone else source.glob("*.json"):  # what was put together, and how jobs were chosen
+        shutil.copyfile(file, target / file.name)
     return packed
 
 

@@ -133,21 +133,17 @@ class SweepEnd(Callback):
     def together(self, folder: Path) -> bool:
         """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare.
 
-        Where they differ in their control, U and S are printed too.
+        What they show together is printed too: U and S, mitigations, sets of life stories, specifications.
         """
         from hustings import page
-        from hustings.report import controls, mitigations, screen, sets, together
+        from hustings.report import screen, together
 
         runs, trainings = runfolder.jobs(folder, "run"), runfolder.jobs(folder, "training")
         if len(runs) > 1:
             together.compare(runs, folder)
             page.write(runs, folder / runfolder.REPORT)
-            for found in controls.read(folder):
-                show(screen.controls(found))
-            for row in sets.read(folder):
-                print(row["sentence"])
-            for found in mitigations.read(folder):
-                show(screen.mitigations(found))
+            for found in screen.together(folder):
+                print(found) if isinstance(found, str) else show(found)
         elif len(trainings) > 1:
             page.write_trainings(trainings, folder / runfolder.REPORT)
         return len(runs) > 1 or len(trainings) > 1
@@ -208,9 +204,7 @@ class Multiverse(SweepEnd):
 
         if len(runfolder.jobs(folder, "run")) > 1:
             multiverse.plan(folder, self._choices, self._grid)
-        made = super().together(folder)
-        print(*multiverse.read(folder).get("curves", []), sep="\n")
-        return made
+        return super().together(folder)
 
 
 class Table1(SweepEnd):

@@ -163,17 +163,12 @@ def _report_trainings(runs: Sequence[Path], target: Path) -> None:
 
 def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) -> None:
     from hustings import page
-    from hustings.report import alerts, controls, mitigations, multiverse, screen, sets, together
+    from hustings.report import alerts, screen, together
 
     table = together.compare(runs, target, arguments.outcome)
     page.write(runs, target / runfolder.REPORT)
-    for found in controls.read(target):
-        show(screen.controls(found))
-    for found in mitigations.read(target):
-        show(screen.mitigations(found))
-    for row in sets.read(target):
-        print(row["sentence"])
-    print(*multiverse.read(target).get("curves", []), *table["sentence"], sep="\n")
+    for found in (*screen.together(target), *table["sentence"]):
+        print(found) if isinstance(found, str) else show(found)
     for said in alerts.narrow(table):
         print(f"Warning: {said}")
 

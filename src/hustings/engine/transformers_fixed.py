@@ -3,6 +3,7 @@
 A pass of a small batch is short, and launching its thousand kernels one by one takes longer than running them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,7 @@ class Fixed:
     def _recorded(self, shape: tuple[int, int], like: Sequence[tuple[Any, Any]]) -> _Pass:
         """The pass of a shape; it is recorded the first time."""
         torch = self._torch
-        sizes = [[shape[0] * it.shape[1] * shape[1] * it.shape[3] for it in pair] for pair in like]
+        sizes = [[math.prod(_whole(it, shape)) for it in pair] for pair in like]
         if not self._room or any(room.numel() < size for pair, them in zip(self._room, sizes, strict=True)
                                  for room, size in zip(pair, them, strict=True)):  # fmt: skip
             self._passes.clear()
@@ -172,12 +173,17 @@ def _cache(room: Sequence[tuple[Any, Any]], like: Sequence[tuple[Any, Any]], sha
     for pair, them in zip(room, like, strict=True):
         layer: Any = Layer(max_cache_len=shape[1])
         layer.keys, layer.values = (
-            whole[: shape[0] * it.shape[1] * shape[1] * it.shape[3]].view(shape[0], it.shape[1], shape[1], it.shape[3])
-            for whole, it in zip(pair, them, strict=True)
+            room_of[: math.prod(whole)].view(whole)
+            for room_of, whole in zip(pair, (_whole(it, shape) for it in them), strict=True)
         )
         layer.dtype, layer.device, layer.is_initialized = layer.keys.dtype, layer.keys.device, True
         layers.append(layer)
     return Cache(layers=layers)
+
+
+def _whole(like: Any, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """(rows, heads, tokens, width) of a buffer for keys or values like these."""
+    return shape[0], like.shape[1], shape[1], like.shape[3]
 
 
 def _up(count: int, step: int) -> int:

@@ -68,11 +68,12 @@ class Prefixes:
     def keep(self, lane: Hashable, kind: str, kept: Kept) -> None:
         """Keep a prompt in the place of an earlier one of its lane and kind."""
         self._drop((lane, kind))
-        if kept.size > self._room:
-            return
         if id(kept.batch) not in self._batches:
+            size = kept.size
+            if size > self._room:
+                return
             self._batches[id(kept.batch)] = set()
-            self._size += kept.size
+            self._size += size
         self._kept[lane, kind] = kept
         self._batches[id(kept.batch)].add((lane, kind))
         self._kinds.setdefault(lane, set()).add(kind)

@@ -88,14 +88,19 @@ def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
     Returns:
         Columns of analysis.controls.controls after `run`, the name of the set; None where no runs differ so.
     """
-    import pandas as pd
-
     from hustings.analysis.controls import controls
 
-    found = _sets(studies)
-    tables = [controls(group).assign(run=name) for name, group in found.items()]
-    joint = pd.concat(tables, ignore_index=True) if tables else None
-    return joint if joint is None else joint[["run", *joint.columns.drop("run")]]
+    return joint({name: controls(group) for name, group in _sets(studies).items()})
+
+
+def joint(tables: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame | None":
+    """Tables as one, with the name of each in the first column, `run`; None where there are none."""
+    import pandas as pd
+
+    if not tables:
+        return None
+    whole = pd.concat([table.assign(run=name) for name, table in tables.items()], ignore_index=True)
+    return whole[["run", *whole.columns.drop("run")]]
 
 
 def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:

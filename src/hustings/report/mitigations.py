@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hustings.files import read_table, write_table
 from hustings.identity import canonical
 from hustings.progress import say
+from hustings.report.controls import joint
 from hustings.report.naming import tell_apart
 from hustings.report.numbers import Test, adjusted, bracketed, missing, steadfast
 from hustings.runfolder import FIGURES, MITIGATIONS
@@ -94,14 +95,9 @@ def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
     Returns:
         Columns of analysis.mitigations.mitigations after `run`, the name of the set; None where no runs differ so.
     """
-    import pandas as pd
-
     from hustings.analysis.mitigations import mitigations
 
-    found = _sets(studies)
-    tables = [mitigations(group, _tuning(group)).assign(run=name) for name, group in found.items()]
-    joint = pd.concat(tables, ignore_index=True) if tables else None
-    return joint if joint is None else joint[["run", *joint.columns.drop("run")]]
+    return joint({name: mitigations(group, _tuning(group)) for name, group in _sets(studies).items()})
 
 
 def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:

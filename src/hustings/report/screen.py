@@ -1,8 +1,12 @@
 """A run on the terminal: its curves as bars, its statistics as one table; and what a sweep over controls found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hustings.report import controls as by_control
+from hustings.report import mitigations as by_mitigation
+from hustings.report import multiverse, sets
 from hustings.report.controls import MEANINGS, Controls
 from hustings.report.mitigations import Comparison
 from hustings.report.naming import OUTCOMES, look
@@ -138,6 +142,18 @@ def controls(found: Controls) -> Any:
     shown.caption = "\n".join(MEANINGS.values())
     shown.caption_justify = "left"
     return shown
+
+
+def together(folder: Path) -> Iterator[Any]:
+    """What runs that were put together in a folder show: U and S, mitigations, sets of life stories, specifications.
+
+    Returns:
+        Rich renderables, and sentences as they are.
+    """
+    yield from map(controls, by_control.read(folder))
+    yield from map(mitigations, by_mitigation.read(folder))
+    yield from (row["sentence"] for row in sets.read(folder))
+    yield from multiverse.read(folder).get("curves", [])
 
 
 def mitigations(found: Comparison) -> Any:
