@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,16 +140,52 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
     Raises:
         ArtifactError: the folder cannot be written.
     """
-    known = {column: kind for column, kind in kinds(table.columns).items() if kind in ("whole", "number")}
-    typed = table.astype({column: "Int64" if kind == "whole" else "float64" for column, kind in known.items()})
-    write_atomically(path, typed.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"))
+    with written_tables([path]) as add:
+        add([table])
 
 
-def read_table(path: Path, others: Kind = "text") -> "pd.DataFrame":
+@contextmanager
+def written_tables(paths: Sequence[Path]) -> "Generator[Callable[[Iterable[pd.DataFrame]], None]]":
+    """Put tables into CSV files piece by piece; readers see the old files, or the whole new ones when the block ends.
+
+    Yields:
+        What adds the next rows of each table.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    parts = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
+
+    def add(tables: "Iterable[pd.DataFrame]") -> None:
+        for part, table in zip(parts, tables, strict=True):
+            known = {column: kind for column, kind in kinds(table.columns).items() if kind in ("whole", "number")}
+            typed = table.astype({column: "Int64" if kind == "whole" else "float64" for column, kind in known.items()})
+            with part.open("a", encoding="utf-8", newline="") as file:
+                header = file.tell() == 0
+                typed.to_csv(file, index=False, header=header, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+
+    try:
+        for path, part in zip(paths, parts, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
+        yield add
+        for path, part in zip(paths, parts, strict=True):
+            part.replace(path)
+    except BaseException as error:
+        for part in parts:
+            with suppress(OSError):
+                part.unlink()
+        if isinstance(error, OSError):
+            raise ArtifactError(_paragraph(error, paths[0], "written")) from error
+        raise
+
+
+def read_table(path: Path, others: Kind = "text", repeated: Sequence[str] = ()) -> "pd.DataFrame":
     """The table in a CSV file as it was written: each column holds what hustings.columns says, and nothing is guessed.
 
     Args:
         others: what columns hold that are not named there.
+        repeated: columns of text that says the same in many rows; they are categories, in alphabetical order.
 
     Raises:
         OSError: the file cannot be read.
@@ -159,13 +195,15 @@ def read_table(path: Path, others: Kind = "text") -> "pd.DataFrame":
 
     found = kinds(pd.read_csv(path, nrows=0, encoding="utf-8").columns, others)
     try:
-        table = pd.read_csv(
+        pieces = pd.read_csv(
             path,
             encoding="utf-8",
             dtype={column: _TYPES[kind] for column, kind in found.items()},
             keep_default_na=False,
             na_values={column: [""] for column, kind in found.items() if may_be_missing(column, kind)},
+            chunksize=_ROWS,
         )
+        table = _joined([piece.astype(dict.fromkeys(found.keys() & {*repeated}, "category")) for piece in pieces])
     except (TypeError, OverflowError) as error:  # what pandas says of 1.5, or of too many digits, as a whole number
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):
@@ -174,6 +212,19 @@ def read_table(path: Path, others: Kind = "text") -> "pd.DataFrame":
     return table.astype(dict.fromkeys(whole, "int64"))
 
 
+def _joined(pieces: "list[pd.DataFrame]") -> "pd.DataFrame":
+    """One table from pieces, with the categories of all of them in alphabetical order."""
+    import pandas as pd
+
+    for column in pieces[0].columns[pieces[0].dtypes == "category"]:
+        categories = sorted({name for piece in pieces for name in piece[column].cat.categories})
+        for piece in pieces:
+            piece[column] = piece[column].cat.set_categories(categories)
+    return pd.concat(pieces) if len(pieces) > 1 else pieces[0]
+
+
+_ROWS = 500_000
+"""Of a table that are read at once."""
 _TYPES: Any = {"text": str, "whole": "Int64", "number": "float64", "flag": bool}
 """Of pandas."""
 

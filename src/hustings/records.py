@@ -208,19 +208,24 @@ AGENTS = [*_SPEAKER, "name", "story", "speaks", "surveyed", "first", "hears", "r
 """Columns of agents.csv: one row for each agent of each debate. Lists are joined by spaces; `hears` may be `all`."""
 
 
-def tables(
-    events: Iterable[Event], model: str, adapter: str, seed: int
-) -> "tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]":
+REPEATED = (*("topic", "composition", "role", "persona", "item", "raw", "model", "adapter", "name", "finish", "story"),
+            *("hears", "runs_on", "topology", "control", "treatments", "reads"))  # fmt: skip
+"""Columns whose text is the same in many rows."""
+
+Tables = tuple["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"]
+"""Attitudes, replies and agents: columns ATTITUDES, REPLIES and AGENTS."""
+_PIECE = 50_000
+"""Events in a piece of the tables, and those that are missing of its last debate."""
+
+
+def tables(events: Iterable[Event], model: str, adapter: str, seed: int) -> Tables:
     """Attitudes, replies and agents, each ordered by debate, iteration and agent.
 
     An invalid answer has an empty score: never −1, never a guess.
 
     Args:
-        events: of whole debates, each from its start on.
+        events: each debate from its start on, in any order of the debates.
         model, adapter, seed: what the run ran on, for columns of the attitudes.
-
-    Returns:
-        Tables with the columns ATTITUDES, REPLIES and AGENTS.
     """
     seats: dict[str, list[tuple[object, ...]]] = {}
     starts: dict[str, Start] = {}
@@ -250,6 +255,23 @@ def tables(
         _table(replies, REPLIES, ["iteration"]),
         _table(agents, AGENTS, ["agent"]),
     )
+
+
+def pieces(events: Iterable[Event], model: str, adapter: str, seed: int) -> Iterator[Tables]:
+    """What `tables` makes, in pieces that together are the whole, for logs of any size; at least one piece.
+
+    Args:
+        events: of whole debates, one after the other, in the order of the tables.
+    """
+    piece: list[Event] | None = []
+    for event in events:
+        piece = [] if piece is None else piece
+        piece.append(event)
+        if len(piece) >= _PIECE and isinstance(event, End):
+            yield tables(piece, model, adapter, seed)
+            piece = None
+    if piece is not None:
+        yield tables(piece, model, adapter, seed)
 
 
 def _seated(start: Start, seats: Sequence[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:

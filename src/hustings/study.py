@@ -327,7 +327,7 @@ def _table(folder: Path, file: str, columns: Sequence[str]) -> "pd.DataFrame":
     """
     whole = "give the folder that a run printed as its last line, or run its command again."
     try:
-        table = read_table(folder / file)
+        table = read_table(folder / file, repeated=records.REPEATED if file in _TABLES else ())
     except (OSError, ValueError) as error:
         if said := trouble(error):
             raise RecordError(said) from error

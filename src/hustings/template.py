@@ -1,5 +1,6 @@
 """Text with gaps, as users write it in YAML: Jinja, strict, with errors that name the setting and its file."""
 
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, TemplateError
@@ -7,6 +8,8 @@ from jinja2 import Environment, StrictUndefined, TemplateError
 from hustings.errors import SettingsError
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined)
+_KEPT = 256
+"""Texts that a template remembers: one agent's surveys and its next reply have the same beginning."""
 
 
 class Template:
@@ -29,17 +32,25 @@ class Template:
             raise SettingsError(
                 f"{key}: this Jinja template does not compile ({error}); correct it in {file}."
             ) from error
+        self._render = lru_cache(maxsize=_KEPT)(self._filled)
 
     def render(self, **values: Any) -> str:
         """The text with its gaps filled in.
 
+        Args:
+            values: text, numbers, and lists of them.
+
         Raises:
             SettingsError: it uses a variable that there is not.
         """
+        return self._render(tuple((name, tuple(it) if isinstance(it, list) else it) for name, it in values.items()))
+
+    def _filled(self, values: tuple[tuple[str, Any], ...]) -> str:
         try:
-            return self._template.render(values)
+            return self._template.render((name, [*it] if isinstance(it, tuple) else it) for name, it in values)
         except TemplateError as error:
+            known = ", ".join(sorted(dict(values)))
             raise SettingsError(
-                f"{self._key}: this template cannot be filled in ({error}); it may use {', '.join(sorted(values))}; "
-                f"correct it in {self._file}."
+                f"{self._key}: this template cannot be filled in ({error}); it may use {known}; correct it in "
+                f"{self._file}."
             ) from error

@@ -18,7 +18,7 @@ def test_a_debate_is_shown_as_it_is_spoken_with_attitudes_after_each_round(tmp_p
     starts = [event for event in events if isinstance(event, Start)]
     screen = io.StringIO()
     console = Console(file=screen, width=200, height=200, force_terminal=True, color_system="truecolor")
-    watch = Watch(settings, starts, {})
+    watch = Watch(settings, {})
     console.print(watch)
     assert not screen.getvalue().strip()
     first = [event for event in events if event.debate == starts[0].debate]
@@ -47,7 +47,7 @@ def test_a_small_terminal_shows_the_end_of_the_debate(tmp_path: Path) -> None:
     settings = compose("engine=planted", "topic=racism", "repetitions=1", f"artifacts={tmp_path / 'store'}")
     run(settings, tmp_path / "run", [])
     events = list(records.read(tmp_path / "run" / "events.jsonl"))
-    watch = Watch(settings, [event for event in events if isinstance(event, Start)], {})
+    watch = Watch(settings, {})
     for event in events[:-1]:
         watch.on_event(event)
     screen = io.StringIO()

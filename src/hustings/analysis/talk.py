@@ -37,7 +37,7 @@ def talk(study: "Study", judge: str) -> "pd.DataFrame":
     mine: Any = stances[stances["judge"] == judge].sort_values([*_AGENT, "iteration"], kind="stable")
     mine = mine.assign(round=mine.groupby(_AGENT).cumcount() + 1)
     answers = study.answers.dropna(subset=["value"])[[*_AGENT, "iteration", "value"]]
-    answers = answers.sort_values("iteration", kind="stable")
+    answers = answers.astype(mine[_AGENT].dtypes).sort_values("iteration", kind="stable")
     for column, direction in (("before", "backward"), ("after", "forward")):
         # the survey at iteration t comes after reply t, so the one before reply t is at t − 1 or earlier
         shifted = mine.assign(at=mine["iteration"] - (direction == "backward")).sort_values("at", kind="stable")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hustings.engine.base import Answer, Completion, Request
 from hustings.errors import AlarmError
-from hustings.records import Event, Reply, Start, Survey
+from hustings.records import End, Event, Reply, Start, Survey
 from hustings.settings import AlarmSettings
 
 _EXAMPLES = 3
@@ -63,8 +63,10 @@ class Alarm:
 
     def __init__(self, settings: AlarmSettings) -> None:
         self._settings = settings
-        self._runs_on: dict[tuple[str, int], str] = {}
-        self._said: dict[tuple[str, int], str] = {}
+        self._runs_on: dict[str, list[str]] = {}
+        """Of each agent, by debate, while it goes on."""
+        self._said: dict[str, dict[int, str]] = {}
+        """What each agent said last, by debate."""
         self._counts: dict[tuple[str, str], _Count] = {}
 
     def read(self, events: Iterable[Event]) -> None:
@@ -75,7 +77,8 @@ class Alarm:
     def on_answer(self, request: Request, answer: Answer) -> None:
         """Remember what was said, before it was shortened to nothing."""
         if isinstance(answer, Completion):
-            self._said[request.turn.debate, request.turn.agent] = answer.text.removeprefix(request.start)
+            said = self._said.setdefault(request.turn.debate, {})
+            said[request.turn.agent] = answer.text.removeprefix(request.start)
 
     def on_event(self, event: Event) -> None:
         """Count an event that has just been logged.
@@ -90,17 +93,21 @@ class Alarm:
     def _count(self, event: Event) -> None:
         match event:
             case Start():
-                self._runs_on |= {(event.debate, place): it.runs_on for place, it in enumerate(event.agents)}
+                self._runs_on[event.debate] = [it.runs_on for it in event.agents]
             case Survey():
                 self._of("invalid", event.debate, event.agent).add(bad=not event.valid, text=event.raw)
             case Reply():
-                text = self._said.get((event.debate, event.agent), event.full or event.text)
+                text = self._said.get(event.debate, {}).get(event.agent, event.full or event.text)
                 self._of("empty", event.debate, event.agent).add(bad=event.finish == "empty", text=text)
+            case End():
+                self._runs_on.pop(event.debate, None)
+                self._said.pop(event.debate, None)
             case _:
                 pass
 
     def _of(self, kind: str, debate: str, agent: int) -> _Count:
-        return self._counts.setdefault((kind, self._runs_on.get((debate, agent), "")), _Count())
+        runs_on = self._runs_on.get(debate)
+        return self._counts.setdefault((kind, runs_on[agent] if runs_on else ""), _Count())
 
     def check(self, *, ended: bool = False) -> None:
         """Stop a run that is not worth going on with.

@@ -5,7 +5,7 @@ arrive now. It does not know where the log is, nor what an engine does with the 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
@@ -358,7 +358,7 @@ class Listener:
 
 def play(
     engine: Engine,
-    starts: Sequence[Start],
+    starts: Iterable[Start],
     logged: Mapping[str, Sequence[Event]],
     rules: Rules,
     concurrency: int,
@@ -367,17 +367,16 @@ def play(
     """Play debates to their end.
 
     Args:
-        starts: the debates, in the order in which they are begun.
+        starts: the debates, in the order in which they are begun; each is taken when it begins.
         logged: events that are in the log already, by debate; their questions are not asked again.
         concurrency: debates played at the same time; as one ends, the next begins.
     """
-    waiting = deque(starts)
+    waiting = iter(starts)
     live: dict[str, Debate] = {}
     queue: deque[Request] = deque()
 
     def begin() -> None:
-        while waiting and len(live) < concurrency:
-            start = waiting.popleft()
+        while len(live) < concurrency and (start := next(waiting, None)):
             before = logged.get(start.debate, ())
             debate = Debate(start, rules)
             for event in before:

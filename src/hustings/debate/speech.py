@@ -38,10 +38,13 @@ def clean(text: str, name: str, everybody: Iterable[str], start: str = "") -> st
         everybody: names of all who debate; a part of one of them, followed by a colon, begins another turn.
         start: words that the reply was asked to begin with; a label such as "Me:" is left out like the name.
     """
-    own, other = _labels(name, tuple(sorted({*everybody, name})), start)
-    reply = own.sub(r"\g<quote>", "\n".join(names.composed(text).splitlines()))
-    turn = other.search(reply)
-    reply = " ".join((reply[: turn.start()] if turn else reply).split())
+    reply = "\n".join(names.composed(text).splitlines())
+    if any(colon in reply for colon in _COLONS):  # without one there is no label
+        own, other = _labels(name, tuple(sorted({*everybody, name})), start)
+        reply = own.sub(r"\g<quote>", reply)
+        turn = other.search(reply)
+        reply = reply[: turn.start()] if turn else reply
+    reply = " ".join(reply.split())
     while (inside := _inside_quotes(reply)) is not None:
         reply = inside
     return reply

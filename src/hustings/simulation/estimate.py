@@ -10,7 +10,7 @@ from hustings.debate.estimate import Counter, Estimate, count
 from hustings.debate.play import SURVEY_TOKENS, Rules
 from hustings.debate.roles import Persona
 from hustings.files import existing, megabytes, read_lines
-from hustings.records import Event, Reply, Start, parse
+from hustings.records import End, Event, Reply, Start, parse
 from hustings.runfolder import EVENTS
 from hustings.settings import SimulateSettings
 from hustings.simulation import disk
@@ -70,12 +70,12 @@ def _work(settings: SimulateSettings) -> _Work:
     here = "hub" not in {settings.model.source, *(it.model.source for it in settings.cast.values())}
     plan = Plan.of(settings, download=False)
     logged, spent = _store(plan) if here else ({}, {})
-    missing = plan.missing(logged)
+    missing = plan.missing({key for key, events in logged.items() if isinstance(events[-1], End)})
     counter = Counter({})
     people = _people(plan, counter, [key for key in missing if key not in logged], here)
     rules = Rules.of(settings)
     surveys = {role: engine.calls(SURVEY_TOKENS) for role, engine in settings.engines().items()}
-    starts = plan.starts(missing, logged, people)
+    starts = list(plan.starts(missing, logged, people))
     result = count(starts, logged, rules, surveys)
     begun = [first(events) for events in logged.values()]
     done = count(begun, {}, rules, surveys)

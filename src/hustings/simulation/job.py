@@ -1,6 +1,7 @@
 """The job itself: play what the settings ask for and the store lacks, and put the tables into the run's folder."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hustings.debate import protocol
 from hustings.debate.alarm import Alarm
 from hustings.debate.play import Listener, Rules, play
 from hustings.engine.base import Answer, Engine, Request
-from hustings.files import check_room, write_table
+from hustings.files import check_room, written_tables
 from hustings.progress import Progress, say, showing
 from hustings.provenance import commit, versions
 from hustings.records import Agent, End, Event, Note, Reply, Start, Survey
@@ -34,13 +35,17 @@ from hustings.simulation import disk
 from hustings.simulation.counts import Tally, total
 from hustings.simulation.estimate import estimate
 from hustings.simulation.growing import Draw, Growing
-from hustings.simulation.plan import Logged, Plan, by_debate, first
+from hustings.simulation.plan import Logged, Plan
 from hustings.simulation.stories import people
 from hustings.simulation.vectors import Workshop
 from hustings.simulation.watch import Watch
 from hustings.study import Study
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
+
+
+_GROWING = 10_000
+"""Debates up to which the page of a run that still plays is drawn: all that has been said is read for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ def run(settings: SimulateSettings, folder: Path, command: list[str], draw: Draw
         with ExitStack() as stack:
             rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(settings.topics)}
             growing = None
-            if draw is not None and not (folder / MANIFEST).exists():
+            if draw is not None and not (folder / MANIFEST).exists() and len(plan.seats) <= _GROWING:
                 growing = Growing(folder, _so_far(plan, rows, folder, command), draw)
             _complete(plan, rules, rows, tally, growing)
             return _leave(plan, rows, folder, command, tally)
@@ -96,10 +101,14 @@ def _transcripts(plan: Plan, tally: Tally) -> dict[str, list[tuple[Agent, str]]]
     said: dict[str, list[tuple[Agent, str]]] = {}
     with ExitStack() as stack:
         rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(plan.settings.topics)}
-        for key, events in _complete(plan, Rules.of(plan.settings), rows, tally).items():
-            agents = first(events).agents
-            replies = sorted((it for it in events if isinstance(it, Reply)), key=lambda it: it.iteration)
-            said[key] = [(agents[it.agent], it.text) for it in replies]
+        _complete(plan, Rules.of(plan.settings), rows, tally)
+        starts: dict[str, Start] = {}
+        for event in _events(rows):
+            if isinstance(event, Start):
+                starts[event.debate] = event
+                said[event.debate] = []
+            elif isinstance(event, Reply):
+                said[event.debate].append((starts[event.debate].agents[event.agent], event.text))
     return said
 
 
@@ -132,59 +141,54 @@ def _topic(plan: Plan, topic: str) -> Generator[Rows]:
         yield rows
 
 
-def _complete(
-    plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally, growing: Growing | None = None
-) -> dict[str, list[Event]]:
-    """Play the debates that are missing, and keep what they took, whatever stops them.
-
-    Returns:
-        All events in the store, by debate.
-    """
-    logged = _logged(rows)
-    missing = plan.missing(logged)
+def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally, growing: Growing | None = None) -> None:
+    """Play the debates that are missing, and keep what they took, whatever stops them."""
+    logged, alarm = _logged(plan, rows)
+    missing = plan.missing(logged.ended)
     if not missing and not distributed.awaited(plan.settings.trainer):
-        _alarm(plan, logged).check(ended=True)
-        return logged
+        alarm.check(ended=True)
+        return
     topics = dict.fromkeys(DebateKey.parse(key).topic for key in missing)
     plan.say_what_changed(topics)
     for topic in topics:
         rows[topic].artifact.grow(model=plan.casting.main.weights.fingerprint, versions=versions(_VERSIONS))
     before = {topic: tally.on(topic).plain() for topic in topics}
     try:
-        new = [key for key in missing if key not in logged]
+        new = [key for key in missing if key not in logged.begun]
         cast = people(plan, plan.wanted(new), tally.on(next(iter(topics), "")))
         engine = plan.casting.debaters()
         plan.casting.close(keep=engine)
         for treatment in rules.treatments:
             treatment.prepare(Workshop(plan))
-        starts = plan.starts(missing, logged, cast)
+        starts = plan.starts(missing, logged.begun, cast)
         for topic in topics:
             rows[topic].artifact.grow(promise=engine.promise, preamble=engine.preamble)
-        _play(plan, rules, _Table(rows, starts, logged, tally, growing), engine)
+        alarm.check()
+        _play(plan, rules, _Table(rows, starts, len(missing), logged.begun, tally, alarm, growing), engine)
     finally:
         for topic in topics:
             artifact = rows[topic].artifact
             now = {name: value - before[topic].get(name, 0) for name, value in tally.on(topic).plain().items()}
             artifact.grow(spent=total([artifact.manifest.get("spent") or {}, now]))
-    logged = _logged(rows)
-    _alarm(plan, logged).check(ended=True)
-    return logged
+    if plan.settings.trainer.ranks > 1:  # what the others have played is in the log only
+        _, alarm = _logged(plan, rows)
+    alarm.check(ended=True)
 
 
-def _alarm(plan: Plan, logged: Logged) -> Alarm:
-    """What has been answered so far in the debates of this run."""
-    alarm = Alarm(plan.settings.alarm)
-    for key in plan.seats:
-        alarm.read(logged.get(key, ()))
-    return alarm
+def _logged(plan: Plan, rows: Mapping[str, Rows]) -> tuple[Logged, Alarm]:
+    """What is in the store, and what of it was answered in the debates of this run."""
+    logged, alarm = Logged(), Alarm(plan.settings.alarm)
+    for event in _events(rows):
+        logged.take(event)
+        if event.debate in plan.seats:
+            alarm.read([event])
+    return logged, alarm
 
 
-def _logged(rows: Mapping[str, Rows]) -> dict[str, list[Event]]:
-    """Events in the store, by debate."""
-    logged: dict[str, list[Event]] = {}
+def _events(rows: Mapping[str, Rows]) -> Iterator[Event]:
+    """Everything in the store, topic by topic."""
     for each in rows.values():
-        logged |= by_debate(records.parse(each.read(), each.path))
-    return logged
+        yield from records.parse(each.read(), each.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +197,13 @@ class _Table:
 
     rows: Mapping[str, Rows]
     """By topic."""
-    starts: list[Start]
-    logged: Logged
+    starts: Iterator[Start]
+    missing: int
+    """Number of the starts."""
+    begun: Mapping[str, Sequence[Event]]
+    """Events in the log of debates that have not ended."""
     tally: Tally
+    alarm: Alarm
     growing: Growing | None
     """The page that grows meanwhile."""
 
@@ -215,14 +223,12 @@ class _Table:
 def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
     """Play to the end, counting as it goes, so that a run that is stopped has its counts too."""
     settings, debates = plan.settings, len(plan.seats)
-    here = [it for start in table.starts for it in table.logged.get(start.debate, ())]
+    begun = {key: events for key, events in table.begun.items() if key in plan.seats}
     replies, surveys = disk.answers(settings)
-    done = sum(_work(event) for event in here)
-    work = ((_REPLY * replies + surveys) * len(table.starts) - done) // settings.trainer.ranks
-    alarm = _alarm(plan, table.logged)
-    alarm.check()
-    watch = Watch(settings, table.starts, table.logged) if settings.watch else None
-    with showing("debates", debates, debates - len(table.starts), work, watch) as progress:
+    done = sum(_work(event) for events in begun.values() for event in events)
+    work = ((_REPLY * replies + surveys) * table.missing - done) // settings.trainer.ranks
+    watch = Watch(settings, begun) if settings.watch else None
+    with showing("debates", debates, debates - table.missing, work, watch) as progress:
         alone = settings.trainer.ranks == 1
 
         def on_event(event: Event) -> None:
@@ -231,12 +237,12 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
             if watch:
                 watch.on_event(event)
             if alone:
-                alarm.on_event(event)
+                table.alarm.on_event(event)
                 if table.growing:
                     table.growing.look(progress)
 
         def on_answer(request: Request, answer: Answer) -> None:
-            alarm.on_answer(request, answer)
+            table.alarm.on_answer(request, answer)
             table.tally.on(DebateKey.parse(request.turn.debate).topic).add(answer, settings.model.price)
             progress.tokens += answer.tokens
             if answer.refused or settings.model.price is not None:
@@ -246,7 +252,7 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
         listener = Listener(on_event, on_answer)
         try:
             if alone:
-                play(engine, table.starts, table.logged, rules, settings.engine.concurrency, listener)
+                play(engine, table.starts, table.begun, rules, settings.engine.concurrency, listener)
             else:
                 _share(plan, rules, table, engine, listener)
                 progress.done = debates
@@ -259,8 +265,8 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
 def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Listener) -> None:
     """Play with several processes, each its share, and count what all of them took."""
     folders = {topic: str(rows.artifact.folder.resolve()) for topic, rows in table.rows.items()}
-    unfinished = {start.debate: table.logged.get(start.debate, ()) for start in table.starts}
-    work = distributed.Work(folders, table.starts, unfinished)
+    starts = list(table.starts)
+    work = distributed.Work(folders, starts, {start.debate: table.begun.get(start.debate, ()) for start in starts})
     settings = plan.settings
     sharing = distributed.Sharing(settings.trainer, settings.engine, settings.alarm, rules)
     whole = sharing.play(work, lambda: engine, listener)
@@ -298,9 +304,11 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
     folder.mkdir(parents=True, exist_ok=True)
     adapter = plan.casting.main.adapter
     _write_log(plan, rows, folder / EVENTS)
-    tables = records.tables(records.read(folder / EVENTS), *_ran_on(plan))
-    for table, file in zip(tables, (ATTITUDES, REPLIES, AGENTS), strict=True):
-        write_table(folder / file, table)
+    invalid = 0
+    with written_tables([folder / file for file in (ATTITUDES, REPLIES, AGENTS)]) as add:
+        for tables in records.pieces(records.read(folder / EVENTS), *_ran_on(plan)):
+            add(tables)
+            invalid += int((~tables[0]["valid"].astype(bool)).sum())
     if adapter is not None:
         copy_adapter(adapter.folder, folder)
     manifest = _manifest(plan, rows, command).model_copy(
@@ -312,7 +320,6 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
     )
     write_manifest(folder, manifest)
     counts = tally.total
-    invalid = int((~tables[0]["valid"].astype(bool)).sum())
     return Outcome(folder, len(plan.seats), counts.played, counts.seconds, counts.replies, counts.tokens, invalid)
 
 
@@ -320,8 +327,7 @@ def _so_far(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[st
     """What makes a study of the debates that are in the log, ended or not; None before the first survey answer."""
 
     def study() -> Study | None:
-        logged = _logged(rows)
-        events = [event for key in plan.seats for event in logged.get(key, ())]
+        events = [event for event in _events(rows) if event.debate in plan.seats]
         if not any(isinstance(event, Survey) for event in events):
             return None
         return Study(folder, _manifest(plan, rows, command), *records.tables(events, *_ran_on(plan)))
@@ -361,7 +367,7 @@ def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
 
 
 def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
-    """The events of the run's own debates, topic by topic: a file of its own, so that the folder can be copied."""
+    """The events of the run's own debates, one after the other: a file of its own, so that the folder can be copied."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
@@ -372,9 +378,19 @@ def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
 
 
 def _lines(plan: Plan, rows: Mapping[str, Rows]) -> Iterator[bytes]:
-    for topic in plan.settings.topics:
-        whole = {str(key) for key in map(DebateKey.parse, plan.seats) if key.topic == topic}
+    """In the order of the tables. What comes before its turn is held: of a run that was played at once, little."""
+    waiting: dict[str, deque[str]] = {}
+    for key in plan.seats:
+        waiting.setdefault(DebateKey.parse(key).topic, deque()).append(key)
+    for topic, keys in sorted(waiting.items()):
+        held: dict[str, list[bytes]] = {key: [] for key in keys}
+        ended = set[str]()
         for _, line in rows[topic].read():
             debate = line.partition(b'"debate":"')[2].partition(b'"')[0].decode()
-            if debate in whole:
-                yield line
+            if debate not in held:
+                continue
+            held[debate].append(line)
+            if b'"kind":"end"' in line[:30]:
+                ended.add(debate)
+            while keys and keys[0] in ended:
+                yield from held.pop(keys.popleft())

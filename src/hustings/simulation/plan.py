@@ -1,7 +1,7 @@
 """What a run consists of: which debates, where they are kept, and what is there already."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,26 @@ from hustings.settings import DEFAULT, ControlSettings, SimulateSettings
 from hustings.settings.society import NO_CONTROL
 from hustings.simulation.casting import Casting
 
-Logged = Mapping[str, list[Event]]
-"""Events by debate."""
 People = Mapping[str, Mapping[int, Persona]]
 """Personas by party and number."""
+
+
+@dataclass(slots=True)
+class Logged:
+    """What a log has of the debates in it, without what was said in those that have ended: they may be a million."""
+
+    ended: set[str] = field(default_factory=set[str])
+    """Debates that were played to their end."""
+    begun: dict[str, list[Event]] = field(default_factory=dict[str, list[Event]])
+    """Events of the others, oldest first, by debate."""
+
+    def take(self, event: Event) -> None:
+        """Take the next event of the log."""
+        if isinstance(event, End):
+            self.ended.add(event.debate)
+            self.begun.pop(event.debate, None)
+        else:
+            self.begun.setdefault(event.debate, []).append(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +114,9 @@ class Plan:
             return personas.fingerprint(Path(self.settings.personas.file))
         return {party: self.personas(party).id for party in self.parties}
 
-    def missing(self, logged: Logged) -> dict[str, list[int]]:
-        """Seats of the debates that have not been played to their end."""
-        return {key: seats for key, seats in self.seats.items() if not ended(logged.get(key))}
+    def missing(self, ended: Collection[str]) -> dict[str, list[int]]:
+        """Seats of the debates that have not ended."""
+        return {key: seats for key, seats in self.seats.items() if key not in ended}
 
     def wanted(self, keys: Iterable[str]) -> dict[str, set[int]]:
         """Numbers of the personas in these debates, by party."""
@@ -110,10 +126,11 @@ class Plan:
                 wanted.setdefault(role, set()).add(index)
         return dict(sorted(wanted.items()))
 
-    def starts(self, keys: Iterable[str], logged: Logged, people: People) -> list[Start]:
+    def starts(self, keys: Iterable[str], logged: Mapping[str, Sequence[Event]], people: People) -> Iterator[Start]:
         """First events of debates: those of the log, and new ones."""
         table = Seating(self.settings, self.casting.words)
-        return [first(logged[key]) if key in logged else self._start(key, table, people) for key in keys]
+        for key in keys:
+            yield first(logged[key]) if key in logged else self._start(key, table, people)
 
     def _start(self, key: str, table: Seating, people: People) -> Start:
         settings, parts = self.settings, DebateKey.parse(key)
@@ -198,12 +215,7 @@ def by_debate(events: Iterable[Event]) -> dict[str, list[Event]]:
     return logged
 
 
-def ended(events: list[Event] | None) -> bool:
-    """Whether a debate has been played to its end."""
-    return bool(events) and isinstance(events[-1], End)
-
-
-def first(events: list[Event]) -> Start:
+def first(events: Sequence[Event]) -> Start:
     """The event that begins a debate."""
     start = events[0]
     assert isinstance(start, Start)

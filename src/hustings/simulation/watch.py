@@ -24,19 +24,14 @@ class Watch:
 
     Args:
         settings: of the run.
-        logged: events that are in the log already, by debate.
-        starts: the debates that are played.
+        begun: events that are in the log already of debates that have not ended, by debate.
     """
 
-    def __init__(
-        self, settings: SimulateSettings, starts: Sequence[Start], logged: Mapping[str, Sequence[Event]]
-    ) -> None:
+    def __init__(self, settings: SimulateSettings, begun: Mapping[str, Sequence[Event]]) -> None:
         society = settings.society
         self._colours = {party: of.colour for party, of in society.parties.items()} | {DEFAULT: society.default.colour}
         self._topics = {name: topic.label for name, topic in settings.topics.items()}
-        self._debates = {
-            start.debate: [start, *(it for it in logged.get(start.debate, ()) if it is not start)] for start in starts
-        }
+        self._debates = {debate: [*events] for debate, events in begun.items()}
         self._followed = ""
 
     def on_event(self, event: Event) -> None:
@@ -44,8 +39,7 @@ class Watch:
         if isinstance(event, End):
             self._debates.pop(event.debate, None)
             return
-        if event.debate in self._debates and not isinstance(event, Start):
-            self._debates[event.debate].append(event)
+        self._debates.setdefault(event.debate, []).append(event)
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
         """The end of the debate, as much of it as the terminal has room for."""
