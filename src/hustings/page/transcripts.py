@@ -2,9 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hustings.runfolder import DebateKey
 from hustings.study import Outcome, Study
@@ -16,6 +18,8 @@ INVALID = 200
 """Invalid answers that are quoted for each run."""
 _ROW = 24
 """Characters of a row of JSON beside its text."""
+_LOOKED_AT = 1000
+"""Debates that are measured at once, until no more fit."""
 _DEBATE = ["topic", "repetition"]
 _Place = tuple[str, int]
 """Topic and repetition; a study has one composition."""
@@ -46,19 +50,20 @@ def transcripts(study: Study, budget: int, marks: Mapping[tuple[str, int, int], 
         marks: a judge's, by topic, repetition and iteration.
     """
     chosen = _sample(study, budget)
+    few = _only(study, chosen)
     debates: dict[_Place, dict[str, Any]] = {
         place: {"key": _key(study, place), "reads": None, "agents": [], "surveys": [], "replies": []}
         for place in sorted(chosen)
     }
-    for place, (reads,) in _rows(study.agents, ("reads",), chosen):
+    for place, (reads,) in _rows(few.agents, ("reads",)):
         debates[place]["reads"] = reads or None
     stories: dict[str, int] = {}
-    for place, agent in _agents(study, chosen, stories):
+    for place, agent in _agents(few, stories):
         debates[place]["agents"].append(agent)
-    for place, (*reply, full) in _rows(study.replies, ("iteration", "agent", "text", "finish", "full"), chosen):
+    for place, (*reply, full) in _rows(few.replies, ("iteration", "agent", "text", "finish", "full")):
         mark = marks.get((*place, reply[0]))
         debates[place]["replies"].append([*reply, full if isinstance(full, str) else None, mark])
-    for place, survey in _surveys(study, chosen):
+    for place, survey in _surveys(few):
         debates[place]["surveys"].append(survey)
     return Transcripts(list(debates.values()), list(stories), _counts(study), _invalid(study))
 
@@ -69,6 +74,41 @@ def _key(study: Study, place: _Place) -> str:
 
 def _sample(study: Study, budget: int) -> set[_Place]:
     """Debates in the order of their keys' hashes, up to the budget; a life story counts once."""
+    debates: Any = study.agents[_DEBATE].drop_duplicates()
+    places: list[_Place] = sorted(
+        debates.itertuples(index=False, name=None),
+        key=lambda place: hashlib.sha256(_key(study, place).encode()).digest(),
+    )
+    chosen: set[_Place] = set()
+    told: set[str] = set()
+    for begin in range(0, len(places), _LOOKED_AT):
+        some = places[begin : begin + _LOOKED_AT]
+        size, stories = _sizes(_only(study, some))
+        for place in some:
+            new = stories[place] - told
+            budget -= size[place] + sum(len(story) + _ROW for story in new)
+            if budget < 0 and chosen:
+                return chosen
+            chosen.add(place)
+            told |= new
+    return chosen
+
+
+def _only(study: Study, chosen: Collection[_Place]) -> Study:
+    """The study with these debates alone."""
+    repetitions: dict[str, list[int]] = {}
+    for topic, repetition in chosen:
+        repetitions.setdefault(topic, []).append(repetition)
+
+    def rows(table: "pd.DataFrame") -> "pd.DataFrame":
+        inside = [(table["topic"] == topic) & table["repetition"].isin(it) for topic, it in repetitions.items()]
+        return table[np.logical_or.reduce(inside)]
+
+    return replace(study, **{name: rows(getattr(study, name)) for name in ("attitudes", "replies", "agents")})
+
+
+def _sizes(study: Study) -> tuple[dict[_Place, int], dict[_Place, set[str]]]:
+    """Characters of each debate without the life stories in it, and these."""
     sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # debates without a reply are debates too
     for table, text in ((study.replies, "text"), (study.replies, "full"), (study.attitudes, "raw")):
         characters = table[text].astype(object).str.len().fillna(0) + _ROW
@@ -77,26 +117,16 @@ def _sample(study: Study, budget: int) -> set[_Place]:
     stories: dict[_Place, set[str]] = {}
     for topic, repetition, story in zip(*(study.agents[it].tolist() for it in (*_DEBATE, "story")), strict=True):
         stories.setdefault((topic, repetition), set()).add(story)
-    chosen: set[_Place] = set()
-    told: set[str] = set()
-    for place in sorted(size, key=lambda place: hashlib.sha256(_key(study, place).encode()).digest()):
-        new = stories[place] - told
-        budget -= size[place] + sum(len(story) + _ROW for story in new)
-        if budget < 0 and chosen:
-            break
-        chosen.add(place)
-        told |= new
-    return chosen
+    return size, stories
 
 
-def _rows(table: "pd.DataFrame", columns: Sequence[str], chosen: set[_Place]) -> Iterator[tuple[_Place, list[Any]]]:
-    """The rows of the chosen debates, as plain values."""
+def _rows(table: "pd.DataFrame", columns: Sequence[str]) -> Iterator[tuple[_Place, list[Any]]]:
+    """The rows of each debate, as plain values."""
     for topic, repetition, *row in zip(*(table[it].tolist() for it in (*_DEBATE, *columns)), strict=True):
-        if (topic, repetition) in chosen:
-            yield (topic, repetition), row
+        yield (topic, repetition), row
 
 
-def _agents(study: Study, chosen: set[_Place], stories: dict[str, int]) -> Iterator[tuple[_Place, list[Any]]]:
+def _agents(study: Study, stories: dict[str, int]) -> Iterator[tuple[_Place, list[Any]]]:
     """Role, persona, name, position of the story, whether it speaks, whom it hears, what it runs on, when surveyed.
 
     Whom it hears is None where everybody hears everybody, and what it runs on where all agents run on the same.
@@ -104,13 +134,13 @@ def _agents(study: Study, chosen: set[_Place], stories: dict[str, int]) -> Itera
     everybody = {*study.agents["hears"]} == {"all"}
     alike = study.agents["runs_on"].nunique() == 1
     columns = ("role", "persona", "name", "story", "speaks", "hears", "runs_on", "surveyed")
-    for place, (*who, story, speaks, hears, runs_on, surveyed) in _rows(study.agents, columns, chosen):
+    for place, (*who, story, speaks, hears, runs_on, surveyed) in _rows(study.agents, columns):
         heard = None if everybody else hears if hears == "all" else [int(other) for other in hears.split()]
         known = stories.setdefault(story, len(stories))
         yield place, [*who, known, bool(speaks), heard, None if alike else runs_on, surveyed]
 
 
-def _surveys(study: Study, chosen: set[_Place]) -> Iterator[tuple[_Place, list[Any]]]:
+def _surveys(study: Study) -> Iterator[tuple[_Place, list[Any]]]:
     """Iteration, agent, score, expected attitude, and value and answer of each item in the order of the design.
 
     What is missing is None: an attitude without a valid answer to every item, an expected one without probabilities.
@@ -118,20 +148,19 @@ def _surveys(study: Study, chosen: set[_Place]) -> Iterator[tuple[_Place, list[A
     items = {name: place for place, name in enumerate(study.design["instrument"]["items"])}
     given: dict[tuple[_Place, int, int], list[Any]] = {}
     columns = ("iteration", "agent", "item", "score", "raw")
-    for place, (iteration, agent, item, score, raw) in _rows(study.attitudes, columns, chosen):
+    for place, (iteration, agent, item, score, raw) in _rows(study.attitudes, columns):
         given.setdefault((place, iteration, agent), [None] * len(items))[items[item]] = [_short(score), raw]
-    values = [_attitudes(study, outcome, chosen) for outcome in ("score", "expected")]
+    values = [_attitudes(study, outcome) for outcome in ("score", "expected")]
     for survey, answers in given.items():
         place, iteration, agent = survey
         yield place, [iteration, agent, *(value.get(survey) for value in values), answers]
 
 
-def _attitudes(study: Study, outcome: Outcome, chosen: set[_Place]) -> dict[tuple[_Place, int, int], float | None]:
+def _attitudes(study: Study, outcome: Outcome) -> dict[tuple[_Place, int, int], float | None]:
     """Attitudes by debate, iteration and agent; none where the engine did not give this outcome."""
     if outcome not in study.outcomes:
         return {}
-    answers = study.analysed_as(outcome).answers
-    rows = _rows(answers, ("iteration", "agent", "value"), chosen)
+    rows = _rows(study.analysed_as(outcome).answers, ("iteration", "agent", "value"))
     return {(place, iteration, agent): _short(value) for place, (iteration, agent, value) in rows}
 
 
