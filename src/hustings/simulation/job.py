@@ -42,8 +42,6 @@ from hustings.simulation.watch import Watch
 from hustings.study import Study
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
-
-
 _GROWING = 10_000
 """Debates up to which the page of a run that still plays is drawn: all that has been said is read for it."""
 

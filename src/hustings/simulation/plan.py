@@ -126,13 +126,18 @@ class Plan:
                 wanted.setdefault(role, set()).add(index)
         return dict(sorted(wanted.items()))
 
-    def starts(self, keys: Iterable[str], logged: Mapping[str, Sequence[Event]], people: People) -> Iterator[Start]:
-        """First events of debates: those of the log, and new ones."""
-        table = Seating(self.settings, self.casting.words)
-        for key in keys:
-            yield first(logged[key]) if key in logged else self._start(key, table, people)
+    def starts(self, keys: Collection[str], logged: Mapping[str, Sequence[Event]], people: People) -> Iterator[Start]:
+        """First events of debates: those of the log, and new ones, each made when it is asked for.
 
-    def _start(self, key: str, table: Seating, people: People) -> Start:
+        Raises:
+            SettingsError: at once, if a debate that is to be read by its agents cannot be found.
+        """
+        table = Seating(self.settings, self.casting.words)
+        new = [key for key in keys if key not in logged] if self.settings.control.read else []
+        reads = {key: self._transcript(DebateKey.parse(key)) for key in new}
+        return (first(logged[it]) if it in logged else self._start(it, table, people, reads.get(it)) for it in keys)
+
+    def _start(self, key: str, table: Seating, people: People, reads: str | None) -> Start:
         settings, parts = self.settings, DebateKey.parse(key)
         adapters = [f"adapter {seat.adapter.name}" for seat in (self.casting.main,) if seat.adapter]
         agents = table.agents(parts.topic, self.seats[key], people)
@@ -143,7 +148,7 @@ class Plan:
             debate=key,
             agents=agents,
             first=protocol.first_speaker(drawn, parts.repetition, speakers, balanced=balanced),
-            reads=self._transcript(parts) if settings.control.read else None,
+            reads=reads,
             topology=settings.topology.name,
             control=settings.control.name,
             treatments=(*adapters, *settings.treatments),
