@@ -28,3 +28,9 @@ def test_a_step_is_played_packed_and_drawn_again_from_its_log(tmp_path: Path) ->
     assert "figure4: racism played\n    missing: gun_violence, " in said
     assert "controls: nothing played" in said
     assert drawn.read_bytes() == first
+
+
+def test_claims_computed_again_from_the_logs_alone_agree_with_the_tables() -> None:
+    done = subprocess.run([sys.executable, "-I", SCRIPT.with_name("recompute.py")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" agrees") >= 3
