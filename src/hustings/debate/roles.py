@@ -146,6 +146,8 @@ class Seating:
 
     def _advocates(self, topic: str, free: Iterator[str]) -> Iterator[Agent]:
         """Partners that argue one position each, whatever they hear: nothing."""
+        if not self.settings.partners:
+            return
         control, of = self.settings.control, self.settings.topics[topic]
         template = Template(control.advocate, "control.advocate", f"conf/control/{control.name}.yaml")
         for place in range(self.settings.partners):
