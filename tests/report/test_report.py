@@ -32,7 +32,7 @@ from hustings.runfolder import (
     read_manifest,
     write_manifest,
 )
-from hustings.study import load
+from hustings.study import Study, load, read_statistics
 
 
 def on_adapter(finished: Path, folder: Path, adapter: str | None, by: int) -> Path:
@@ -111,6 +111,33 @@ def test_a_copied_run_is_reported_again_without_the_artifact_store(tmp_path: Pat
     assert np.allclose(again["estimate"], kept["estimate"], equal_nan=True)
     assert (copy / "figures" / "curves.svg").exists()
     assert read_table(copy / "statistics.csv")["sentence"].tolist() == kept["sentence"].tolist()
+
+
+def test_a_report_is_made_again_only_when_something_has_changed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(finished / "run", tmp_path / "copy"))
+    table = run.again(load(folder))
+    drawn = (folder / "figures" / "curves.png").read_bytes()
+    tested: list[Path] = []
+
+    def write(study: Study, tests_to: Path, figures: Path) -> pd.DataFrame:
+        tested.append(tests_to)
+        return original(study, tests_to, figures)
+
+    original = run.write
+    monkeypatch.setattr(run, "write", write)
+    pd.testing.assert_frame_equal(run.again(load(folder)), read_statistics(folder / "statistics.csv"))
+    assert not tested and len(table)
+    (folder / "figures" / "curves.png").unlink()
+    run.again(load(folder))
+    assert len(tested) == 1
+    assert (folder / "figures" / "curves.png").read_bytes() == drawn
+    run.again(load(folder, "score"))
+    assert len(tested) == 2
+    (folder / "statistics.csv").unlink()
+    run.again(load(folder))
+    assert len(tested) == 3
 
 
 def test_a_packed_run_is_a_manifest_and_a_log_and_makes_the_same_report(tmp_path: Path) -> None:

@@ -5,19 +5,22 @@ It does not know how a test or a figure is made: analysis does.
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hustings.artifacts import Place, locked
 from hustings.files import write_table
-from hustings.identity import sha256
+from hustings.identity import identity
 from hustings.provenance import versions
 from hustings.report import naming
 from hustings.report.naming import other_outcome
 from hustings.runfolder import (
+    AGENTS,
     ATTITUDES,
     FIGURES,
     REPLIES,
+    STANCES,
     STATISTICS,
+    Reported,
     RunManifest,
     hashes,
     read_manifest,
@@ -101,20 +104,27 @@ def clear(folder: Path) -> None:
 
 
 def again(study: Study) -> "pd.DataFrame":
-    """Test and draw a run again in its own folder; its manifest then says what was analysed.
+    """Test and draw a run again in its own folder, unless nothing has changed; its manifest says what was analysed.
 
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    tests = write(study, study.folder / STATISTICS, study.folder / FIGURES)
-    _note(study.folder, study.manifest)
+    folder, before = study.folder, study.manifest.report
+    made = identity(_substance(folder, study.manifest))
+    figures = {} if before is None else hashes(folder / FIGURES, before.figures)
+    if before == Reported(id=made, figures=figures) and study.statistics is not None:
+        return study.statistics
+    tests = write(study, folder / STATISTICS, folder / FIGURES)
+    _note(folder, study.manifest)
     return tests
 
 
 def _note(folder: Path, manifest: RunManifest) -> None:
-    """Write the manifest, with the statistics as they are now; older runs know of no files."""
+    """Write the manifest, with the report as it is now; older runs know of no files."""
     files = {**manifest.files, **hashes(folder, [STATISTICS])} if manifest.files else {}
-    write_manifest(folder, manifest.model_copy(update={"files": files}))
+    drawn = hashes(folder / FIGURES, (it.name for it in sorted((folder / FIGURES).glob("*")) if it.stem in _DRAWN))
+    report = Reported(id=identity(_substance(folder, manifest)), figures=drawn)
+    write_manifest(folder, manifest.model_copy(update={"files": files, "report": report}))
 
 
 def finish(folder: Path, store: Path) -> "pd.DataFrame":
@@ -145,13 +155,18 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
 
 def _place(folder: Path, store: Path) -> Place:
     """Where the store keeps the report of these tables, analysed with these settings."""
+    manifest = read_manifest(folder, RunManifest)
+    slug = f"{manifest.model.name}-{manifest.settings['composition']['name']}"
+    return Place(store, "reports", slug, _substance(folder, manifest))
+
+
+def _substance(folder: Path, manifest: RunManifest) -> dict[str, Any]:
+    """What a report is made from."""
     from hustings.analysis.statistics import all_statistics
 
-    manifest = read_manifest(folder, RunManifest)
-    substance = {
+    return {
         "versions": {"format": _FORMAT, **versions(())},
         "statistics": [statistic.name for statistic in all_statistics()],
-        "tables": {table: sha256(folder / table) for table in (ATTITUDES, REPLIES)},
+        "tables": hashes(folder, (ATTITUDES, REPLIES, AGENTS, STANCES)),
         "settings": {key: it for key, it in manifest.settings.items() if key not in ("artifacts", "tracker")},
     }
-    return Place(store, "reports", f"{manifest.model.name}-{manifest.settings['composition']['name']}", substance)
