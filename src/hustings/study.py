@@ -63,7 +63,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Study:
-    """The tables of one run.
+    """The tables of one run. Text that says the same in many rows (topic, role, story) is categorical in them.
 
     Example:
         >>> import hustings
