@@ -46,12 +46,12 @@ class Adapter:
 
     @property
     def sha256(self) -> str:
-        """Of its weights, as they were sealed."""
+        """Hash of its weights when they were sealed."""
         return self.manifest["files"][ADAPTER_FILE]
 
     @property
     def changed(self) -> Path | None:
-        """The first of its files that is not there as it was sealed, of those that change what the model says."""
+        """The first file that changes what the model says and is missing or not as it was sealed."""
         read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
         missing = [file for file in (ADAPTER_FILE, CONFIG_FILE) if file in read and not (self.folder / file).exists()]
         damaged = sorted((*missing, *changed(self.folder, read)), key=lambda file: file != ADAPTER_FILE)
@@ -116,7 +116,7 @@ def find(store: Path, weights: Weights, wanted: str) -> Adapter:
 
 
 def _in_folder(store: Path, folder: Path) -> Adapter:
-    """The adapter in a folder; a run's folder only describes it, and then the store has the weights."""
+    """The adapter in a folder; a run's folder only describes it, and the weights are in the store."""
     adapter = _read(folder)
     if adapter is None:
         raise AdapterError(

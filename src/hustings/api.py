@@ -1,4 +1,4 @@
-"""Hustings from Python: compose settings, run the three jobs, and read and compare what they left.
+"""Hustings from Python: compose settings, run the three jobs, and read and compare their results.
 
 Everything here is also in the package itself: `hustings.simulate`. It does the same as the command line.
 """
@@ -100,7 +100,7 @@ def evaluate(settings: EvaluateSettings, folder: Path | str | None = None) -> "p
 def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.DataFrame":
     """Test how studies differ from the first of them, debate by debate.
 
-    What is analysed is each run's own outcome, or that of the first study where one was read with another
+    Each run's own outcome is analysed, or the first study's if a study was read with another outcome
     (`study.analysed_as`).
 
     Args:

@@ -1,8 +1,7 @@
 """The artifact store: artifacts/<kind>/<slug>-<id>/ with a manifest; atomic, locked, verified.
 
-It does not know what is in the files. An artifact may grow (more debates, more personas): while it does, its
-manifest says so; when it is sealed, the manifest holds the sha256 of every file, and of itself, checked at the next
-opening.
+It does not know what is in the files. An artifact may grow (more debates, more personas), and its manifest says so
+while it does. A sealed manifest holds the sha256 of every file, and of itself, which is checked at the next opening.
 """
 
 import json
@@ -59,7 +58,7 @@ class Artifact:
 
     @property
     def growing(self) -> bool:
-        """Whether it is not sealed: being made, or left by a process that was killed."""
+        """Whether it is not sealed yet: still being made, or left by a killed process."""
         return self.manifest["state"] == "growing"
 
     def grow(self, **facts: Any) -> None:
@@ -185,7 +184,7 @@ class Rows:
 def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
     """The rows of an artifact, locked; sealed when the block ends without an error.
 
-    This is how everything is kept that a model wrote and that grows: personas, questions, answers, debates.
+    Everything that a model writes bit by bit is kept this way: personas, questions, answers, debates.
 
     Args:
         file: name of the file in the artifact's folder.
@@ -202,7 +201,7 @@ def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
 
 
 def whole(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest says what it said when it was sealed; a growing one is not sealed yet."""
+    """Whether a manifest is unchanged since it was sealed; a growing one is not sealed yet."""
     if manifest.get("state") == "growing":
         return True
     return manifest.get("v", 1) == 1 if SEAL not in manifest else manifest == sealed(manifest)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 Kind = Literal["text", "whole", "number", "flag"]
-"""`whole` and `number` may be missing, a `flag` (True or False) may not; text is empty where it is missing."""
+"""`whole` and `number` may be missing, a `flag` (True or False) may not; missing text is empty."""
 
 _NUMBERED: dict[Kind, tuple[str, ...]] = {
     "whole": (
@@ -34,7 +34,7 @@ _NUMBERED: dict[Kind, tuple[str, ...]] = {
 }
 _KINDS: dict[str, Kind] = {column: kind for kind, columns in _NUMBERED.items() for column in columns}
 _OPTIONAL = ("full",)
-"""Text that is missing, and not empty, where a file has nothing."""
+"""Text columns where an empty cell means missing instead of empty text."""
 
 
 def kinds(columns: Iterable[str], others: Kind = "text") -> dict[str, Kind]:
@@ -47,5 +47,5 @@ def kinds(columns: Iterable[str], others: Kind = "text") -> dict[str, Kind]:
 
 
 def may_be_missing(column: str, kind: Kind) -> bool:
-    """Whether nothing in a file means that there is no value; otherwise it is empty text."""
+    """Whether an empty cell in a file means that there is no value; otherwise it is empty text."""
     return kind != "text" or column in _OPTIONAL

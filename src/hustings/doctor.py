@@ -1,6 +1,6 @@
 """What this machine can run: hardware, packages, keys, weights, and the model that suits it best.
 
-It loads no model and imports no engine; of a key it says only whether it is set.
+It loads no model and imports no engine. For keys it only says whether they are set.
 """
 
 import importlib.metadata
@@ -176,7 +176,7 @@ def _here(plain: Any) -> bool:
 def best(found: Iterable[Model], on: Machine) -> Model | None:
     """The largest model that runs at full speed on this machine and is not known to drop its persona.
 
-    A model whose weights are here comes first. Where nothing but models that drop it fit, the largest of those.
+    Models with weights already on this machine come first. If only models that drop it fit, the largest of those.
     """
     found = list(found)
     for holding in (True, False):

@@ -18,13 +18,13 @@ from hustings.identity import sha256
 from hustings.progress import say, showing
 
 _PATIENCE = 5.0
-"""Seconds that the hub has to answer at all."""
+"""Seconds to wait for a first answer from the hub."""
 _MB = 10**6
 
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A model, and where it can be had."""
+    """A model, and where it can be downloaded."""
 
     name: str
     """Of the config in conf/model."""

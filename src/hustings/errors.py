@@ -47,7 +47,7 @@ class RecordError(HustingsError):
 
 
 class AlarmError(HustingsError):
-    """Most answers of a model are invalid or empty, so that a run is not worth going on with."""
+    """Most answers of a model are invalid or empty, so the run is not worth continuing."""
 
 
 class PersonaError(HustingsError):
@@ -80,7 +80,7 @@ class EngineError(HustingsError):
 
 @contextmanager
 def quoting(kind: type[HustingsError], paragraph: str) -> Generator[None]:
-    """The door of another library: whatever it raises is an error of ours, with its first line in place of `{}`.
+    """Wraps calls into another library: whatever it raises becomes our error, with its first line in place of `{}`.
 
     Args:
         kind: of the error.
@@ -96,5 +96,5 @@ def quoting(kind: type[HustingsError], paragraph: str) -> Generator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What another library says of its error, in one line, to be quoted in a paragraph of ours."""
+    """The first line of another library's error, to be quoted in our paragraph."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -79,11 +79,11 @@ def explained() -> Generator[None]:
 
 
 def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
-    """Refuse what does not fit on the disk.
+    """Refuse to start what does not fit on the disk.
 
     Args:
         needed: a folder, which need not exist yet, and the bytes that will be written there.
-        advice: what would need less.
+        advice: what to do to need less room.
 
     Raises:
         ArtifactError: a disk has less room than that.
@@ -135,7 +135,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Put a table into a CSV file. All text is quoted: a model's may contain any kind of line break.
+    """Write a table as a CSV file. All text is quoted, because a model's text may contain any kind of line break.
 
     Raises:
         ArtifactError: the folder cannot be written.

@@ -78,7 +78,7 @@ def _users_cache(instead: str) -> Path:
 
 
 def expanded(path: str, instead: str) -> Path:
-    """A path with ~ and $NAME filled in.
+    """A path with ~ and $NAME expanded.
 
     Args:
         instead: what to set to a whole path, for the error message.

@@ -1,4 +1,4 @@
-"""How surprising replies are to the model itself, without a persona: did a mitigation leave its language whole?
+"""How surprising replies are to the model itself, without a persona: did a mitigation damage its language?
 
 Each reply is scored as what the Default might say first in a debate on the topic. The scores are in the run's folder, a
 line for each reply, so that none is scored twice.
@@ -23,7 +23,7 @@ from hustings.settings import load as validated
 from hustings.study import Study, load
 
 KEY = ("topic", "repetition", "agent", "iteration")
-"""What a reply is known by within its run."""
+"""What identifies a reply within its run."""
 
 
 def score(folder: Path, scorer: EngineSettings) -> Path:

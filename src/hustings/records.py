@@ -1,4 +1,4 @@
-"""The event log, which is the truth: one JSON line for each reply and survey answer, and the tables made from it.
+"""The event log, which is the source of truth: one JSON line per reply and survey answer, and tables made from it.
 
 It does not know how events come about.
 """
@@ -26,7 +26,7 @@ class _Record(BaseModel):
 
 
 class Agent(BaseModel):
-    """Somebody who takes part in a debate."""
+    """A participant in a debate."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

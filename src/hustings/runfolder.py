@@ -1,4 +1,4 @@
-"""The folder that a run leaves: its file names, its typed manifest, and the key of a debate.
+"""The folder of a run: its file names, its typed manifest, and the key of a debate.
 
 Everything in it is plain files, so that a copy of the folder can be read anywhere. It does not know what runs do.
 """
@@ -86,7 +86,7 @@ class Reported(_Part):
 class _Manifest(_Part):
     v: Literal[2] = 2
     command: list[str]
-    """As it was typed, after `python`."""
+    """The command as it was typed, after `python`."""
     versions: dict[str, str]
     """Of Hustings and the packages that matter, by name."""
     settings: dict[str, Any]
@@ -95,7 +95,7 @@ class _Manifest(_Part):
 
 
 class RunManifest(_Manifest):
-    """What simulate.py leaves."""
+    """The manifest of simulate.py."""
 
     kind: Literal["run"] = "run"
     debates: dict[str, str]
@@ -122,7 +122,7 @@ class RunManifest(_Manifest):
 
 
 class TrainingManifest(_Manifest):
-    """What train.py leaves."""
+    """The manifest of train.py."""
 
     kind: Literal["training"] = "training"
     adapter: str
@@ -133,7 +133,7 @@ class TrainingManifest(_Manifest):
 
 
 class EvaluationManifest(_Manifest):
-    """What evaluate.py leaves."""
+    """The manifest of evaluate.py."""
 
     kind: Literal["evaluation"] = "evaluation"
     results: dict[str, list[str]]
@@ -147,7 +147,7 @@ class EvaluationManifest(_Manifest):
 
 
 class ComparisonManifest(_Part):
-    """What several runs together leave."""
+    """The manifest of several runs together."""
 
     v: Literal[2] = 2
     kind: Literal["comparison"] = "comparison"
@@ -223,7 +223,7 @@ def jobs(folder: Path, kind: str) -> list[Path]:
 
 
 def copy_run(source: Path, target: Path) -> Path:
-    """Copy what a run was told and left, without what is made from that; nothing where both are the same folder.
+    """Copy a run's inputs and results, without anything derived from them; does nothing if both are the same folder.
 
     Returns:
         The target.

@@ -1,6 +1,6 @@
-"""A run as tables: what statistics, figures, the page, trackers and users read, and nothing else.
+"""A run as tables: all that statistics, figures, the page, trackers and users read.
 
-It does not know how a run came about, and never loads a model.
+It does not know how a run was made, and never loads a model.
 """
 
 import json
@@ -195,7 +195,7 @@ class Study:
 
     @cached_property
     def stances(self) -> "pd.DataFrame | None":
-        """What judges say of the replies, one row for each reply and judge; None where nobody has judged them.
+        """The judges' ratings, one row for each reply and judge; None if nobody has judged the replies.
 
         Returns:
             Columns RATINGS: `stance` runs from −3 (the low end of the topic's scale) to +3 and is missing where a reply

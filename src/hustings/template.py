@@ -41,7 +41,7 @@ class Template:
             values: text, numbers, and lists of them.
 
         Raises:
-            SettingsError: it uses a variable that there is not.
+            SettingsError: it uses a variable that does not exist.
         """
         return self._render(tuple((name, tuple(it) if isinstance(it, list) else it) for name, it in values.items()))
 

@@ -1,6 +1,6 @@
-"""Replies as somebody reads them who must not know who speaks: without names and parties.
+"""Replies for readers who must not know who speaks: without names and parties.
 
-It does not know who reads them: judges and annotators do.
+It does not know who reads them (judges and annotators).
 """
 
 import re
@@ -21,7 +21,7 @@ NAME, PARTY = "[name]", "[party]"
 def blind(study: "Study") -> "pd.Series":
     """The text of every reply without the names of its debate's agents and without the names of parties.
 
-    A nickname, or a party called otherwise ("the GOP"), stays; so does what only its voters would say.
+    Nicknames and other names for a party ("the GOP") stay, and so does anything that only its voters would say.
 
     Returns:
         Texts, with the index of `study.replies`; empty where nothing was said.

@@ -1,4 +1,4 @@
-"""What changed between two runs, debate by debate where they share debates.
+"""What changed between two runs, debate by debate if they share debates.
 
 It does not know what was changed; the caller names the runs.
 """

@@ -1,4 +1,4 @@
-"""What a sweep over controls says of an agent: does it drift unasked, and does it respond to arguments?
+"""What a sweep over controls says about an agent: does it drift without reason, and does it respond to arguments?
 
 Everything is paired by repetition: the same personas debate under every control (Source: protocol.md, controls).
 """

@@ -4,7 +4,7 @@ It knows arrays only. The equation (Source: protocol.md, statistics):
 
     A(t+1) − A(t) = c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε
 
-c is free and differs between topics, so that a common movement has somewhere to go.
+c is free and differs between topics, so that it absorbs a movement that all agents share.
 """
 
 from collections.abc import Sequence

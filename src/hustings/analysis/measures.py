@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from hustings.study import Panel, Study
 
 CROWDED = 0.2
-"""Share of first attitudes at an end of the scale from which sign flips are not to be trusted."""
+"""Sign flips are not to be trusted if at least this share of first attitudes is at an end of the scale."""
 _EDGE = 0.05
-"""How near to an end of the scale counts as at the end: 0.5 of 10 points."""
+"""Attitudes this near to an end of the scale count as at the end: 0.5 of 10 points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
 
 
 def bias_role(study: "Study") -> str:
-    """Whose attitude at iteration 0 is b: the Default's; the shadow's where no other Default was surveyed."""
+    """The role with the attitude b at iteration 0: the Default, or the shadow if no other Default was surveyed."""
     return DEFAULT if has(study, DEFAULT) or not has(study, SHADOW) else SHADOW
 
 
@@ -166,7 +166,7 @@ def no_change(study: "Study", topic: str, role: str, changes: int) -> str:
 
 
 def margin(study: "Study", of_ten: float) -> float:
-    """So many of ten points, on the study's own scale."""
+    """A number of points out of ten, on the study's own scale."""
     low, high = study.scale
     return of_ten * (high - low) / 10
 

@@ -1,4 +1,4 @@
-"""Which mitigation keeps agents to their characters, at what price: each beside the same debates without it.
+"""Which mitigation keeps agents in character, and at what price: each compared with the same debates without it.
 
 Everything is paired by repetition: the same personas debate under every mitigation (Source: protocol.md, mitigations).
 """
@@ -113,7 +113,7 @@ def _again(made: Mapping[str, Any]) -> Row:
 
 
 def _against(mitigated: Mitigated, plain: Mitigated) -> Iterator[Row]:
-    """How much less agents drift and respond than without the mitigation."""
+    """How much less agents drift and respond with the mitigation than without it."""
     mine, theirs = changes(mitigated.studies), changes(plain.studies)
     seated = [_seated(it) for it in (mitigated, plain)]
     seed = next(iter(plain.studies.values())).seed
@@ -161,7 +161,7 @@ def _response(of: Changes) -> "pd.Series | None":
 
 
 def _speech(study: "Study") -> Iterator[Row]:
-    """How far attitudes still differ, and how varied the talk is."""
+    """How far attitudes still differ, and how varied the replies are."""
     for topic in topics(study):
         for role in parties(study, topic):
             mine = ends(study, topic, role)

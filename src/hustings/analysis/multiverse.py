@@ -1,4 +1,4 @@
-"""One result under many specifications that should not matter: which to try, how it varies, and what it varies with.
+"""One result under many specifications that should make no difference: which to try, and how and why it varies.
 
 A specification has one value of every choice. It does not know what the choices are.
 """

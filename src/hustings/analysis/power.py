@@ -1,4 +1,4 @@
-"""How many repetitions a study needs, by planted simulation. It knows no model: noise is what you say it is."""
+"""How many repetitions a study needs, by planted simulation. It uses no model: you set the noise."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

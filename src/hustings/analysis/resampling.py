@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 SMALL = 10
-"""Debates below which an interval is too narrow."""
+"""With fewer debates than this, an interval is too narrow."""
 BUNDLES = 500
 """Units beyond which random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,} resamples)"
 SPREAD = 0.005
 """Points within which values count as equal: engines round, so the same question asked twice differs by less."""
 SAME = 1e-9
-"""What sums of equal numbers may differ by."""
+"""How much sums of equal numbers may differ."""
 LEVEL = 0.95
 """Of the intervals."""
 
@@ -42,7 +42,7 @@ class Numbers(TypedDict, total=False):
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers of one test, which do not depend on the other topics and roles of the run."""
+    """Random numbers for one test, independent of the other topics and roles of the run."""
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 

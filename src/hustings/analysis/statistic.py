@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 PRIMARY = "primary"
-"""The family of the statistic that a study is about: `closing` by topic and role."""
+"""The family of a study's main statistic: `closing` by topic and role."""
 SECONDARY = "secondary"
 """The family of all other tests."""
 
@@ -35,7 +35,7 @@ class Row:
     method: str
     """How the numbers were computed, for a methods section."""
     remark: str = ""
-    """Why there is no estimate, or what the reader must bear in mind."""
+    """Why there is no estimate, or what the reader should keep in mind."""
     at: str = ""
     """`start` or `end` where a statistic describes a moment of the debate; otherwise empty."""
     outcome: str = ""
@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A question to a study, and how it is answered.
+    """A question that is asked of a study, and how it is answered.
 
     Example:
         >>> from hustings.analysis.statistic import Row, Statistic
@@ -84,13 +84,13 @@ class Statistic:
     about: str
     """The question it answers, in one line."""
     function: Callable[["Study"], Iterable[Row]]
-    """Its rows. Statistics that share a function are computed together: each row belongs to the one that it names."""
+    """Gives its rows. Statistics that share a function are computed together; each row belongs to the one it names."""
     sentence: Callable[[Row, Mapping[str, str]], str]
     """What a row with an estimate says, without the full stop; from the row and the labels of roles and topics."""
     family: str | None = None
     """The p-values of one family are adjusted together (Holm); None leaves them as they are."""
     order: int = 1000
-    """Where its rows are in the table, smaller first."""
+    """Position of its rows in the table, smaller first."""
     both: bool = False
     """Its rows are also given for the other outcome, outside of every family."""
 

@@ -1,4 +1,4 @@
-"""What agents say beside what they answer: the stance of each reply, and the surveys before and after it.
+"""What agents say next to what they answer: the stance of each reply, and the surveys before and after it.
 
 It works on `Study.stances` and `Study.answers`, and tests nothing.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST = 3
 """The strongest stance, towards either end."""
 APART = 1.0
-"""Of ten points, and of stance: how far from the middle both must be, on different sides, to part ways."""
+"""Distance from the middle, in points of ten and of stance, at which both part ways if they are on different sides."""
 _AGENT = ["topic", "repetition", "agent"]
 
 
@@ -92,5 +92,5 @@ def parted(study: "Study", judge: str) -> "pd.DataFrame":
 
 
 def judges(study: "Study") -> list[str]:
-    """Who judged the replies, the last one last."""
+    """Names of the judges, in the order in which they rated."""
     return [] if study.stances is None else [str(it) for it in study.stances["judge"].unique()]

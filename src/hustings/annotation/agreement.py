@@ -1,4 +1,4 @@
-"""How far people agree on what was said, and the judge with them.
+"""How far people agree on what was said, and how far the judge agrees with them.
 
 Ordinal Krippendorff α is the `krippendorff` package's, weighted κ statsmodels'.
 """
@@ -29,7 +29,7 @@ AGREEMENT, DISAGREEMENTS = "agreement.csv", "disagreements.csv"
 TENTATIVE = 0.667
 """α below which Krippendorff advises against any conclusion (Content Analysis, 4th edition, 2018, p. 356)."""
 WIDE = 2.0
-"""Steps between two ratings from which a reply is worth reading."""
+"""Ratings this many steps apart make a reply worth reading."""
 _RESAMPLES = 1000
 _NUMBER = re.compile(r"[+-]?[0-3](?:\.0+)?")
 
@@ -114,9 +114,9 @@ def _rating(text: str, where: str) -> Rating | None:
 
 
 def majority(given: Iterable[Rating]) -> Rating | None:
-    """What most raters say; among equally frequent ratings the number nearest to their mean, then to 0.
+    """What most raters say. Ties go to the number nearest to their mean, then to the one nearest to 0.
 
-    None where nobody rated.
+    None if nobody rated.
     """
     counts = Counter(given)
     if not counts:

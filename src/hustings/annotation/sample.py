@@ -19,12 +19,12 @@ RATED = ["id", "topic", "text", "rating", "note", "rater"]
 
 
 def id_of(topic: str, text: str) -> str:
-    """What a reply is known by on a sheet: nothing in it tells who speaks, and equal words are one reply."""
+    """The id of a reply on a sheet: it does not reveal who speaks, and identical replies share one id."""
     return identity([topic, text])
 
 
 def replies(study: Study) -> "pd.DataFrame":
-    """Everything different that is said in a run.
+    """Every distinct reply of a run.
 
     Returns:
         Columns of records.REPLIES, and `id`, `blind` (what raters read) and `round` (of the agent's own replies).
@@ -37,7 +37,7 @@ def replies(study: Study) -> "pd.DataFrame":
 
 
 def sample(study: Study, count: int, seed: int) -> "pd.DataFrame":
-    """So many replies, as equally many of each role, topic and round as there are, in an order drawn by seed.
+    """A sample of replies, spread as evenly as possible over roles, topics and rounds, in a seeded random order.
 
     Returns:
         Columns of `replies`.

@@ -1,4 +1,4 @@
-"""Whether what a model says is of any use: a run whose answers are mostly invalid or empty stops early.
+"""Whether a model's answers are usable: a run stops early if most of them are invalid or empty.
 
 It does not know how debates are played: it counts their events.
 """
@@ -110,10 +110,10 @@ class Alarm:
         return self._counts.setdefault((kind, runs_on[agent] if runs_on else ""), _Count())
 
     def check(self, *, ended: bool = False) -> None:
-        """Stop a run that is not worth going on with.
+        """Stop a run that is not worth continuing.
 
         Args:
-            ended: no more answers come, so that few answers count too where none of them is of use.
+            ended: no more answers will come, so that even a few answers count if none of them can be used.
 
         Raises:
             AlarmError: too many answers of a kind are of no use.

@@ -1,4 +1,4 @@
-"""The survey: what an agent is asked at every survey point, and what its answers are worth.
+"""The survey: the questions that agents are asked at every survey point, and what their answers are worth.
 
 It is the only module that knows the scale of attitudes. It does not send anything: play.py does. Source: protocol.md,
 surveys.

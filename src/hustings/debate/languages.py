@@ -1,4 +1,4 @@
-"""How to tell, in some languages, how long a life story is, whom it addresses and whom it is about.
+"""Rules, for some languages, to check how long a life story is, whom it addresses and whom it is about.
 
 It does not know who has the story. A society names its language in `society.language`; add yours to `LANGUAGES`.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """What a story that addresses its person has more of than one told by that person."""
+    """Words that tell a story that addresses its person from one told by that person."""
 
     you: re.Pattern[str]
     """Words for the person who is addressed."""

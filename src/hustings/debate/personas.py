@@ -198,7 +198,7 @@ def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict
 
 
 def _row(line: bytes, where: str) -> Mapping[str, Any]:
-    """What a line holds.
+    """The persona on a line.
 
     Raises:
         SettingsError: it is not a persona.

@@ -1,7 +1,7 @@
 """Plays many debates through one engine, each as far as its answers allow.
 
-A debate is the sum of its events: the same `apply` takes those of the log when a run is resumed and those that
-arrive now. It does not know where the log is, nor what an engine does with the requests.
+A debate is the sum of its events: `apply` takes them both from the log, when a run is resumed, and as they arrive. It
+does not know where the log is, nor what an engine does with the requests.
 """
 
 from collections import deque
@@ -348,7 +348,7 @@ def _nothing(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who is told what happens while debates are played."""
+    """Receives what happens while debates are played."""
 
     on_event: Callable[[Event], None] = _nothing
     """Gets every new event, in the order of arrival, before anything is asked that depends on it."""

@@ -1,4 +1,4 @@
-"""What an agent said, without what surrounds it: names of speakers, others' turns, quotes. The same for all engines.
+"""Strips everything around what an agent said: names of speakers, others' turns, quotes. The same for all engines.
 
 It does not know debates.
 """
@@ -25,7 +25,7 @@ _SENTENCE_END = re.compile(r"[.!?؟۔।॥][\"'”“’»«)\]]*(?=\s|$)|[。�
 
 
 def whole_sentences(text: str) -> str:
-    """A text without the sentence that was cut off at its end; the whole text where it has no other."""
+    """A text without a sentence that was cut off at its end; the whole text if that is its only sentence."""
     ends = list(_SENTENCE_END.finditer(text))
     return text[: ends[-1].end()] if ends else text
 

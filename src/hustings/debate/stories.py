@@ -1,4 +1,4 @@
-"""Life stories in the artifact store: where a party's are kept, and those that are missing written by the model.
+"""Life stories in the artifact store: where each party's are kept; the model writes those that are missing.
 
 It does not know what they are used for: debates and interviews share them.
 """

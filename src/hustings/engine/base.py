@@ -1,7 +1,7 @@
 """The interface of every engine: requests in, answers out, each as soon as it is ready.
 
-An engine does not know what a debate is. It knows prompts, seeds and limits, and passes on who asked without looking
-(except the planted engine, which has no model).
+An engine does not know what a debate is. It knows prompts, seeds and limits, and does not look at who asks (except
+the planted engine, which has no model).
 """
 
 import re
@@ -43,7 +43,7 @@ PROMISES = {
     "another batch size or order, or a resume, can change replies through rounding",
     "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
 }
-"""What an engine that computes in this process promises about repeating a run, by its precision."""
+"""What an engine in this process promises about repeating a run, by precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Steering:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Several answers are drawn, and the one is kept that is most typical of the own context as against a rival's."""
+    """Several answers are drawn; the one that is most typical of the own context compared with a rival's is kept."""
 
     count: int
     """Answers drawn; 1 chooses nothing."""
@@ -264,7 +264,7 @@ class Engine(ABC):
         return [answer for answer in self._list(requests) if isinstance(answer, Score)]
 
     def prepare(self) -> None:  # noqa: B027
-        """Load what takes time, so that progress counts the work alone; an engine that is ready has nothing to do."""
+        """Do slow loading first, so that progress measures only the work; an engine that is ready does nothing."""
 
     def close(self) -> None:  # noqa: B027
         """Free the engine's resources; by default there are none."""

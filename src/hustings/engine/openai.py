@@ -45,14 +45,14 @@ class OpenaiSettings(EngineSettings):
     """Which protocol is spoken. `chat`: the endpoint applies the model's chat template; `completions`: the model
     continues plain text."""
     start: Literal["ask", "prefill"]
-    """How an answer is made to begin with given words: `ask` asks for them; `prefill` prefills the answer with them."""
+    """How an answer is made to begin with given words: `ask` asks for them; `prefill` starts the answer with them."""
     logprobs: int = Field(ge=0, le=1000)
-    """Number of most probable tokens that surveys are read from; 0 reads the answer from the generated text."""
+    """How many of the most probable tokens surveys are read from; 0 reads the answer from the generated text."""
     structured: Structured = neutral("off")
-    """Makes the server answer surveys with an option and nothing else, where they are read from the text (logprobs=0).
+    """Makes the server answer surveys with one of the options only, if answers are read from the text (logprobs=0).
 
-    `json_schema`: by response_format; `guided_choice`: vLLM's; `grammar`: llama.cpp's; `auto`: by a JSON schema, or not
-    at all if the server refuses it; `off`: not at all.
+    `json_schema`: through response_format; `guided_choice`: vLLM's; `grammar`: llama.cpp's; `auto`: a JSON schema, or
+    nothing if the server refuses it; `off`: nothing.
     """
     reasoning: str | None
     """Effort of OpenAI's own reasoning models; not sent to other endpoints."""
@@ -61,9 +61,9 @@ class OpenaiSettings(EngineSettings):
     key: str = knob(pattern=_VARIABLE)
     """Environment variable that holds the key; a local server needs none."""
     requests_a_minute: int | None = knob(ge=1)
-    """Most requests in a minute; None sets no limit of our own, and the endpoint's are respected anyway."""
+    """Maximum requests per minute; None sets no limit of our own. The endpoint's limits are always respected."""
     tokens_a_minute: int | None = knob(ge=1)
-    """Most tokens in a minute, prompts and answers together; None sets no limit."""
+    """Maximum tokens per minute, prompts and answers together; None sets no limit."""
     timeout: float = knob(gt=0)
     """How long one request may take, in seconds."""
     attempts: int = knob(ge=1)

@@ -56,7 +56,7 @@ class OpenvinoSettings(EngineSettings):
     faithful: bool
     """Convert quantized GGUF files first: OpenVINO's own reading of them is inexact (see docs)."""
     quantization: Literal["none", "8bit", "auto"] = neutral("none")
-    """What weights are converted to: `none` is F16, `8bit` is Q8_0, and `auto` the faster of them on this processor."""
+    """Format that weights are converted to: `none` is F16, `8bit` is Q8_0, and `auto` is whichever is faster here."""
     device: str = knob()
     """OpenVINO's name of the device that runs the model: CPU or GPU."""
     cache_gb: int = knob(ge=1)
@@ -66,7 +66,7 @@ class OpenvinoSettings(EngineSettings):
 
     @property
     def eight_bits(self) -> bool:
-        """Whether weights are converted to Q8_0 and not to F16.
+        """Whether weights are converted to Q8_0 instead of F16.
 
         F16 is faster on processors with AMX, which multiply matrices in bfloat16, and Q8_0 on all others
         (docs/benchmarks.md).

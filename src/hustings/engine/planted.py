@@ -42,7 +42,7 @@ _NORMAL = NormalDist()
 
 
 class EffectSettings(Settings):
-    """What a mitigation does to synthetic debaters: it is added to what they follow without it."""
+    """What a mitigation does to synthetic debaters: these values are added to those that apply without it."""
 
     alpha: float
     """Social pull, per round."""
@@ -66,9 +66,9 @@ class PlantedSettings(EngineSettings):
     kappa: float
     """Persona anchor, per round."""
     bias: float
-    """b*: where the model pulls to."""
+    """b*: the attitude that the model pulls towards."""
     drift: float = neutral(0.0)
-    """Movement of everybody, whatever they think, points a round: c = β·b* + drift."""
+    """Movement of everybody, regardless of attitude, points per round: c = β·b* + drift."""
     first_default: float | None = neutral(None)
     """What the Default answers before anybody has spoken; None is `bias`."""
     noise: float = Field(ge=0)
@@ -86,7 +86,7 @@ class PlantedSettings(EngineSettings):
     start_spread: float = Field(ge=0)
     """Standard deviation of attitudes at iteration 0 over personas, in points."""
     effects: dict[Name, EffectSettings] = neutral({})
-    """What mitigations do, by the name of the treatment; those that are not named do nothing."""
+    """What mitigations do, by the name of the treatment; treatments that are not listed do nothing."""
 
     @property
     def can(self) -> frozenset[Capability]:

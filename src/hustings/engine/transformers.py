@@ -68,11 +68,11 @@ class TransformersSettings(EngineSettings):
     batch_size: int = knob(ge=1)
     """Rows per batch."""
     cache_gb: float = knob(ge=0)
-    """Memory for the prompts of debates that go on, GB: what an agent has heard is read once. 0 reads it each time."""
+    """Memory for prompts of debates in progress, GB, so that each reply is read only once. 0 rereads everything."""
 
     @property
     def can(self) -> frozenset[Capability]:
-        """It can do everything."""
+        """It supports everything."""
         return frozenset(
             {"log-probabilities", "adapters", "shared by processes", "text scores", "contrast", "steering"}
         )

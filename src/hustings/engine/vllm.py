@@ -64,9 +64,9 @@ class VllmSettings(EngineSettings):
     gpu_memory_utilization: float = knob(gt=0, le=1)
     """Fraction of a device's memory for weights and key-value cache."""
     cache_gb: float | None = knob(gt=0)
-    """Memory for the key-value cache of each device, GB; None takes what the weights leave of that fraction."""
+    """Memory for the key-value cache of each device, GB; None takes what the weights leave of the fraction above."""
     compile: bool | None = knob()
-    """Compile the model and capture graphs before the first answer, which takes a minute or more; None does on GPUs."""
+    """Compile the model and capture graphs before the first answer, a minute or more; None does so on GPUs."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

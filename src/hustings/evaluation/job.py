@@ -29,7 +29,7 @@ _VERSIONS = ("lm_eval", "torch", "transformers", "peft", "bitsandbytes", "datase
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run made."""
+    """The result of a run."""
 
     folder: Path
     """The run's folder."""

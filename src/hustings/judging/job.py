@@ -1,7 +1,6 @@
-"""The judge at work: every reply of a run that the store has no rating of is asked about, and the table is written.
+"""The judge at work: rates every reply of a run that has no rating in the store yet, and writes the table.
 
-A rating is kept by the text that was read, the topic and the judge, so the same words in another run are not asked
-about again.
+A rating is stored by its text, topic and judge, so the same words in another run are not rated again.
 """
 
 import json
@@ -56,7 +55,7 @@ class Bench:
 
     @classmethod
     def of(cls, settings: JudgeSettings, study: Study, engine: Engine | None = None) -> Self:
-        """The judge of these settings, not loaded yet.
+        """The judge for these settings, not loaded yet.
 
         Args:
             engine: what answers instead of the judge's own engine.
@@ -134,7 +133,7 @@ def _joined(each: Sequence[Rated]) -> dict[str, Any]:
 
 
 def check_other(bench: Bench) -> None:
-    """Refuse the debaters' own model as a judge that nobody named.
+    """Refuse the debaters' own model as judge unless it was named explicitly.
 
     Raises:
         SettingsError: it is the same.

@@ -21,12 +21,12 @@ NEUTRAL = "neutral"
 
 
 def knob(**constraints: Any) -> Any:
-    """A field that changes how fast or where something is computed, never what: it is part of no identity."""
+    """A field that only changes how fast or where something is computed, not the result: it is in no identity."""
     return Field(json_schema_extra={KNOB: True}, **constraints)
 
 
 def neutral(value: Any, **constraints: Any) -> Any:
-    """A field that is left out of identities while it has this value, so that adding it changed none of them."""
+    """A field that is left out of identities while it has this value, so adding it changes no existing identity."""
     return Field(json_schema_extra={NEUTRAL: value}, **constraints)
 
 
@@ -36,7 +36,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def substance(self) -> dict[str, Any]:
-        """What changes the output: every field but knobs and neutral values, as plain values."""
+        """Everything that changes the output: all fields except knobs and neutral values, as plain values."""
         plain: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -63,7 +63,7 @@ def _substance(value: Any) -> Any:
 class Variant(Settings):
     """Settings that come in several kinds, each a subclass in the file of its name in one package.
 
-    A subclass sets `kind` to a `Literal` and is found by it; nothing else has to be told about it.
+    A subclass sets `kind` to a `Literal` and is found by it; it does not have to be registered anywhere.
     """
 
     kind: Any
@@ -140,7 +140,7 @@ def _several(value: Any) -> Any:
 
 
 Many = Annotated[tuple[T, ...], BeforeValidator(_several), Field(strict=False)]
-"""A list; one value alone counts as a list of it."""
+"""A list; a single value counts as a list with one item."""
 
 S = TypeVar("S", bound=Settings)
 

@@ -32,16 +32,16 @@ class PromptSettings(Settings):
     """Which end of the scale is 0 in the question. `reversed`: surveys swap the ends of the scale; recorded values are
     always in the normal direction."""
     system: Literal["template", "empty", "story"] = neutral("template")
-    """What stands in the system slot of the chat template: the chat template's own text, nothing, or the agent's story
-    (then not in the user turn)."""
+    """What the system slot of the chat template contains: the chat template's own text, nothing, or the agent's story
+    (which then leaves the user turn)."""
     persona: Text
-    """Meta-prompt that asks for a life story that holds the party's positions."""
+    """Meta-prompt that asks for a life story with the party's positions."""
     persona_start: str
     """Words that the life story begins with."""
     context: Text
-    """What an agent knows: story, topic, conversation so far. It must only grow at its end."""
+    """What an agent knows: story, topic, conversation so far. During a debate it must only grow at its end."""
     line: Text
-    """One reply in the conversation; `mine` says whether the agent that reads it made it."""
+    """One reply in the conversation; `mine` says whether the reading agent made it."""
     reply: Text
     """Instruction that asks for the next reply."""
     reply_start: str
@@ -54,12 +54,12 @@ class PersonaSettings(Settings):
     file: PathText | None
     """JSON lines with party, name and story; None lets the model in use write them."""
     set: int = neutral(1, ge=1)
-    """Which set of life stories the model writes: 2, 3 … are other stories for the same names, for a sweep that shows
-    how much the result owes to the stories."""
+    """Which set of life stories the model writes: 2, 3 … are different stories for the same names. A sweep over sets
+    shows how much of a result is due to the stories."""
     max_tokens: int = Field(ge=16)
     """Longest life story, in tokens."""
     attempts: int = Field(ge=1)
-    """How often the model may try to write one life story that passes the checks."""
+    """How many attempts the model gets to write a life story that passes the checks."""
 
 
 class SamplingSettings(Settings):
@@ -78,14 +78,14 @@ class SamplingSettings(Settings):
 
 
 class CastSettings(Settings):
-    """What the agents of one role run on, where that is not what the whole run runs on."""
+    """What the agents of one role run on, if it differs from the rest of the run."""
 
     model: ModelSettings
     engine: AnyEngine
     adapter: str | None
-    """An adapter that train.py made, by name or folder; None runs on the model as it is."""
+    """An adapter that train.py made, by name or folder; None runs on the unchanged model."""
     scope: Literal["replies", "both"] = neutral("both")
-    """What runs on it: replies and surveys, or replies alone, with surveys on what the whole run runs on."""
+    """What runs on it: replies and surveys, or replies only, with surveys on the model of the rest of the run."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -94,7 +94,7 @@ class CastSettings(Settings):
 
 
 class AnalysisSettings(Settings):
-    """What figures and statistics are made of; the log is the same whatever is chosen."""
+    """What figures and statistics are based on; none of this changes the log."""
 
     outcome: Literal["score", "expected"] | None
     """Which attitude is analysed. `score`: the value of the chosen option; `expected`: the mean over the options'
@@ -105,18 +105,18 @@ class AnalysisSettings(Settings):
     spaghetti: bool
     """Draw every debate as a faint line behind the mean."""
     tuning_topics: Many[Name]
-    """Topics on which the doses of mitigations were chosen; the comparison of mitigations calls all others held out."""
+    """Topics used to choose the doses of mitigations; the comparison of mitigations treats all others as held out."""
 
 
 class AlarmSettings(Settings):
-    """When a run stops because what a model answers is of no use."""
+    """When a run stops because a model's answers are unusable."""
 
     invalid: float = knob(ge=0, le=1)
     """Share of invalid survey answers above which it stops; 1 never stops it."""
     empty: float = knob(ge=0, le=1)
     """Share of empty replies above which it stops; 1 never stops it."""
     after: int = knob(ge=1)
-    """How many answers of a model are needed before its shares count."""
+    """How many answers of a model are needed before the shares are checked."""
 
 
 class NoTrackerSettings(Settings):
@@ -140,11 +140,11 @@ class WandbSettings(Settings):
     project: Annotated[str, Field(pattern=_PROJECT)]
     """The project at W&B that the run belongs to."""
     entity: str | None
-    """The user or team at W&B; None is the one that is logged in."""
+    """The user or team at W&B; None uses the one that is logged in."""
     group: str | None
     """The group that the run belongs to at W&B; None is the experiment's name."""
     tags: Many[Text]
-    """Tags of the run at W&B, besides those that Hustings gives it."""
+    """Tags of the run at W&B, in addition to those that Hustings sets."""
     folder: PathText = Field(min_length=1)
     """Where W&B makes its folder `wandb`."""
 
@@ -153,7 +153,7 @@ TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminat
 
 
 class TrainerSettings(Settings):
-    """How many devices share the debates of one run, by Lightning."""
+    """How many devices share the debates of one run, through Lightning."""
 
     devices: int = Field(ge=1)
     """GPUs, or processes on the CPU, that share the debates on each machine."""
@@ -164,7 +164,7 @@ class TrainerSettings(Settings):
 
     @property
     def ranks(self) -> int:
-        """Processes that play, one for each device."""
+        """Number of processes that play, one for each device."""
         return self.devices * self.num_nodes
 
 
@@ -198,37 +198,37 @@ class SimulateSettings(Settings):
     treatments: dict[Name, AnyTreatment] = neutral({})
     """Interventions, in the order in which they are applied."""
     cast: dict[Name, CastSettings] = neutral({})
-    """By role: what its agents run on, where it is not `model`, `engine` and `adapter`."""
+    """By role: what its agents run on, if not `model`, `engine` and `adapter`."""
     tracker: TrackerSettings = knob()
     analysis: AnalysisSettings = knob()
     alarm: AlarmSettings = knob()
     trainer: TrainerSettings = knob()
     seed: int = Field(ge=0)
-    """Seed of the run: who speaks first, who meets whom, and what is sampled."""
+    """Seed of the run: it determines who speaks first, who meets whom, and what is sampled."""
     repetitions: int = knob(ge=1)
-    """Debates on each topic; raising it extends what exists."""
+    """Debates on each topic; if you raise it, only the new debates are played."""
     rounds: int = Field(ge=1)
     """Rounds of each debate; everybody speaks once a round and is surveyed at its end."""
     control: ControlSettings = neutral(NO_CONTROL)
     shadow: bool = neutral(False)
-    """A Default listens to every debate, is surveyed like everybody else, and never speaks; nobody hears of it.
+    """A Default listens to every debate, is surveyed like everybody else, and never speaks, unknown to the others.
 
-    It shows what the model itself thinks after hearing the same talk.
+    It shows what the model itself thinks after hearing the same debate.
     """
     first_speaker: Literal["random", "balanced"] = neutral("random")
-    """Who speaks first. `random`: somebody is drawn for each debate; `balanced`: over the repetitions, each seat begins
+    """Who speaks first. `random`: drawn for each debate; `balanced`: over the repetitions, each seat begins
     equally often."""
     adapter: str | None
-    """An adapter that train.py made, by name or folder; None plays on the model as it is."""
+    """An adapter that train.py made, by name or folder; None plays on the unchanged model."""
     adapter_scale: float = neutral(1.0, ge=0, le=10)
-    """What the weights of every adapter of the run are multiplied by: 0 is the model as it is, 1 the adapter."""
+    """Factor for the weights of every adapter of the run: 0 is the unchanged model, 1 the adapter as trained."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
     twice."""
     dry_run: bool = knob()
-    """Only say what the run would take: calls, tokens, money, time and disk."""
+    """Only estimate what the run would take: calls, tokens, money, time and disk space."""
     watch: bool = knob()
-    """Show one debate on the terminal as it is spoken."""
+    """Show one debate on the terminal as it unfolds."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -249,7 +249,7 @@ class SimulateSettings(Settings):
 
     @property
     def partners(self) -> int:
-        """How many advocates argue in a debate: as many as a speaker has partners, and equally many for every end."""
+        """How many advocates argue in a debate: as many as a speaker has partners, and the same number for each end."""
         ends = len(self.control.advocates)
         return ends * -(-(len(self.composition.roles) - 1) // ends) if ends else 0
 

@@ -36,20 +36,21 @@ class BenchmarkSettings(Settings):
     num_fewshot: int | None = Field(ge=0)
     """Examples in each prompt; None is the task's own number, 0 for hellaswag and mmlu."""
     limit: Annotated[int | float | None, BeforeValidator(_documents)]
-    """Documents of each task, drawn at random by `seed`, or a share of them below 1; None is all.
+    """Documents of each task, drawn at random with `seed`; below 1, a share of them; None takes all.
 
-    Of a group, a share is drawn from each of its tasks, as lm-eval does; a number, from all of them together.
+    For a group of tasks, a share is drawn from each of its tasks, as in lm-eval; a number is drawn from all of them
+    together.
     """
     seed: int = Field(ge=0)
     """Seed of the draw of documents, and of few-shot examples."""
     data_dir: PathText | None
-    """Folder that `hustings fetch benchmarks` has filled; None takes the data from the Hugging Face hub."""
+    """Folder that `hustings fetch benchmarks` filled; None takes the data from the Hugging Face hub."""
     engine: Literal["transformers", "vllm"]
     """What lm-eval runs the model on; vllm needs a model of the hub or in a folder."""
     quantization: Literal["none", "8bit", "4bit"]
     """Quantization of the weights, by bitsandbytes."""
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 where the device computes in it; `exact`: float32."""
+    """Numbers to compute with. `fast`: bfloat16 if the device supports it; `exact`: float32."""
     batch_size: int = knob(ge=1)
     """Rows per batch."""
     device: Literal["auto", "cpu", "cuda"] = knob()
@@ -69,11 +70,11 @@ class EvaluateSettings(SimulateSettings, FineTuningSettings):
 
     benchmark: BenchmarkSettings
     row: Annotated[str, Field(pattern=_ROW)] | None
-    """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None is what `adapter` names."""
+    """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None evaluates whatever `adapter` names."""
     seeds: Many[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    """Trainings of a row; its scores are their means."""
+    """Seeds of a row's trainings; its scores are means over them."""
     train_missing: bool = knob()
-    """Train adapters that a row needs and the store lacks."""
+    """Train the adapters that a row needs but the store does not have."""
     comparison: ModelSettings | None = knob()
     """Model of the row `comparison`."""
 

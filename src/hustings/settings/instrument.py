@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from hustings.settings.base import Many, Name, Settings, Text, neutral
 
 ANY = "any"
-"""In an item's wordings: those for every topic that has none of its own."""
+"""Key of an item's wordings for all topics without their own."""
 
 
 class ItemSettings(Settings):
@@ -24,9 +24,9 @@ class ItemSettings(Settings):
     values: Many[float] = Field(min_length=2)
     """What each option is worth on the attitude scale, in the same order, ascending."""
     low: str | None = neutral(None)
-    """What the first option means; None is what the topic calls the low end of its scale."""
+    """What the first option means; None takes the topic's words for the low end of its scale."""
     high: str | None = neutral(None)
-    """What the last option means; None is what the topic calls the high end of its scale."""
+    """What the last option means; None takes the topic's words for the high end of its scale."""
     direction: Literal["normal", "reversed"]
     """Which way the item points. `reversed`: a high answer means a low attitude, so values count from the other end."""
     parcel: Literal[1, 2]
@@ -54,7 +54,7 @@ class InstrumentSettings(Settings):
     name: Name
     """Name of this instrument, as results show it."""
     answer: str
-    """How to answer, after the wording of every item; a template of the same variables."""
+    """Says how to answer and follows the wording of every item; a template with the same variables."""
     items: dict[Name, ItemSettings] = Field(min_length=1)
 
     @model_validator(mode="after")

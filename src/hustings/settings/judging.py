@@ -15,17 +15,17 @@ class JudgeSettings(Settings):
     engine: AnyEngine
     question: Text
     """What the judge is asked about one reply: a template with `topic`, `question`, `low` and `high` (the topic's),
-    `ratings`, and `text` (the reply, without names and parties), which comes near the end so that what stands before
-    it is computed once."""
+    `ratings`, and `text` (the reply, without names and parties). Keep `text` near the end, so that what comes before it
+    is computed only once."""
     exchanged: bool
-    """Also ask with the poles exchanged: the mean of both is free of a liking for one end, and their difference shows
+    """Also ask with the poles exchanged: the mean of both cancels a preference for one end, and their difference shows
     it."""
     seed: int = knob(ge=0)
     """Seed of the order in which replies are read."""
     artifacts: PathText = knob(min_length=1)
-    """The artifact store, which keeps every rating, so that no reply is rated twice by one judge."""
+    """The artifact store, which keeps every rating, so that no judge rates the same reply twice."""
     dry_run: bool = knob()
-    """Only say what rating would take: calls, tokens, money."""
+    """Only estimate what rating would take: calls, tokens, money."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

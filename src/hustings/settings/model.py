@@ -8,7 +8,7 @@ from hustings.settings.base import Name, PathText, Settings, Text, Variant, knob
 from hustings.settings.instrument import InstrumentSettings
 
 Capability = Literal["log-probabilities", "adapters", "shared by processes", "text scores", "contrast", "steering"]
-"""What an engine may be asked for beyond text:
+"""What an engine may support beyond plain text:
 
 - `log-probabilities`: how probable each option of a survey is
 - `adapters`: a LoRA adapter on the model
@@ -27,7 +27,7 @@ class PriceSettings(Settings):
     output: float = Field(ge=0)
     """Dollars for a million generated tokens."""
     date: Text
-    """Day on which these prices were read, YYYY-MM-DD."""
+    """Date when these prices were looked up, YYYY-MM-DD."""
 
     def dollars(self, prompt_tokens: float, tokens: float) -> float:
         """Price of so many prompt tokens and generated tokens."""
@@ -53,14 +53,14 @@ class ModelSettings(Settings):
     licence: str | None = knob()
     """Licence of the weights, for people to read."""
     memory_gb: float | None = knob(gt=0)
-    """Memory that the engine named in its config needs to run it, GB; None where that is unknown or elsewhere."""
+    """Memory that the engine named in its config needs to run it, GB; None if unknown or if it runs elsewhere."""
     holds_persona: Literal["yes", "barely", "no"] | None = knob()
-    """Whether its partisans start on their own side of the scale: of 80 % or more, of half or more, or of fewer of them
-    (persona check on racism, figure3); None where nobody has measured it."""
+    """Whether its partisans start on their own side of the scale: 80 % or more of them (yes), half or more (barely), or
+    fewer (no), in the persona check on racism, figure3; None if not measured."""
     price: PriceSettings | None = knob()
     """Price of an API; None if it costs nothing, or the price is unknown."""
     retired: str | None = knob()
-    """Why it is no longer available, and what comes closest; None while it is."""
+    """Why it is no longer available, and what comes closest; None if it is available."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -92,7 +92,7 @@ class EngineSettings(Variant):
 
     @property
     def needs_weights(self) -> bool:
-        """Whether there is a model behind it; otherwise `model` is ignored, and nothing is downloaded."""
+        """Whether the engine runs a model; otherwise `model` is ignored and nothing is downloaded."""
         return True
 
     @property

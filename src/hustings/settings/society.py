@@ -21,7 +21,7 @@ PersonName = Annotated[str, AfterValidator(_sayable)]
 
 
 def _twice(of: Sequence[str]) -> list[str]:
-    """Names that are there more than once, though they may be typed differently."""
+    """Names that occur more than once, even if they are typed differently."""
     count = Counter(map(names.key, of))
     return sorted({names.key(name): name for name in of if count[names.key(name)] > 1}.values())
 
@@ -69,7 +69,7 @@ class DefaultAgentSettings(Settings):
     colour: Colour = knob()
     """Colour in figures."""
     names: Many[PersonName] = Field(min_length=1)
-    """Neutral names for debates, at least as many as a debate has such agents."""
+    """Neutral names; there must be at least as many as a debate has such agents."""
 
 
 class HumansSettings(Settings):
@@ -89,8 +89,8 @@ class SocietySettings(Settings):
     country: Text
     """The country in prompts: 'a voter in the United States'."""
     language: Name | None = neutral("en")
-    """Language of the life stories, as an ISO 639-1 code. In en, de and zh their length and person are checked; in
-    other languages, and with None, they are not."""
+    """Language of the life stories, as an ISO 639-1 code. Their length and person are checked in en, de and zh, but not
+    in other languages or with None."""
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
     humans: HumansSettings | None = knob()
@@ -107,7 +107,7 @@ class SocietySettings(Settings):
 
 
 class TopicSettings(Settings):
-    """Something to debate, and what the ends of the scale mean on which attitudes to it are measured."""
+    """Something to debate, and what the two ends of its attitude scale mean."""
 
     label: Text
     """The topic as it appears in a sentence: 'climate change'."""
@@ -129,7 +129,7 @@ class CompositionSettings(Settings):
     observers: Many[Name]
     """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
     rounds: int = knob(ge=1)
-    """Rounds that the paper plays with this composition; the run's own `rounds` counts."""
+    """Rounds that the paper plays with this composition; the run's own setting `rounds` decides how many are played."""
 
     @property
     def everybody(self) -> tuple[str, ...]:
@@ -143,18 +143,18 @@ class ControlSettings(Settings):
     name: Name
     """Name in folders and tables; `none` is the debate itself."""
     speak: bool
-    """Whether anybody speaks; where it is False, agents are surveyed as often as in the debate."""
+    """Whether anybody speaks; if False, agents are still surveyed as often as in the debate."""
     topic: TopicSettings | None
-    """Debated instead of the topic that is surveyed; None is that topic."""
+    """Topic to debate instead of the surveyed one; None debates the surveyed topic."""
     read: bool
-    """Whether nobody speaks and agents are surveyed on the debate of another repetition, in which they do not speak."""
+    """If True, nobody speaks, and agents read the debate of another repetition and are surveyed."""
     advocates: Many[Literal["low", "high"]]
     """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
 
     Empty: the partners are the other agents, as in the debate.
     """
     advocate: str
-    """What an advocate is told about itself: a template with `topic` and `end` (what its end of the scale means)."""
+    """How an advocate is described to itself: a template with `topic` and `end` (what its end of the scale means)."""
 
     @property
     def partners(self) -> tuple[str, ...]:

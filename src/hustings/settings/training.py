@@ -11,7 +11,7 @@ from hustings.settings.society import PartySettings, SocietySettings
 
 
 class InterviewSettings(Settings):
-    """What agents are asked so that they show their views."""
+    """The questions that draw out agents' views."""
 
     name: Name
     """Name of this interview, as results show it."""
@@ -30,7 +30,7 @@ class InterviewSettings(Settings):
     similarity: float = Field(gt=0, le=100)
     """Questions at least this similar count as duplicates, 0 … 100."""
     rounds: int = Field(ge=1)
-    """How often every question is used as an example before giving up."""
+    """How many times each question may serve as an example before giving up."""
     question_temperature: float = Field(ge=0)
     """Temperature at which the model writes questions; answers are always drawn at 1."""
     question_tokens: int = Field(ge=16)
@@ -40,8 +40,8 @@ class InterviewSettings(Settings):
     attempts: int = Field(ge=1)
     """How often an agent is asked again when its answer is empty."""
     seed: int = Field(ge=0)
-    """Seed of questions and answers, apart from that of the training, so that trainings with different seeds share
-    them."""
+    """Seed of questions and answers. It is separate from the seed of the training, so that trainings with different
+    seeds share the data."""
 
 
 class LoraSettings(Settings):
@@ -50,11 +50,11 @@ class LoraSettings(Settings):
     r: int = Field(ge=1)
     """Rank of the adapter."""
     alpha: int | None = Field(ge=1)
-    """Sets the scale of the weights, alpha / r; None is twice the rank."""
+    """Sets the scale of the weights, alpha / r; None means twice the rank."""
     dropout: float = Field(ge=0, lt=1)
     """Share of the adapter's inputs that are dropped in each step of the training."""
     targets: Many[Text] = Field(min_length=1)
-    """Linear layers that get such weights, by the last part of their names."""
+    """Linear layers that get low-rank weights, by the last part of their names."""
 
     def substance(self) -> dict[str, Any]:
         """With alpha filled in: null and twice the rank are the same adapter."""
@@ -67,7 +67,7 @@ class _StepSettings(Settings):
     warmup: float = Field(ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     epochs: int = Field(ge=1)
-    """How often the training goes through all examples."""
+    """How many times the training goes through all examples."""
     batch: int = Field(ge=1)
     """Examples per step."""
 
@@ -85,7 +85,7 @@ class DpoSettings(_StepSettings):
     beta: Positive
     """Strength of the penalty for moving away from the reference model."""
     nwp: NwpSettings
-    """How the adapter that it starts from was trained."""
+    """Settings of the nwp adapter that DPO starts from."""
 
 
 class FineTuningSettings(Settings):
@@ -93,19 +93,19 @@ class FineTuningSettings(Settings):
 
     interview: InterviewSettings
     party: PartySettings
-    """Towards which the model is fine-tuned."""
+    """The party that the model is fine-tuned towards."""
     method: Annotated[NwpSettings | DpoSettings, Field(discriminator="kind")]
     lora: LoraSettings
     questions: int = Field(ge=1)
-    """Questions that are trained on."""
+    """Number of questions to train on."""
     answers_per_question: int = Field(ge=1)
     """Answers to each question; 100 questions with 20 answers are the paper's 2,000 examples."""
     held_out: int = Field(ge=1)
-    """Further questions whose answers measure the loss and are never trained on."""
+    """Further questions, never trained on; their answers measure the loss."""
     quantization: Literal["none", "8bit", "4bit"]
     """Quantization of the base model while it is trained; `4bit` is nf4, the paper's QLoRA."""
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 where the device computes in it, with float32 adapters; `exact`:
+    """Numbers to compute with. `fast`: bfloat16 if the device supports it, with float32 adapters; `exact`:
     float32."""
     batch_size: int = knob(ge=1)
     """Examples in memory at a time; gradients are accumulated to method.batch."""
@@ -125,7 +125,7 @@ class TrainSettings(FineTuningSettings):
     """What writes questions and answers."""
     society: SocietySettings
     prompt: PromptSettings
-    """How the personas are written that answer, where `interview.agents` is `stories`."""
+    """How the answering personas are written if `interview.agents` is `stories`."""
     personas: PersonaSettings
     tracker: TrackerSettings = knob()
     seed: int = Field(ge=0)

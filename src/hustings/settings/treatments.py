@@ -14,7 +14,7 @@ class TreatmentSettings(Variant):
     roles: Many[Name] | None
     """Whose agents are treated; None treats everybody."""
     scope: Literal["replies", "survey", "both"]
-    """What is treated. Treating the survey manufactures success: it changes what is measured, not what is said."""
+    """What is treated. Treating the survey fakes success: it changes what is measured, not what is said."""
 
     kind_package: ClassVar[str] = "debate.treatments"
     kind_key: ClassVar[str] = "treatments.….kind"
@@ -22,7 +22,7 @@ class TreatmentSettings(Variant):
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """What an engine must be able to do to serve it."""
+        """What an engine must support to carry it out."""
         return frozenset()
 
 

@@ -1,4 +1,4 @@
-"""When the page of a run that still plays is drawn. It does not know what is on the page, nor how a run is played."""
+"""When to draw the page of a run in progress. It does not know what is on the page, nor how a run is played."""
 
 import time
 from collections.abc import Callable

@@ -48,7 +48,7 @@ _GROWING = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run made."""
+    """The result of a run."""
 
     folder: Path
     debates: int

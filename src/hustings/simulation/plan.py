@@ -1,4 +1,4 @@
-"""What a run consists of: which debates, where they are kept, and what is there already."""
+"""What a run consists of: its debates, where they are kept, and which of them exist already."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -59,7 +59,7 @@ class Session:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The tags as W&B takes them: no two alike, none blank, none too long."""
+        """The tags in the form that W&B accepts: no duplicates, none blank, none too long."""
         return tuple(dict.fromkeys(_cut(tag, _TAG) for tag in self.tags if tag.strip()))
 
     def begin(self) -> "wandb.Run":

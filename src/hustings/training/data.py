@@ -1,4 +1,4 @@
-"""What a model is fine-tuned on: questions, the answers of its own partisans, and pairs of answers for DPO.
+"""The data that a model is fine-tuned on: questions, answers of its own partisans, and pairs of answers for DPO.
 
 It does not know how a model is trained. Both files grow line by line and resume where they stopped; raising the
 number of questions or answers extends them.
@@ -186,7 +186,7 @@ def _more(
 ) -> Iterator[dict[str, Any]]:
     """New questions until there are `count`; a round shows the model every first question once.
 
-    The last round is asked again: what it gave already is known, and what it did not come to follows. So neither an
+    The last round is asked again: the questions that it already gave are known, and the rest follow. So neither an
     interruption nor the number of questions changes any of them.
 
     Args:

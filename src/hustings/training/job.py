@@ -32,7 +32,7 @@ _VERSIONS = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a run made."""
+    """The result of a run."""
 
     folder: Path
     """The run's folder."""

@@ -1,7 +1,7 @@
 """Every statistic of a study in one table, with a sentence that a reader can quote.
 
-A statistic is found where it is defined: each module in this folder has a tuple `STATISTICS`, and `register` adds one
-from elsewhere.
+Statistics are found automatically: each module in this folder has a tuple `STATISTICS`, and `register` adds one from
+elsewhere.
 """
 
 from collections.abc import Sequence
@@ -84,8 +84,8 @@ def statistics(study: "Study", names: Sequence[str] | None = None, *, beside: bo
 
     Returns:
         Columns COLUMNS, one row for each test. Where a test is impossible its numbers other than n are missing and
-        the sentence says why. p_holm is missing for statistics without a family. Statistics that are `both` have rows
-        for the other outcome too, after all others and without a family.
+        the sentence says why. p_holm is missing for statistics without a family. Statistics with `both` also have rows
+        for the other outcome, after all others and without a family.
 
     Raises:
         SettingsError: there is no statistic of such a name.

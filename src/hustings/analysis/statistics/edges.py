@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METHOD = "share of debates; 95 % Wilson interval"
 AGENTS = "share of agents at iteration 0; 95 % Wilson interval"
 TAKEN = 0.8
-"""Share of partisans below which their personas did not take."""
+"""Personas did not take hold if fewer partisans than this share are on their own side."""
 VERY_BIG = 0.75
 """Share of the scale from which an attitude counts as 'a very big problem': the highest of the poll's four answers."""
 
@@ -72,7 +72,7 @@ def persona_check(study: "Study") -> Iterator[Row]:
 
 
 def untaken(study: "Study", row: Row) -> str:
-    """The warning on personas that did not take; empty where they did."""
+    """The warning about personas that did not take hold; empty if they did."""
     if np.isnan(row.estimate) or row.estimate >= TAKEN:
         return ""
     agents, topic = who(row, study.labels), where(row, study.labels)

@@ -38,8 +38,8 @@ def mixed_model(study: "Study") -> Iterator[Row]:
 
     Attitude, aligned so that up is towards the party's own pole, ~ iteration × role × topic, random intercept and slope
     by repetition: the debates of one repetition share personas. Roles without a pole stay as they are. Agents of one
-    role in one debate are averaged first. The Wald tests treat what a role's answers share from one round to the next
-    as independent noise, so they are overconfident; read the sign-flip tests first. Warnings of statsmodels become the
+    role in one debate are averaged first. The Wald tests treat noise that a role's answers share from one round to the
+    next as independent, so they are overconfident; read the sign-flip tests first. Warnings of statsmodels become the
     remark.
     """
     table = _aligned(study)

@@ -32,7 +32,7 @@ _FLIPS = "sign-flip permutation test over debates; effect size: Cohen's d_z"
 ONE_SIDED = f"{INTERVAL}; one-sided {_FLIPS}"
 TWO_SIDED = f"{INTERVAL}; two-sided {_FLIPS}"
 STAYS = 0.5
-"""Of ten points: how far the Default may move for the paper's premise, that it stays, to hold."""
+"""Points of ten that the Default may move while the paper's premise, that it stays, still holds."""
 NO_SHADOW = "no shadow Default listened to these debates (shadow=false)"
 
 Made = tuple[Floats, str, str]
@@ -148,7 +148,7 @@ def echo(study: "Study") -> Iterator[Row]:
 
 
 def moved_away(study: "Study", row: Row) -> str:
-    """The warning on a Default that may have moved by more than STAYS; empty where it stayed."""
+    """The warning about a Default that may have moved by more than STAYS; empty if it stayed."""
     most = margin(study, STAYS)
     low, high = (row.estimate, row.estimate) if np.isnan(row.ci_low) else (row.ci_low, row.ci_high)
     if np.isnan(row.estimate) or (-most <= low and high <= most):

@@ -1,4 +1,4 @@
-"""What moves attitudes from round to round, and where to: model pull β, attractor b*, social pull α, persona anchor κ.
+"""What moves attitudes between rounds, and towards what: model pull β, attractor b*, social pull α, persona anchor κ.
 
 Agents are not averaged, and debates are left out whole.
 """

@@ -25,9 +25,9 @@ _CORRELATION = (
 )
 _SURVEYS = {"before": "the survey before each reply", "after": "the survey after each reply"}
 LARGE = 0.5
-"""Points of stance by which a judge may like one end of the scale without a remark."""
+"""Points of stance by which a judge may favour one end of the scale without a remark."""
 CONSISTENT = 0.5
-"""Correlation of stances with those with exchanged poles below which a judge is not to be trusted."""
+"""Below this correlation of stances with and without exchanged poles, a judge is not to be trusted."""
 _FEWEST = 3
 """Rows that a correlation needs."""
 
@@ -35,7 +35,7 @@ _FEWEST = 3
 def stances(study: "Study") -> Iterator[Row]:
     """Rows of STATISTICS by topic, role and judge (Source: protocol.md, judge).
 
-    n is debates, which the intervals resample. There are none where no judge has read the replies.
+    n counts debates, and the intervals resample debates. There are no rows if no judge has read the replies.
     """
     for judge in judges(study):
         said = talk(study, judge)
@@ -182,7 +182,7 @@ def _consistent(row: Row, labels: Mapping[str, str]) -> str:
 
 
 def untrusted(study: "Study", row: Row) -> str:
-    """The warning on a judge whose ratings depend on which pole is called +3; empty where they hardly do."""
+    """The warning about a judge with ratings that depend on which pole is called +3; empty if they hardly do."""
     about = f"A judge's ratings on {where(row, study.labels)}"
     distrust = "do not trust what is made of them"
     if row.statistic == "judge_bias" and abs(row.estimate) > LARGE:

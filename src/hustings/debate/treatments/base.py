@@ -10,7 +10,7 @@ from hustings.records import Agent
 from hustings.settings import SHADOW, TreatmentSettings
 
 Slot = Literal["template", "empty", "story"]
-"""What stands in the system slot: the chat template's own text, nothing, or the story."""
+"""What the system slot contains: the chat template's own text, nothing, or the story."""
 
 
 class Context(NamedTuple):
@@ -39,7 +39,7 @@ class Moment:
     notes: Mapping[str, str]
     """What the agent wrote down for itself, by the treatment that asked for it."""
     as_default: Callable[[], Context]
-    """What the Default would be asked in the agent's place: the same history and instruction, and its own story."""
+    """What the Default would be asked in the agent's place: the same history and instruction, but its own story."""
 
 
 class Workshop(Protocol):
@@ -67,7 +67,7 @@ class Treatment:
         self._scope = settings.scope
 
     def prepare(self, workshop: Workshop) -> None:
-        """Have made what it needs, before anything is asked."""
+        """Prepare what it needs, before the model is asked anything."""
 
     def treats(self, moment: Moment) -> bool:
         """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""

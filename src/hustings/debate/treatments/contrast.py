@@ -1,4 +1,4 @@
-"""Contrast: the next token is drawn from what the story adds to the Default's choice, enlarged.
+"""Contrast: amplifies what the story adds to the Default's choice of the next token.
 
 Source: protocol.md, mitigations; classifier-free guidance for language models (2306.17806).
 """
@@ -20,9 +20,9 @@ class ContrastSettings(TreatmentSettings):
     scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only replies are drawn token by token."""
     dose: float = Field(ge=0, le=10)
-    """γ: the logits are ℓ_default + γ (ℓ_story − ℓ_default); 1 samples as without, with nothing dropped."""
+    """γ: the logits are ℓ_default + γ (ℓ_story − ℓ_default); 1 has no effect, and drops no tokens."""
     floor: float = Field(ge=0, lt=1)
-    """Tokens whose probability after the story is below this part of the largest are never drawn."""
+    """Tokens with a probability after the story below this fraction of the largest are never drawn."""
 
     @property
     def needs(self) -> frozenset[Capability]:

@@ -14,7 +14,7 @@ class PromptTreatmentSettings(TreatmentSettings):
     place: Literal["story", "instruction"]
     """`story`: after the agent's life story; `instruction`: before the instruction that asks for a reply."""
     text: str
-    """Jinja template; where it renders to nothing, nothing is added.
+    """Jinja template; if it renders to nothing, nothing is added.
 
     It may use `name`, `party` (the role), `story`, `position` (the agent's own, in words), `topic`, `replies` (the
     agent's own earlier replies), `iteration`, `round` and `dose`.

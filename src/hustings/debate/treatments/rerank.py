@@ -1,4 +1,4 @@
-"""Rerank: several replies are drawn, and the one is kept that the story explains best (Source: protocol.md)."""
+"""Rerank: several replies are drawn, and the one that the story explains best is kept (Source: protocol.md)."""
 
 from dataclasses import replace
 from typing import Literal
@@ -19,7 +19,7 @@ class RerankSettings(TreatmentSettings):
     dose: int = Field(ge=1, le=64)
     """Replies that are drawn for each one that is kept; 1 chooses nothing."""
     margin: float = Field(ge=0)
-    """δ: replies whose log-probability a token is further below that of the most probable are left out."""
+    """δ: replies with a log-probability per token further than this below the most probable reply's are left out."""
 
     @property
     def needs(self) -> frozenset[Capability]:

@@ -1,4 +1,4 @@
-"""A note to oneself: an agent writes down reasons for its view, and has them before its eyes when it speaks."""
+"""A note to oneself: an agent writes down reasons for its view, and sees them when it speaks."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ class StanceNoteSettings(TreatmentSettings):
     rewrite: Text
     """Template of the instruction to rewrite it, with `note` as well."""
     show: Text
-    """Template of what the agent is shown before its turns, with the same."""
+    """Template of what the agent is shown before its turns, with the same variables."""
 
 
 def build(name: str, settings: StanceNoteSettings) -> "StanceNote":

@@ -1,4 +1,4 @@
-"""Steering: a vector that leads from what the Default says to what a party says is added to hidden states of replies.
+"""Steering: adds a vector from the Default's answers to a party's answers to the hidden states of replies.
 
 Source: protocol.md, mitigations; persona vectors (2507.21509). How vectors are made: simulation/vectors.py.
 """
@@ -23,16 +23,16 @@ class SteerSettings(TreatmentSettings):
     scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only the tokens of replies are steered."""
     dose: float = Field(ge=-20, le=20)
-    """a: what the vector is multiplied by; 0 changes nothing."""
+    """a: factor for the vector; 0 changes nothing."""
     layer: int | None = Field(ge=0)
-    """Layer whose output is steered, from 0; None takes the one that makes held-out answers of the party most
-    probable as against the Default's."""
+    """Layer with the output that is steered, from 0; None takes the layer that makes held-out answers of the party most
+    probable compared with the Default's."""
     personas: int = Field(ge=1)
-    """How many of each party's personas are asked; the first ones of its list of names."""
+    """How many personas of each party are asked; the first ones in its list of names."""
     questions: dict[Name, Many[Text]]
-    """What they are asked, by topic. Questions on topics that the run debates are left out."""
+    """The questions they are asked, by topic. Questions on topics that the run debates are left out."""
     held_out: int = Field(ge=1)
-    """How many of the questions choose the layer; the others make the vector."""
+    """How many of the questions are used to choose the layer; the others make the vector."""
     ask: Text
     """Template of the prompt, with `story` and `question`."""
     tokens: int = Field(ge=8)

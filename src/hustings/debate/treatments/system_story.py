@@ -1,4 +1,4 @@
-"""The story in the system slot: chat models are trained to follow what stands there."""
+"""The story in the system slot: chat models are trained to follow what is written there."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ class SystemStorySettings(TreatmentSettings):
 
     kind: Literal["system_story"]
     dose: Literal[0, 1]
-    """1: the story stands in the system slot of the chat template, and no longer in the user's turn; 0: as without."""
+    """1: the story moves from the user's turn to the system slot of the chat template; 0: no effect."""
 
 
 def build(name: str, settings: SystemStorySettings) -> "SystemStory":
