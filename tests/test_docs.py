@@ -49,6 +49,7 @@ ELSEWHERE = {
     "vllm serve*": "starts a server of vLLM",
     ".venv/bin/python benchmarks/*": "takes minutes; a benchmark",
     "python benchmarks/*": "takes minutes; a benchmark",
+    "python results/*": "draws or checks what is in results/; tests/test_replication.py",
     "wandb login": "needs an account",
     "wandb sync": "needs an account",
     "hustings compare": "names a Python function",
