@@ -74,15 +74,6 @@ class AdapterName(_Part):
     id: str
 
 
-class Reported(_Part):
-    """A run's statistics and figures as they were last made."""
-
-    id: str
-    """Of what they are made from: tables, settings, versions."""
-    figures: dict[str, str]
-    """sha256 of the files in the folder of figures, by name."""
-
-
 class _Manifest(_Part):
     v: Literal[2] = 2
     command: list[str]
@@ -112,8 +103,6 @@ class RunManifest(_Manifest):
     """The same over all processes that played debates of these topics."""
     commit: str | None
     """Git commit of the checkout."""
-    report: Reported | None = Field(default=None, exclude_if=lambda value: value is None)
-    """None where there is none yet."""
 
     @property
     def id(self) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.artifacts import Place, locked
-from hustings.files import write_table
-from hustings.identity import identity
+from hustings.files import write_atomically, write_table
+from hustings.identity import canonical, identity
 from hustings.provenance import versions
 from hustings.report import naming
 from hustings.report.naming import other_outcome
@@ -20,7 +20,6 @@ from hustings.runfolder import (
     REPLIES,
     STANCES,
     STATISTICS,
-    Reported,
     RunManifest,
     hashes,
     read_manifest,
@@ -42,6 +41,10 @@ _DRAWN = (
     "plane",
     "stances",
 )
+
+
+_MADE = ".made.jsonl"
+"""In the folder of figures: what they were made from. A report from the same is not made again."""
 
 
 def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
@@ -109,10 +112,9 @@ def again(study: Study) -> "pd.DataFrame":
     Returns:
         The statistics, columns of analysis.statistics.COLUMNS.
     """
-    folder, before = study.folder, study.manifest.report
-    made = identity(_substance(folder, study.manifest))
-    figures = {} if before is None else hashes(folder / FIGURES, before.figures)
-    if before == Reported(id=made, figures=figures) and study.statistics is not None:
+    folder, made = study.folder, study.folder / FIGURES / _MADE
+    same = made.exists() and made.read_text(encoding="utf-8") == _record(folder, study.manifest)
+    if same and study.statistics is not None:
         return study.statistics
     tests = write(study, folder / STATISTICS, folder / FIGURES)
     _note(folder, study.manifest)
@@ -120,11 +122,17 @@ def again(study: Study) -> "pd.DataFrame":
 
 
 def _note(folder: Path, manifest: RunManifest) -> None:
-    """Write the manifest, with the report as it is now; older runs know of no files."""
+    """Write the manifest, with the statistics as they are now (older runs know of no files), and the record."""
     files = {**manifest.files, **hashes(folder, [STATISTICS])} if manifest.files else {}
-    drawn = hashes(folder / FIGURES, (it.name for it in sorted((folder / FIGURES).glob("*")) if it.stem in _DRAWN))
-    report = Reported(id=identity(_substance(folder, manifest)), figures=drawn)
-    write_manifest(folder, manifest.model_copy(update={"files": files, "report": report}))
+    write_manifest(folder, manifest.model_copy(update={"files": files}))
+    write_atomically(folder / FIGURES / _MADE, _record(folder, manifest))
+
+
+def _record(folder: Path, manifest: RunManifest) -> str:
+    """What the report in a folder is made from, and what of it is there."""
+    figures = sorted(it.name for it in (folder / FIGURES).glob("*") if it.stem in _DRAWN)
+    there = {**hashes(folder, [STATISTICS]), **hashes(folder / FIGURES, figures)}
+    return canonical({"of": identity(_substance(folder, manifest)), "files": there}) + "\n"
 
 
 def finish(folder: Path, store: Path) -> "pd.DataFrame":
