@@ -12,7 +12,7 @@ from hustings.files import read_table, write_table
 from hustings.identity import canonical
 from hustings.progress import say
 from hustings.report.controls import joint
-from hustings.report.naming import tell_apart
+from hustings.report.naming import interventions, tell_apart
 from hustings.report.numbers import Test, adjusted, bracketed, missing, steadfast
 from hustings.runfolder import FIGURES, MITIGATIONS
 from hustings.study import Study
@@ -198,12 +198,8 @@ def mitigation(study: Study) -> tuple[str, float] | None:
     Returns:
         None for a run in which roles run on different models, which is no mitigation.
     """
-    design = study.design
-    name, doses = " and ".join(design["treatments"]), [it.get("dose") for it in design["treatments"].values()]
-    cast = design["cast"].values()
-    if any(it["model"] != design["model"] or it["engine"] != design["engine"] for it in cast):
+    done = interventions(study)
+    if done is None:
         return None
-    if cast:
-        name, doses = " and ".join(filter(None, [name, "own_adapter"])), [*doses, design.get("adapter_scale", 1.0)]
-    dose = float(doses[0]) if len(doses) == 1 and doses[0] is not None else _NO_DOSE
-    return name or NONE, dose
+    doses = [*done.values()]
+    return " and ".join(done) or NONE, float(doses[0]) if len(doses) == 1 and doses[0] is not None else _NO_DOSE

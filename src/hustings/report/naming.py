@@ -92,6 +92,12 @@ def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[st
         alike: settings and groups of settings that do not distinguish them, besides tables, tracker and analysis.
     """
     described = [_described(study) for study in studies]
+    on_own = [it for it, study in zip(described, studies, strict=True) if OWN_ADAPTER in (interventions(study) or ())]
+    if len({it["cast"] for it in on_own}) == 1:  # the name of the mitigation says enough
+        for settings in on_own:
+            for key in [key for key in settings if key.partition(".")[0] == "cast"]:
+                del settings[key]
+            settings["cast"] = ""
     keys = {key for settings in described for key in settings}
     different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
     different = {key for key in different if key.partition(".")[0] not in alike}
@@ -107,14 +113,35 @@ def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[st
 def _described(study: Study) -> dict[str, Any]:
     """Settings by dotted key; what is a group of settings also in words."""
     design = study.design
+    done = interventions(study)
     own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
     return {
         **flatten(design),
         "model.name": study.manifest.model.name,
         "cast": ", ".join(f"{role}: {name}" for role, name in own.items()),
         "topic": ", ".join(topic["label"] for topic in design["topics"].values()),
-        "treatments": " and ".join(_dosed(name, it.get("dose")) for name, it in design["treatments"].items()),
+        "treatments": " and ".join(_dosed(name, dose) for name, dose in (done or _treatments(design)).items()),
     }
+
+
+OWN_ADAPTER = "own_adapter"
+
+
+def interventions(study: Study) -> dict[str, float | None] | None:
+    """What was done in a run to keep agents to their characters: doses by name.
+
+    Returns:
+        None for a run in which roles run on different models, which is no such thing.
+    """
+    design = study.design
+    cast = design["cast"].values()
+    if any(it["model"] != design["model"] or it["engine"] != design["engine"] for it in cast):
+        return None
+    return {**_treatments(design), **({OWN_ADAPTER: design.get("adapter_scale", 1.0)} if cast else {})}
+
+
+def _treatments(design: Mapping[str, Any]) -> dict[str, float | None]:
+    return {name: it.get("dose") for name, it in design["treatments"].items()}
 
 
 def _dosed(name: str, dose: float | None) -> str:
