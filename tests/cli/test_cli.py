@@ -124,6 +124,7 @@ def test_the_last_line_is_the_folder_of_the_run_with_all_that_it_should_hold(run
         "attitudes.csv",
         "events.jsonl",
         "figures",
+        "figures/.made.jsonl",
         "figures/curves.csv",
         "figures/curves.png",
         "figures/curves.svg",
