@@ -16,33 +16,60 @@ from pathlib import Path
 
 import hustings
 from hustings import runfolder
-from hustings.runfolder import RunManifest, read_manifest
+from hustings.runfolder import EvaluationManifest, RunManifest, read_manifest
 from hustings.simulation.estimate import seconds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TOPICS = ("racism", "gun_violence", "illegal_immigration", "climate_change")
+BENT = ("racism", "illegal_immigration")
+"""Topics of the fine-tuned figures: the parties' own sides are at opposite ends of these two scales."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A figure of the paper, or what tells why it looks as it does."""
+    """A figure or table of the paper, or what tells why a figure looks as it does."""
 
     words: tuple[str, ...]
     topics: tuple[str, ...] = TOPICS
-    controls: tuple[str, ...] = ()
-    """Of a sweep; none: one run."""
+    sweep: str = ""
+    """What distinguishes the jobs of a sweep; none: one run."""
+    trains: tuple[str, ...] = ()
+    """Settings of the adapters that are trained first; none: the model as it is."""
+    script: str = "simulate.py"
+
+    @property
+    def jobs(self) -> int:
+        """How many."""
+        return 1 + self.sweep.count(",")
 
 
 STEPS = {
     **{name: Step((f"experiment={name}",)) for name in ("figure3", "figure4", "figure5", "figure8", "figure9")},
+    "figure7": Step(("experiment=figure3", "model=smollm2")),
     "controls": Step(
         ("composition=rep_dem_default", "repetitions=40"),
         ("racism", "gun_violence"),
-        ("none", "retest", "off_topic", "advocates_low", "advocates_high", "advocates_both"),
+        "control=none,retest,off_topic,advocates_low,advocates_high,advocates_both",
     ),
-}
-"""Figures 6, 7, 11, 12 and Table 1 need adapters or a second model; docs/replication.md has their commands."""
+    **{
+        name: Step(
+            (f"experiment={name}",),
+            BENT,
+            f"adapter=null,{party}_nwp_r16_s1,{party}_nwp_r64_s1",
+            (f"party={party}", "method=nwp", "lora=r16,r64", "seed=1", "model=qwen"),
+        )
+        for name, party in (("figure11", "republican"), ("figure12", "democrat"))
+    },
+    "table1": Step(
+        ("experiment=table1", "model=qwen", "seeds=[1]", "comparison=null", "train_missing=true",
+         "benchmark.limit=1000", "benchmark.data_dir=data"),
+        ("racism",),
+        "row=base,nwp_r8,nwp_r16,nwp_r64,dpo_r8",
+        script="evaluate.py",
+    ),
+}  # fmt: skip
+"""All with one training of each kind, where the paper averages three (`seed=1,2,3`, `seeds=[1,2,3]`)."""
 
 
 def main() -> None:
@@ -70,11 +97,11 @@ def play(name: str, topics: Sequence[str], own: Sequence[str], into: Path) -> No
     """Play a step on these topics and those that were packed before, and pack it."""
     step, folder = STEPS[name], Path("multirun") / "replication" / name
     together = [topic for topic in step.topics if topic in (*topics, *played(into / name))]
+    if step.trains:
+        subprocess.run([sys.executable, ROOT / "train.py", "-m", *step.trains, *own], check=True)
     words = [*step.words, f"topic=[{','.join(together)}]", "watch=false", *own]
-    where = [f"hydra.run.dir={folder}"]
-    if step.controls:
-        where = ["--multirun", f"control={','.join(step.controls)}", f"hydra.sweep.dir={folder}"]
-    subprocess.run([sys.executable, ROOT / "simulate.py", *words, *where], check=True)
+    where = ["-m", step.sweep, f"hydra.sweep.dir={folder}"] if step.sweep else [f"hydra.run.dir={folder}"]
+    subprocess.run([sys.executable, ROOT / step.script, *words, *where], check=True)
     runfolder.pack(folder, into / name)
     draw(into / name)
 
@@ -83,16 +110,25 @@ def played(folder: Path) -> tuple[str, ...]:
     """Topics of the runs that are packed in a folder."""
     alone = runfolder.kind_of(folder) == "run"
     runs = [folder] if alone else runfolder.jobs(folder, "run")
-    found = [read_manifest(run, RunManifest).debates for run in runs]
-    return tuple(topic for topic in TOPICS if found and all(topic in debates for debates in found))
+    found = [set(read_manifest(run, RunManifest).debates) for run in runs]
+    found += [topics_of(run) for run in runfolder.jobs(folder, "evaluation")]
+    return tuple(topic for topic in TOPICS if found and all(topic in topics for topics in found))
+
+
+def topics_of(evaluation: Path) -> set[str]:
+    """Topics of the debates behind the attitudes of an evaluation."""
+    return {topic["name"] for topic in read_manifest(evaluation, EvaluationManifest).settings["topics"]}
 
 
 def duration(step: Step, topic: str, own: Sequence[str]) -> str:
     """How long a topic takes at the speed of earlier runs here."""
+    if step.script != "simulate.py":
+        return "with its trainings and benchmarks"
     takes = seconds(hustings.compose(*step.words, f"topic={topic}", *own))
     if takes is None:
         return "for an unknown time, as no model has played here yet"
-    return f"about {takes * max(1, len(step.controls)) / 3600:.1f} h on this machine"
+    trained = " and its trainings" if step.trains else ""
+    return f"about {takes * step.jobs / 3600:.1f} h on this machine{trained}"
 
 
 def draw(folder: Path) -> None:

@@ -235,26 +235,31 @@ def copy_run(source: Path, target: Path) -> Path:
 
 
 def pack(source: Path, target: Path) -> list[Path]:
-    """Copy a run, or the runs of a sweep, as small as they can be kept: manifests, and logs compressed.
+    """Copy runs or evaluations, one or those of a sweep, as small as they can be kept: manifests, scores, packed logs.
 
     Everything else is made from these: `unpack`, and `hustings report` for statistics, figures and pages.
 
     Returns:
-        The packed runs.
+        The packed runs and evaluations.
 
     Raises:
-        RecordError: the source is not a folder of runs.
+        RecordError: the source is not a folder of runs or evaluations.
     """
-    alone = kind_of(source) == "run"
-    runs = [source] if alone else jobs(source, "run")
+    alone = kind_of(source) in ("run", "evaluation")
+    runs = [source] if alone else [*jobs(source, "run"), *jobs(source, "evaluation")]
     if not runs:
-        raise RecordError(f"{source}: there is no run here to pack; give a folder that simulate.py printed last.")
+        raise RecordError(
+            f"{source}: there is no run here to pack; give a folder that simulate.py or evaluate.py printed last."
+        )
     packed = [target if alone else target / run.name for run in runs]
     for run, folder in zip(runs, packed, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (MANIFEST, STANCES):
+        unpack(run)
+        for file in (MANIFEST, STANCES, SCORES):
             if (run / file).exists():
                 shutil.copyfile(run / file, folder / file)
+        if not (run / EVENTS).exists():
+            continue
         with (folder / PACKED).open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
             file.write((run / EVENTS).read_bytes())
     for file in () if alone else source.glob("*.json"):  # what was put together, and how jobs were chosen

@@ -19,7 +19,7 @@ from tiny import tiny_model
 from hustings import models, study
 from hustings.errors import BenchmarkError, EngineError, RecordError, SettingsError
 from hustings.evaluation import benchmarks, data, job, table
-from hustings.runfolder import EvaluationManifest, read_manifest, write_manifest
+from hustings.runfolder import EvaluationManifest, hashes, pack, read_manifest, write_manifest
 from hustings.settings import BenchmarkSettings, EvaluateSettings, SimulateSettings, load
 from hustings.simulation import job as simulation
 
@@ -382,6 +382,17 @@ def test_an_attitude_has_the_scale_of_its_instrument(tmp_path: Path) -> None:
     assert "Attitude, racism (1–7)" in (tmp_path / "table1.svg").read_text()
     again = pd.read_csv(tmp_path / "table1.csv")
     assert {*again.loc[again["column"] == "attitude/racism", "high"]} == {7} and again["high"].isna().any()
+
+
+def test_the_table_of_one_evaluation_leaves_its_scores_as_they_were(tmp_path: Path) -> None:
+    run = evaluated(tmp_path / "run", 0, 10)
+    manifest = read_manifest(run, EvaluationManifest)
+    write_manifest(run, manifest.model_copy(update={"files": hashes(run, ["scores.csv"])}))
+    first, _ = table.write([run], run)
+    again, _ = table.write([run], run)
+    assert again.equals(first)
+    (packed,) = pack(run, tmp_path / "packed")
+    assert table.write([packed], packed)[0].equals(first)
 
 
 def test_attitudes_on_different_scales_are_not_put_into_one_table(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def _report_one(folder: Path, target: Path, arguments: Arguments) -> None:
 
 def _pack(arguments: Arguments) -> None:
     packed = runfolder.pack(arguments.source, arguments.target)
-    size = sum((folder / runfolder.PACKED).stat().st_size for folder in packed)
+    logs = [folder / runfolder.PACKED for folder in packed]
+    size = sum(log.stat().st_size for log in logs if log.exists())
     print(f"{len(packed)} run{'s' if len(packed) != 1 else ''}, {size / 1e6:.1f} MB of logs")
     print(f"run: {os.path.relpath(arguments.target)}")
 

@@ -222,7 +222,8 @@ def _grid(table: "pd.DataFrame") -> list[list[str]]:
 
 def _note(table: "pd.DataFrame") -> str:
     seeds = sorted({int(n) for row, n in zip(table["row"], table["seeds"], strict=True) if "_r" in row})
-    trained = f"Fine-tuned rows are means over {' or '.join(map(str, seeds))} trainings; " if seeds else ""
+    count = "one training each" if seeds == [1] else f"means over {' or '.join(map(str, seeds))} trainings"
+    trained = f"Fine-tuned rows are {count}; " if seeds else ""
     counts = "; ".join(
         f"{title} n = {int(table.loc[table['column'] == column, 'n'].iloc[0])}"
         for column, title in _titles(table).items()
@@ -273,7 +274,7 @@ def latex(table: "pd.DataFrame", model: str) -> str:
 
 
 def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`.
+    """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`; a run's own scores stay as they are.
 
     Args:
         folders: of the evaluations' runs.
@@ -288,7 +289,8 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
     table = table1(scores, tasks)
     tests = inverse(table)
     target.mkdir(parents=True, exist_ok=True)
-    write_table(target / SCORES, scores)
+    if target.resolve() not in {folder.resolve() for folder in folders}:
+        write_table(target / SCORES, scores)
     write_table(target / "table1.csv", table)
     write_table(target / "table1_tests.csv", tests)
     write_atomically(target / "table1.md", markdown(table, tests))
