@@ -274,7 +274,9 @@ def latex(table: "pd.DataFrame", model: str) -> str:
 
 
 def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`; a run's own scores stay as they are.
+    """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`.
+
+    Where the target is the folder of one of the runs, its own scores.csv stays as it is.
 
     Args:
         folders: of the evaluations' runs.
