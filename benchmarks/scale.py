@@ -1,26 +1,33 @@
-"""Very large studies on one machine: planted debates simulated, analysed and drawn by one process.
+"""Very large studies on one machine: planted debates simulated, analysed and drawn.
 
 `python benchmarks/scale.py` prints, for each size, the seconds and the peak memory of `simulate.py` and of a second
-`hustings report`, and draws how they grow. A size of 1,000,000 needs about 30 GB of disk.
+`hustings report`, and draws how they grow. Debates are on four topics; `--jobs 2` plays the topics as a sweep, two side
+by side, instead of one run in one process. A size of 1,000,000 needs about 30 GB of disk.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[1]
-TOPICS, PARTIES = 4, ("republican", "democrat")
+TOPICS = ("racism", "gun_violence", "illegal_immigration", "climate_change")
+PARTIES = ("republican", "democrat")
+OFTEN = 0.2
+"""Seconds between two measurements of memory."""
 SIZES = (10_000, 20_000, 50_000, 100_000)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--debates", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that play topics side by side (%(default)s)")
     parser.add_argument("--json", type=Path, help="where the numbers go")
     parser.add_argument("--picture", type=Path, help="where the growth is drawn (PNG)")
     parser.add_argument("--show", type=Path, help="only show and draw what is in this JSON file")
@@ -28,7 +35,7 @@ def main() -> None:
     if arguments.show:
         found = json.loads(arguments.show.read_text())
     else:
-        found = [measured(debates) for debates in arguments.debates]
+        found = [measured(debates, arguments.jobs) for debates in arguments.debates]
     show(found)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
@@ -36,33 +43,51 @@ def main() -> None:
         draw(found, arguments.picture)
 
 
-def measured(debates: int) -> dict[str, float]:
+def measured(debates: int, jobs: int) -> dict[str, float]:
     """Seconds and GB of a run of so many debates, and of its second report."""
+    each = debates // len(TOPICS)
     with tempfile.TemporaryDirectory() as name:
         personas = Path(name) / "personas.jsonl"
         with personas.open("w") as file:
             for party in PARTIES:
-                for index in range(debates // TOPICS):
+                for index in range(each):
                     who = f"{party[:3].capitalize()}{index}"
                     story = f"You are {who}, a committed {party} voter."
                     file.write(json.dumps({"party": party, "name": who, "story": story}) + "\n")
         run = Path(name) / "run"
-        settings = ["engine=planted", "topic=all", "watch=false", f"personas.file={personas}"]
-        command = [str(ROOT / "simulate.py"), *settings, f"repetitions={debates // TOPICS}", f"hydra.run.dir={run}"]
-        simulated = timed(command, name)
+        settings = ["engine=planted", "watch=false", f"personas.file={personas}", f"repetitions={each}"]
+        if jobs > 1:
+            settings += ["-m", f"topic={','.join(TOPICS)}", f"hydra.sweep.dir={run}"]
+            settings += ["cluster=joblib", f"hydra.launcher.n_jobs={jobs}"]
+        else:
+            settings += ["topic=all", f"hydra.run.dir={run}"]
+        simulated = timed([str(ROOT / "simulate.py"), *settings], name)
+        print(f"{debates:,} debates: {simulated['seconds']:.0f} s", file=sys.stderr, flush=True)
         reported = timed(["-m", "hustings", "report", str(run)], name)
         size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file()) / 1e9
-    return {"debates": debates, **simulated, **{f"report_{key}": it for key, it in reported.items()}, "folder_gb": size}
+    report = {f"report_{key}": value for key, value in reported.items()}
+    return {"debates": debates, "jobs": jobs, **simulated, **report, "folder_gb": size}
 
 
 def timed(command: list[str], folder: str) -> dict[str, float]:
-    """Seconds and peak memory of a command of Python's."""
-    began = time.monotonic()
+    """Seconds of a command of Python's, and peak memory of it and its children together."""
+    began, peak = time.monotonic(), 0
     done = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(done.pid, 0)
-    if status:
+    watched = psutil.Process(done.pid)
+    while done.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            peak = max(peak, sum(memory(it) for it in (watched, *watched.children(recursive=True))))
+        time.sleep(OFTEN)
+    if done.returncode:
         sys.exit(f"{' '.join(command)} failed")
-    return {"seconds": time.monotonic() - began, "gb": usage.ru_maxrss / 2**20}
+    return {"seconds": time.monotonic() - began, "gb": peak / 1e9}
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes that a process has in memory, or 0 if it has just ended."""
+    with contextlib.suppress(psutil.Error):
+        return process.memory_info().rss
+    return 0
 
 
 def show(found: list[dict[str, float]]) -> None:

@@ -3,7 +3,7 @@
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, StrictUndefined, TemplateError, nodes
 
 from hustings.errors import SettingsError
 
@@ -28,6 +28,7 @@ class Template:
         self._key, self._file = key, file
         try:
             self._template = _ENVIRONMENT.from_string(text)
+            self._parts = _plain(text)
         except TemplateError as error:
             raise SettingsError(
                 f"{key}: this Jinja template does not compile ({error}); correct it in {file}."
@@ -43,6 +44,8 @@ class Template:
         Raises:
             SettingsError: it uses a variable that does not exist.
         """
+        if self._parts is not None and all(type(values.get(name)) is str for _, name in self._parts if name):
+            return "".join([values[name] if name else text for text, name in self._parts])
         return self._render(tuple((name, tuple(it) if isinstance(it, list) else it) for name, it in values.items()))
 
     def _filled(self, values: tuple[tuple[str, Any], ...]) -> str:
@@ -54,3 +57,23 @@ class Template:
                 f"{self._key}: this template cannot be filled in ({error}); it may use {known}; correct it in "
                 f"{self._file}."
             ) from error
+
+
+def _plain(text: str) -> list[tuple[str, str]] | None:
+    """A template as pairs of text and variable, one of them empty; None if it has anything but text and variables.
+
+    Raises:
+        TemplateError: it does not compile.
+    """
+    parts: list[tuple[str, str]] = []
+    for output in _ENVIRONMENT.parse(text).body:
+        if not isinstance(output, nodes.Output):
+            return None
+        for node in output.nodes:
+            if isinstance(node, nodes.TemplateData):
+                parts.append((node.data, ""))
+            elif isinstance(node, nodes.Name):
+                parts.append(("", node.name))
+            else:
+                return None
+    return parts
