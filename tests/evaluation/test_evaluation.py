@@ -243,7 +243,7 @@ def test_a_sweep_trains_what_is_missing_and_ends_in_a_table(swept: Path) -> None
     (sweep,) = swept.glob("multirun/*/*/")
     made = pd.read_csv(sweep / "table1.csv")
     assert [*dict.fromkeys(made["label"])] == [made["label"][0], "r=2 NWP", "r=2 DPO"]
-    assert {*made["column"]} == {"hellaswag", "mmlu_other", "attitude/racism"}
+    assert {*made["column"]} == {"hellaswag", "mmlu_other", "attitude/racism", "attitude/racism/expected"}
     assert [*made.groupby("row", sort=False)["seeds"].first()] == [1, 2, 2]
     assert all((sweep / f"table1.{kind}").stat().st_size for kind in ("md", "tex", "png", "svg"))
     scores = pd.read_csv(sweep / "scores.csv")

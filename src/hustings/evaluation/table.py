@@ -19,21 +19,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ATTITUDE = "attitude/"
-"""What the name of an attitude in the column `benchmark` begins with; the topic follows."""
+"""Prefix of an attitude's name in the column `benchmark`; the topic follows."""
+EXPECTED = "/expected"
+"""What the column of an attitude ends with that is the mean over the options' probabilities; the other is the score."""
 COLUMNS = ["row", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "low", "high",
            "below_comparison"]  # fmt: skip
 _TITLES = {"hellaswag": "HellaSwag (%)", "mmlu": "MMLU (%)"}
-_BEST = ("acc_norm", "acc", "exact_match", "score")
+_BEST = ("acc_norm", "acc", "exact_match")
 
 
 def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
     """The scores of several evaluations together.
 
     Args:
-        folders: of the evaluations' runs.
+        folders: folders of the evaluations' runs.
 
     Returns:
-        All rows of their scores.csv, the benchmarks that were asked for, and the names of the models.
+        All rows of their scores.csv, the requested benchmarks, and the names of the models.
 
     Raises:
         RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
@@ -70,23 +72,26 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
     """Means over the seeds of each row; benchmark scores are shares, attitudes are points on the instrument's scale.
 
     Args:
-        scores: with the columns of scores.csv.
-        tasks: the benchmarks that get a column; every attitude gets one too.
+        scores: a table with the columns of scores.csv.
+        tasks: the benchmarks that get a column each; every attitude gets two, for the chosen option (the paper's) and
+            for the mean over the options' probabilities.
 
     Returns:
-        Columns COLUMNS. `stderr` is the mean standard error of a single seed: seeds share documents and personas, so
-        it does not shrink with their number; `sd_over_seeds` is the spread between trainings. `low` and `high` are the
-        ends of an attitude's scale, and missing for benchmarks.
+        A table with the columns in COLUMNS. `stderr` is the mean standard error of a single seed: seeds share documents
+        and personas, so it does not shrink with their number; `sd_over_seeds` is the spread between trainings. `low`
+        and `high` are the ends of an attitude's scale, and missing for benchmarks.
     """
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    wanted = [*tasks, *sorted({name for name in scores["benchmark"] if name.startswith(ATTITUDE)})]
+    wanted = [(task, task, _BEST) for task in tasks]
+    for name in sorted({name for name in scores["benchmark"] if name.startswith(ATTITUDE)}):
+        wanted += [(name, name, ("score",)), (f"{name}{EXPECTED}", name, ("expected",))]
     for row in sorted(scores["row"].unique(), key=_order):
         of_row = scores[scores["row"] == row]
-        for column in wanted:
-            found = of_row[of_row["benchmark"] == column]
-            metric = next((metric for metric in _BEST if (found["metric"] == metric).any()), None)
+        for column, name, metrics in wanted:
+            found = of_row[of_row["benchmark"] == name]
+            metric = next((metric for metric in metrics if (found["metric"] == metric).any()), None)
             if metric is None:
                 continue
             cells = found[found["metric"] == metric]
@@ -129,8 +134,8 @@ def _label(row: str, model: str) -> str:
 def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
     """Whether benchmark scores fall as the attitude moves away from the base model's, over the NWP rows.
 
-    Spearman's rank correlation of the attitude's distance from the base row with each benchmark's score, with the
-    one-sided p of all permutations (Source: the paper, Table 1, key finding 2).
+    Spearman's rank correlation between the attitude's distance from the base row and each benchmark's score, with the
+    one-sided p-value over all permutations (Source: the paper, Table 1, key finding 2).
 
     Returns:
         One row for each benchmark and attitude: `benchmark`, `attitude`, `n`, `rho`, `p`, `sentence`.
@@ -148,21 +153,25 @@ def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
             line: dict[str, Any] = {"benchmark": benchmark, "attitude": attitude, "n": len(points)}
             why = _not_estimable(scores, points, attitude)
             if why:
-                said = f"{titles[benchmark]}: not estimable, {why}."
+                said = f"{titles[benchmark]} and the {_kind(attitude)}: not estimable, {why}."
                 lines.append({**line, "rho": None, "p": None, "sentence": said})
                 continue
             base: Any = scores.loc["base", attitude]
             rho, p = _correlation(points[attitude] - base, points[benchmark])
             said = (
-                f"Over {len(points)} NWP rows, {titles[benchmark]} and the distance of the attitude from the base "
-                f"model's have a rank correlation of {rho:+.2f} (one-sided permutation p = {p:.3f})."
+                f"Over {len(points)} NWP rows, {titles[benchmark]} and the distance of the {_kind(attitude)} from the "
+                f"base model's have a rank correlation of {rho:+.2f} (one-sided permutation p = {p:.3f})."
             )
             lines.append({**line, "rho": rho, "p": p, "sentence": said})
     return pd.DataFrame(lines, columns=["benchmark", "attitude", "n", "rho", "p", "sentence"])
 
 
+def _kind(attitude: str) -> str:
+    return "expected attitude" if attitude.endswith(EXPECTED) else "attitude"
+
+
 def _correlation(shift: Any, score: Any) -> tuple[float, float]:
-    """Spearman's rho of the size of a shift with a score, and its one-sided permutation p."""
+    """Spearman's rho between the size of a shift and a score, and its one-sided permutation p-value."""
     import numpy as np
     from scipy.stats import permutation_test, spearmanr
 
@@ -195,17 +204,19 @@ def _columns(table: "pd.DataFrame") -> tuple[list[str], list[str]]:
 
 
 def _titles(table: "pd.DataFrame") -> dict[str, str]:
-    """What each column is called, with its unit or scale."""
+    """The title of each column, with its unit or scale."""
     attitudes, benchmarks = _columns(table)
     titles = {column: _TITLES.get(column, f"{column} (%)") for column in benchmarks}
     for column in attitudes:
         low, high = table.loc[table["column"] == column, ["low", "high"]].iloc[0]
-        titles[column] = f"Attitude, {column.removeprefix(ATTITUDE).replace('_', ' ')} ({low:g}–{high:g})"
+        topic = column.removeprefix(ATTITUDE).removesuffix(EXPECTED).replace("_", " ")
+        mean = ", expected" if column.endswith(EXPECTED) else ""
+        titles[column] = f"Attitude, {topic}{mean} ({low:g}–{high:g})"
     return {column: titles[column] for column in dict.fromkeys(table["column"])}
 
 
 def _cell(line: Any) -> str:
-    """'39.8 ± 1.5*'; in percent for benchmarks."""
+    """A cell such as '39.8 ± 1.5*', in percent for benchmarks."""
     share = not line["column"].startswith(ATTITUDE)
     scale = 100 if share else 1
     spread = "" if line["stderr"] != line["stderr"] else f" ± {scale * line['stderr']:.1f}"
@@ -239,7 +250,7 @@ def markdown(table: "pd.DataFrame", tests: "pd.DataFrame") -> str:
 
 
 def shown(table: "pd.DataFrame", tests: "pd.DataFrame") -> dict[str, Any]:
-    """The same for a page: columns, rows, note and sentences."""
+    """Table 1 for a page: columns, rows, note and sentences."""
     return {
         "columns": [*_titles(table).values()],
         "rows": _grid(table),
@@ -252,7 +263,7 @@ def latex(table: "pd.DataFrame", model: str) -> str:
     """Table 1 as LaTeX with booktabs.
 
     Args:
-        model: for the caption.
+        model: name of the model, for the caption.
     """
     titles = _titles(table).values()
     return "\n".join(
@@ -303,7 +314,7 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
 
 @drawing
 def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
-    """The trade-off: a panel for each benchmark, x the attitude, y the score, a mark for each row.
+    """Draw the trade-off: a panel for each benchmark, with attitude on x, score on y, and a mark for each row.
 
     The comparison model is a dashed line.
     """
