@@ -1,6 +1,6 @@
-"""Whether a model's answers are usable: a run stops early if most of them are invalid or empty.
+"""Checks whether a model's answers are usable: a run stops early if most of them are invalid or empty.
 
-It does not know how debates are played: it counts their events.
+It does not know how debates are played; it counts their events.
 """
 
 import unicodedata
@@ -14,7 +14,7 @@ from hustings.settings import AlarmSettings
 
 _EXAMPLES = 3
 _LONGEST = 60
-"""Characters of an example."""
+"""Maximum length of an example, in characters."""
 _ADVICE = {
     "invalid": (
         "Read surveys from log-probabilities where the engine has them (engine.logprobs above 0), or choose a model "
@@ -29,12 +29,12 @@ _CALLED = {"invalid": "survey answers", "empty": "replies"}
 
 
 def blank(text: str) -> bool:
-    """Whether nothing of a text can be seen: it is empty, or has only spaces, line ends and invisible characters."""
+    """Whether a text has nothing visible: it is empty, or has only spaces, line ends and invisible characters."""
     return all(unicodedata.category(character) in _UNSEEN for character in text)
 
 
 _UNSEEN = ("Zs", "Zl", "Zp", "Cc", "Cf")
-"""Unicode's categories of spaces, line ends, and characters that only steer how others look."""
+"""Unicode's categories of spaces, line ends, and characters that only control how others look."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class _Count:
     answers: int = 0
     bad: int = 0
     examples: dict[str, None] = field(default_factory=dict[str, None])
-    """A few of the bad ones; a dictionary keeps them once and in order."""
+    """A few of the bad answers; a dictionary keeps them unique and in order."""
 
     def add(self, *, bad: bool, text: str) -> None:
         self.answers += 1
@@ -55,27 +55,27 @@ class _Count:
 
 
 class Alarm:
-    """Counts what the models of a run answer, by model, and stops the run when too much of it is of no use.
+    """Counts the answers of a run by model, and stops the run when too many of them are unusable.
 
     Args:
-        settings: above which shares.
+        settings: the shares above which the run stops.
     """
 
     def __init__(self, settings: AlarmSettings) -> None:
         self._settings = settings
         self._runs_on: dict[str, list[str]] = {}
-        """Of each agent, by debate, while it goes on."""
+        """What each agent runs on, by debate, while the debate is in progress."""
         self._said: dict[str, dict[int, str]] = {}
         """What each agent said last, by debate."""
         self._counts: dict[tuple[str, str], _Count] = {}
 
     def read(self, events: Iterable[Event]) -> None:
-        """Count events that are in a log already."""
+        """Count events that are already in a log."""
         for event in events:
             self._count(event)
 
     def on_answer(self, request: Request, answer: Answer) -> None:
-        """Remember what was said, before it was shortened to nothing."""
+        """Remember what was said, in case nothing is left of it after cleaning."""
         if isinstance(answer, Completion):
             said = self._said.setdefault(request.turn.debate, {})
             said[request.turn.agent] = answer.text.removeprefix(request.start)
@@ -84,7 +84,7 @@ class Alarm:
         """Count an event that has just been logged.
 
         Raises:
-            AlarmError: too many answers of its kind are of no use.
+            AlarmError: too many answers of its kind are unusable.
         """
         self._count(event)
         if isinstance(event, Reply | Survey):
@@ -113,10 +113,10 @@ class Alarm:
         """Stop a run that is not worth continuing.
 
         Args:
-            ended: no more answers will come, so that even a few answers count if none of them can be used.
+            ended: whether no more answers will come; then even a few answers count if none of them is usable.
 
         Raises:
-            AlarmError: too many answers of a kind are of no use.
+            AlarmError: too many answers of a kind are unusable.
         """
         shares: Mapping[str, float] = {"invalid": self._settings.invalid, "empty": self._settings.empty}
         for (kind, model), count in self._counts.items():

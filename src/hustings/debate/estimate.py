@@ -1,6 +1,6 @@
-"""What a run will take: the run itself, played with an engine that only counts.
+"""Estimates what a run will take, by playing it with an engine that only counts.
 
-It knows no tokenizer: a token is a number of characters, and a reply as long as the prompt asks for.
+It has no tokenizer: a token is a fixed number of characters, and a reply is as long as the prompt asks for.
 """
 
 import math
@@ -16,15 +16,15 @@ from hustings.records import Start
 from hustings.settings import PriceSettings
 
 CHARACTERS = 4.0
-"""Of a token; 4.05 on 336 prompts of debates in SmolLM2's vocabulary of 49,152 tokens."""
+"""Characters per token; 4.05 on 336 prompts of debates in SmolLM2's vocabulary of 49,152 tokens."""
 _TEMPLATE = 32
-"""Tokens that a chat template puts around a prompt: SmolLM2's and Qwen2.5's, with their own system prompts."""
+"""Tokens that a chat template adds around a prompt: SmolLM2's and Qwen2.5's, with their own system prompts."""
 _PER_WORD = 1.3
-"""Tokens of a word."""
+"""Tokens per word."""
 _KEPT = 0.8
-"""Of a text that goes on into later prompts, without its ends that are cut; measured there too."""
+"""Share of a text that reaches later prompts once its cut-off end is removed; measured on the same prompts."""
 _SAMPLE = 48
-"""Debates that are played through, at most; the others are taken to be like them."""
+"""Maximum number of debates that are played through; the others are assumed to be like them."""
 _WORDS = re.compile(r"\b(\d+)\s+words\b")
 _FILLER = "I have thought about this for a long time, and what I see around me every day tells me that we must act. "
 
@@ -37,27 +37,27 @@ class Estimate:
     calls: float = 0.0
     prompt_tokens: float = 0.0
     tokens: float = 0.0
-    """Generated."""
+    """Generated tokens."""
     surveys: float = 0.0
     """Calls that are survey answers."""
     measured: int = 0
-    """Debates of the same run that the tokens were corrected by."""
+    """Number of debates of the same run by which the tokens were corrected."""
 
     def add(self, other: "Estimate", times: float) -> None:
-        """Count another estimate in, so many times."""
+        """Add another estimate, multiplied by `times`."""
         self.calls += times * other.calls
         self.prompt_tokens += times * other.prompt_tokens
         self.tokens += times * other.tokens
         self.surveys += times * other.surveys
 
     def scaled(self, spent: Mapping[str, Any], counted: "Estimate") -> None:
-        """Correct the tokens by what the model took where so much had been counted."""
+        """Correct the tokens by the ratio of what the model took to what was counted for the same work."""
         self.prompt_tokens *= spent["prompt_tokens"] / counted.prompt_tokens
         self.tokens *= spent["tokens"] / counted.tokens
         self.measured = counted.debates
 
     def text(self, price: PriceSettings | None) -> str:
-        """One paragraph: the figures, and what they rest on."""
+        """One paragraph: the figures, and what they are based on."""
         dollars = price.dollars(self.prompt_tokens, self.tokens) if price else 0.0
         money = f", about {dollars:.2f} dollars at the prices of {price.date}" if price else ""
         figures = (
@@ -74,7 +74,7 @@ class Estimate:
 
 
 class Counter(Engine):
-    """Answers with filler as long as what a model would say, and counts.
+    """Answers with filler as long as a model's answer would be, and counts.
 
     Args:
         surveys: by role, the generated tokens and the calls that a survey answer takes; 1 and 1 for roles left out.
@@ -106,14 +106,14 @@ class Counter(Engine):
 
 
 def _length(request: Request) -> int:
-    """Tokens of a text: the words that its prompt asks for, or all that it may have."""
+    """Tokens of a text: enough for the words that its prompt asks for, or else as many as it may have."""
     asked = _WORDS.findall(request.prompt)
     most = request.sampling.max_tokens
     return min(most, math.ceil(int(asked[-1]) * _PER_WORD)) if asked and not request.sampling.ignore_end else most
 
 
 def filler(tokens: float) -> str:
-    """English of so many tokens."""
+    """English text of this many tokens."""
     length = round(tokens * CHARACTERS)
     return (_FILLER * (length // len(_FILLER) + 1))[:length].strip()
 
@@ -124,7 +124,7 @@ def count(
     rules: Rules,
     surveys: Mapping[str, tuple[int, float]],
 ) -> Estimate:
-    """What these debates will take, from where the log has them.
+    """What these debates will take, from where the log leaves off.
 
     Args:
         surveys: as in `Counter`.

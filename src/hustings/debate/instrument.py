@@ -21,7 +21,7 @@ _SCALE = re.compile(
     rf"|\bbetween\s+[0-9]+{_LABEL}\s+and\s+[0-9]+\b{_LABEL}",
     re.IGNORECASE,
 )
-"""A scale or range: no answer, as it may be quoted from the question."""
+"""A scale or range, which is not an answer because it may be quoted from the question."""
 _SHARE = re.compile(
     r"(?<![0-9.,/])[0-9.,]*[0-9](?:\s*(?:/|\b(?:out\s+)?of\b|\bin\b(?=\s*10))\s*[0-9]+)+", re.IGNORECASE
 )
@@ -30,7 +30,7 @@ _AFTER = (
     r"(?:because|as|since|on|for|given|when|if|and|but|although|though|while|I|I['’]m|I['’]d|it|it['’]s|the|this|that|my"
     r"|we|they|there|in|overall|points?|is\s+my|would\s+be\s+my|due|myself|personally|with|at|so|too|here|really)"
 )
-"""Words that may follow an answer; after others ("3 things") a number counts something."""
+"""Words that may follow an answer; before other words ("3 things"), a number counts something."""
 _END = re.compile(
     rf"(?=\s*(?:\Z|\n|[^\w\s=%+°/:.,'’…-]|[.,:](?!\d)|['’](?!\w)|-(?!\w)|(?<=\s){_AFTER}\b))"
     r"(?!\s*(?:%|percent|(?:-|–|—|or|and|to)\s*[0-9]))",
@@ -49,7 +49,7 @@ _FIRST = re.compile(
     r"|around|roughly|approximately|just|solid|strong|firm|clear|number)\s+)*",
     re.IGNORECASE,
 )
-"""What may stand before an answer that begins its clause."""
+"""What may come before an answer that begins its clause."""
 _SAID = re.compile(
     r"\b(?:(?:say|saying|choose|chose|pick|picked|select|rate|rated|answer|give|put|call|consider|rank|place|score|estimate"
     r"|vote|go|settle|lean|think)(?:\s+(?!that\b|there\b)[^\s\d]+){0,7}?\s+(?:an?\s+|at\s+|as\s+|is\s+|be\s+|it\s+"
@@ -62,7 +62,7 @@ _SAID = re.compile(
     rf"{_FILLED}\Z",
     re.IGNORECASE,
 )
-"""What may stand before an answer that is stated ("I'd say", "my rating is", "it is a")."""
+"""What may come before an answer that is stated ("I'd say", "my rating is", "it is a")."""
 _DENIED = re.compile(r"\b(?:not|never|cannot|hardly|neither|nor)\b|n['’]t\b", re.IGNORECASE)
 _CLAUSE = re.compile(r"[^\w\s'’-]|\n|(?<=\s)-(?=\s)")
 
@@ -72,7 +72,7 @@ class Reading:
     """One answer, in the item's normal direction."""
 
     value: float | None
-    """What the chosen option is worth; None when the answer is invalid."""
+    """The value of the chosen option; None if the answer is invalid."""
     expected: float | None
     """Mean of the values under the options' renormalised probabilities; None without log-probabilities."""
     logprobs: tuple[float | None, ...] | None
@@ -87,7 +87,7 @@ class Instrument:
     """The items of one instrument, as they are asked with one prompt setting.
 
     Args:
-        settings: of the instrument.
+        settings: the instrument's settings.
         scale: `reversed` asks every item with the ends of its scale swapped.
 
     Raises:
@@ -111,11 +111,11 @@ class Instrument:
         return tuple(self.settings.items)
 
     def options(self, item: str) -> tuple[str, ...]:
-        """What can be answered to an item."""
+        """The possible answers to an item."""
         return self.settings.items[item].options
 
     def wording(self, item: str, topic: str, *occasion: str | int) -> int:
-        """Which of its wordings an item has on an occasion, from 0: drawn, and the same whenever it is asked again.
+        """Which of its wordings, from 0, an item has on an occasion: drawn, but the same whenever it is asked again.
 
         Args:
             occasion: run seed, debate, iteration, agent.
@@ -128,7 +128,7 @@ class Instrument:
 
         Args:
             wording: as `wording` chose it.
-            key: of the topic.
+            key: the topic's key.
         """
         of = self.settings.items[item]
         ends = (of.low or topic.low, of.high or topic.high)
@@ -141,7 +141,7 @@ class Instrument:
         return self._wordings.get((item, topic)) or self._wordings[item, ANY]
 
     def read(self, item: str, answer: Score) -> Reading:
-        """What an answer is worth: the most probable option, or the one that the generated text names."""
+        """The value of an answer: that of the most probable option, or of the one that the generated text names."""
         of = self.settings.items[item]
         values = self._values(of)
         if answer.logprobs is None:
@@ -155,22 +155,22 @@ class Instrument:
         return Reading(values[of.options.index(answer.text)], expected, logprobs, mass, answer.text)
 
     def _values(self, item: ItemSettings) -> tuple[float, ...]:
-        """What each option is worth as it is asked: counted from the other end for a turned item."""
+        """The value of each option as it is asked, counted from the other end for a turned item."""
         turned = (item.direction == "reversed") != self._swapped
         low, high = item.values[0], item.values[-1]
         return tuple(low + high - value for value in item.values) if turned else item.values
 
 
 def parse(text: str, options: tuple[str, ...], *, cut: bool = False) -> int | None:
-    """Position of the option that an answer in words gives; None when it gives none, or several.
+    """Position of the option that an answer in words gives; None if it gives none or several.
 
-    Among options that are whole numbers it is the one that the text gives as its answer: alone on the first line, as
-    "8/10" or "8 out of 10" where 10 is the highest option, stated ("I'd say 8", "my rating is 8"), or at the beginning
-    of a clause ("8, because", "Answer: 8"). Any other number is no answer: the ends of a scale, a share ("4 out of
-    5"), a count ("3 things", "a father of 2"). Reasoning is no part of the text.
+    If the options are whole numbers, it is the one that the text gives as its answer: alone on the first line, as
+    "8/10" or "8 out of 10" if 10 is the highest option, stated ("I'd say 8", "my rating is 8"), or at the beginning of
+    a clause ("8, because", "Answer: 8"). Other numbers are not answers: the ends of a scale, a share ("4 out of 5"), a
+    count ("3 things", "a father of 2"). Reasoning is ignored.
 
     Args:
-        cut: the text was cut at the token limit, so that a number or option at its end may not be whole.
+        cut: whether the text was cut at the token limit, so that a number or option at its end may be incomplete.
     """
     text = spoken(text)
     if all(option.isdecimal() and option.isascii() for option in options):

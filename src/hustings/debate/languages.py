@@ -1,6 +1,6 @@
-"""Rules, for some languages, to check how long a life story is, whom it addresses and whom it is about.
+"""Rules for some languages that check how long a life story is, whom it addresses and whom it is about.
 
-It does not know who has the story. A society names its language in `society.language`; add yours to `LANGUAGES`.
+It does not know whose story it is. A society names its language in `society.language`; add yours to `LANGUAGES`.
 """
 
 import re
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """Words that tell a story that addresses its person from one told by that person."""
+    """Words that distinguish a story that addresses its person from one told by that person."""
 
     you: re.Pattern[str]
-    """Words for the person who is addressed."""
+    """Words for the person addressed."""
     me: re.Pattern[str]
     """Words for the person who speaks."""
     introduction: str
-    """A regular expression for the words that come right before the name of whom a story is about."""
+    """A regular expression for the words right before the name of the person a story is about."""
     word: re.Pattern[str] = re.compile(r"\S+")
 
 
@@ -38,4 +38,4 @@ LANGUAGES = {
         word=re.compile(r"\w{1,2}"),
     ),
 }
-"""By code (ISO 639-1). A story in any other language may be as short as it likes and address anybody."""
+"""Rules by language code (ISO 639-1). In any other language, a story may have any length and address anybody."""

@@ -1,6 +1,6 @@
-"""What agents write down for themselves: a treatment asks for it at set times, and shows it to them later.
+"""Notes that agents write for themselves: a treatment asks for them at set times, and shows them to the agents later.
 
-It does not know prompts.
+It does not know about prompts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,34 +10,34 @@ from hustings.records import Note
 
 
 class Point(NamedTuple):
-    """A note that is to be written."""
+    """A note to be written."""
 
     iteration: int
-    """Replies made before it."""
+    """Number of replies made before it."""
     place: int
     """Position of the agent that writes it."""
     treatment: str
 
 
 class Notes:
-    """The notes of one debate: those that are written, and those that are still to be.
+    """The notes of one debate: those already written, and those still to be written.
 
     Args:
-        points: all that will be written.
+        points: all notes that will be written.
     """
 
     def __init__(self, points: Iterable[Point]) -> None:
         self.open = set(points)
-        """Those that are still to be written."""
+        """Notes still to be written."""
         self._written: dict[tuple[int, str], dict[int, str]] = {}
 
     def write(self, note: Note) -> None:
-        """Take a note."""
+        """Record a note."""
         self.open.discard(Point(note.iteration, note.agent, note.treatment))
         self._written.setdefault((note.agent, note.treatment), {})[note.iteration] = note.text
 
     def due(self, made: int) -> list[Point]:
-        """Notes that can be written after so many replies: each agent's next one for each treatment."""
+        """Notes that can be written after this many replies: each agent's next one for each treatment."""
         next_of: dict[tuple[int, str], Point] = {}
         for point in sorted(self.open):
             if point.iteration <= made:
@@ -45,14 +45,14 @@ class Notes:
         return sorted(next_of.values())
 
     def waits(self, place: int, iteration: int, treatments: Iterable[str]) -> bool:
-        """Whether an agent has still to write what these treatments show it after so many replies."""
+        """Whether an agent still has to write a note that these treatments show it after this many replies."""
         shown = set(treatments)
         return any(
             point.place == place and point.iteration <= iteration and point.treatment in shown for point in self.open
         )
 
     def of(self, place: int, iteration: int) -> Mapping[str, str]:
-        """An agent's newest note for each treatment after so many replies."""
+        """An agent's newest note for each treatment after this many replies."""
         found: dict[str, str] = {}
         for (writer, treatment), texts in self._written.items():
             before = [at for at in texts if at <= iteration]

@@ -1,6 +1,6 @@
 """Life stories of the partisans: written by the model in use, or read from a file.
 
-It does not know debates. A story is checked for the right name and the right person; not for its quality.
+It does not know about debates. A story is checked for the right name and the right person, but not for its quality.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ from hustings.settings import PersonaSettings, SocietySettings
 
 FILE = "personas.jsonl"
 _SHORTEST = 20
-"""Words of a story."""
+"""Minimum number of words in a story."""
 
 
 def flaw(story: str, name: str, everybody: Iterable[str], language: str | None) -> str | None:
-    """What makes a story unusable as `name`'s, in a few words; None when nothing does.
+    """Why a story cannot be used as `name`'s, in a few words; None if it can.
 
     Args:
         everybody: names of the society, among them this one.
-        language: of the story; in one without rules, it only has to have the name.
+        language: the story's language; if it has no rules, the story only has to contain the name.
     """
     story, rules = names.composed(story), LANGUAGES.get(language or "")
     if not story.strip() or (rules and len(rules.word.findall(story)) < _SHORTEST):
@@ -72,9 +72,9 @@ class Writer:
     seed: int
 
     def substance(self, party: str) -> dict[str, Any]:
-        """What changes a story of the party, for its identity: the prompt as it is rendered, not what it might use.
+        """What changes a story of the party, for its identity: the rendered prompt, not everything it could use.
 
-        So a stance on another topic changes the stories only where the prompt mentions it.
+        So a stance on another topic changes the stories only if the prompt mentions it.
         """
         of = self.society.parties[party]
         language = self.society.substance().get("language")
@@ -106,8 +106,8 @@ class Writer:
         """Let the model write the wanted (party, index) personas.
 
         Args:
-            on_persona: gets each as it arrives.
-            on_answer: gets every answer of the engine.
+            on_persona: called with each persona as it arrives.
+            on_answer: called with every answer of the engine.
 
         Raises:
             PersonaError: a persona is still unusable after `settings.attempts` attempts.
@@ -140,10 +140,10 @@ class Writer:
 
 
 def load(path: Path, parties: Iterable[str]) -> dict[str, dict[int, Persona]]:
-    """A user's personas, by party and number: JSON lines with `party`, `name` and `story`, numbered in their order.
+    """A user's personas, by party and number: JSON lines with `party`, `name` and `story`, numbered in order.
 
     Args:
-        parties: of the society; others are refused.
+        parties: the society's parties; others are refused.
 
     Raises:
         SettingsError: the file is missing, or a line is not a persona.
@@ -187,7 +187,7 @@ def of_party(party: str, path: Path, lines: Iterable[tuple[int, bytes]]) -> dict
     """Personas of the store, by number.
 
     Args:
-        path: where the lines are from, for errors.
+        path: where the lines come from, for error messages.
         lines: number and content, as `line` wrote them.
 
     Raises:
@@ -219,7 +219,7 @@ def _row(line: bytes, where: str) -> Mapping[str, Any]:
 
 
 def _wrong(row: Any) -> str | None:
-    """Why a JSON value is not a persona; None where it is one."""
+    """Why a JSON value is not a persona; None if it is one."""
     if not isinstance(row, dict):
         return "it is not an object"
     values: dict[str, Any] = row

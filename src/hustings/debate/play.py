@@ -1,7 +1,7 @@
 """Plays many debates through one engine, each as far as its answers allow.
 
-A debate is the sum of its events: `apply` takes them both from the log, when a run is resumed, and as they arrive. It
-does not know where the log is, nor what an engine does with the requests.
+A debate is the sum of its events: `apply` takes them both from the log, when a run is resumed, and as they arrive. This
+module does not know where the log is or what an engine does with the requests.
 """
 
 from collections import deque
@@ -47,16 +47,16 @@ class Rules:
     sampling: SamplingSettings
     seed: int
     transcripts: Mapping[str, Sequence[tuple[Agent, str]]]
-    """Of debates that others read: speaker and reply, oldest first, by debate."""
+    """Transcripts of debates that others read: speaker and reply, oldest first, by debate."""
 
     @classmethod
     def of(
         cls, settings: SimulateSettings, transcripts: Mapping[str, Sequence[tuple[Agent, str]]] | None = None
     ) -> "Rules":
-        """The rules that the settings of a run make.
+        """The rules for the settings of a run.
 
         Args:
-            transcripts: of debates that others read.
+            transcripts: the debates that others read.
 
         Raises:
             SettingsError: a template does not compile.
@@ -85,12 +85,12 @@ class Said(NamedTuple):
     """A reply that was made."""
 
     place: int
-    """Position of the speaker; below 0 for those in a transcript that is read."""
+    """Position of the speaker; negative for speakers in a transcript that is read."""
     text: str
     line: str
-    """As it appears in the conversation."""
+    """The reply as it appears in the conversation."""
     mine: str
-    """As it appears to the agent that made it."""
+    """The reply as it appears to the agent that made it."""
 
 
 class Debate:
@@ -117,14 +117,14 @@ class Debate:
         seats = list(dict.fromkeys(who.persona + who.name for who, _ in read))
         self._read = [self._said_by(~seats.index(who.persona + who.name), who, text) for who, text in read]
         self._said: list[Said] = []
-        """Oldest first."""
+        """The replies made so far, oldest first."""
         self._notes = Notes(())
         self._notes = Notes(self._points())
         self._asked: set[tuple[str | int, ...]] = set()
         self._tries = 0
 
     def _points(self) -> Iterator[Point]:
-        """The notes that will be written: before rounds in which, or surveys at which, they are shown."""
+        """The notes that will be written, each before the round or survey in which it is shown."""
         rules = self._rules
         for number in range(rules.rounds if rules.treatments else 0):
             iteration = number * self._speakers
@@ -143,11 +143,11 @@ class Debate:
 
     @property
     def done(self) -> bool:
-        """Every reply was made and every survey answered."""
+        """Whether every reply has been made and every survey answered."""
         return not self._surveys and len(self._said) == self._replies
 
     def apply(self, event: Event) -> None:
-        """Take an event of this debate, from the log or just arrived."""
+        """Apply an event of this debate, from the log or newly arrived."""
         match event:
             case Survey():
                 number = self._rules.instrument.items.index(event.item)
@@ -172,7 +172,7 @@ class Debate:
         return tuple((it.place, it.text) for it in self.heard(place, iteration))
 
     def due(self) -> list[Request]:
-        """Requests that can be answered now and were not asked before: notes and surveys first, then the next reply.
+        """Requests that can be answered now and were not sent before: notes and surveys first, then the next reply.
 
         A survey and the next reply of one agent share their prompt up to the instruction; neither sees the other.
         """
@@ -189,7 +189,7 @@ class Debate:
         return requests
 
     def _ask(self, *key: str | int) -> bool:
-        """Whether this has not been asked yet; from now on it has."""
+        """Whether this has not been asked yet; marks it as asked."""
         new = key not in self._asked
         self._asked.add(key)
         return new
@@ -202,7 +202,7 @@ class Debate:
         return self._notes.waits(place, iteration, (treatment.name for treatment in shown))
 
     def _note(self, point: Point) -> Request:
-        """What asks an agent for a note; no treatment but the one that asks is in force."""
+        """The request that asks an agent for a note; only the treatment that asks for it is in force."""
         rules, place = self._rules, point.place
         agent = self.agents[place]
         heard = self._heard(place, point.iteration)
@@ -242,7 +242,7 @@ class Debate:
         return self._request(instruction, start, turn, seed, sampling, ())
 
     def _treatments(self, iteration: int, place: int) -> tuple[str, ...]:
-        """Names of those under which the agent speaks."""
+        """Names of the treatments under which the agent speaks."""
         rules = self._rules
         if not rules.treatments:
             return ()
@@ -252,9 +252,12 @@ class Debate:
         self, instruction: str, start: str, turn: Turn, seed: int, sampling: Sampling, options: tuple[str, ...]
     ) -> Request:
         """A request with the agent's context, and with the treatments that are in force."""
+        story, slot, parts = self.agents[turn.agent].story, self._rules.system, [instruction]
+        if not self._rules.treatments:
+            context = self._context(turn.agent, turn.iteration, story, slot, parts)
+            return Request(context.prompt, seed, sampling, turn, start, options, context.system)
         purpose: Purpose = "survey" if turn.purpose == "survey" else "reply"
         moment = self._moment(purpose, turn.iteration, turn.agent, instruction)
-        story, slot, parts = self.agents[turn.agent].story, self._rules.system, [instruction]
         treatments = in_force(self._rules.treatments, moment)
         for treatment in treatments:
             story, slot = treatment.story(story, moment), treatment.system(slot, moment)
@@ -295,7 +298,7 @@ class Debate:
         return Context("\n\n".join([context, *parts]), system)
 
     def read(self, request: Request, answer: Answer) -> Survey | Reply | Note | None:
-        """The event that an answer makes, or None when the reply is empty and another attempt is left."""
+        """The event that an answer produces, or None if the reply is empty and another attempt is left."""
         turn = request.turn
         if isinstance(answer, Score):
             reading = self._rules.instrument.read(turn.item, answer)
@@ -343,7 +346,7 @@ class Debate:
 
 
 def _nothing(*_: object) -> None:
-    """Listen to nothing."""
+    """Ignore what happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +354,9 @@ class Listener:
     """Receives what happens while debates are played."""
 
     on_event: Callable[[Event], None] = _nothing
-    """Gets every new event, in the order of arrival, before anything is asked that depends on it."""
+    """Called with every new event, in order of arrival, before anything that depends on it is asked."""
     on_answer: Callable[[Request, Answer], None] = _nothing
-    """Gets every answer of the engine with its request, for the count of tokens."""
+    """Called with every answer of the engine and its request, to count tokens."""
 
 
 def play(
@@ -367,8 +370,8 @@ def play(
     """Play debates to their end.
 
     Args:
-        starts: the debates, in the order in which they are begun; each is taken when it begins.
-        logged: events that are in the log already, by debate; their questions are not asked again.
+        starts: the debates, in the order in which they begin; each is fetched only when it begins.
+        logged: events that are already in the log, by debate; their questions are not asked again.
         concurrency: debates played at the same time; as one ends, the next begins.
     """
     waiting = iter(starts)

@@ -1,6 +1,6 @@
 """Every sentence that the model sees, rendered from the templates of conf/prompt.
 
-It does not know chat templates: an engine puts the text into its model's own.
+It does not know about chat templates: an engine puts the text into its model's own.
 """
 
 from collections.abc import Sequence
@@ -34,12 +34,12 @@ class Prompts:
         """A reply as it appears in the conversation.
 
         Args:
-            mine: for the agent that made it.
+            mine: whether it is shown to the agent that made it.
         """
         return self._templates["line"].render(name=agent.name, text=text, mine=mine)
 
     def context(self, agent: Agent, story: str, topic: TopicSettings, lines: Sequence[str]) -> str:
-        """What an agent knows: its story (empty where the system slot has it), the topic, and what it has heard."""
+        """What an agent knows: its story (empty if it is in the system slot), the topic, and what it has heard."""
         conversation = "\n".join(lines) or _NOBODY
         values = {"name": agent.name, "story": story, "topic": topic.label, "conversation": conversation}
         return self._templates["context"].render(**values).lstrip()

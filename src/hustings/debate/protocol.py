@@ -1,6 +1,6 @@
 """The order of turns: who speaks at which iteration, when everybody is surveyed, and who hears whom.
 
-Pure functions of numbers; they know no agents, prompts or engines. Source: protocol.md, debates.
+Pure functions of numbers; they know nothing about agents, prompts or engines. Source: protocol.md, debates.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ def speaker(iteration: int, first: int, speakers: int) -> int:
 
 
 def iterations(rounds: int, speakers: int) -> int:
-    """Replies in a whole debate."""
+    """Number of replies in a whole debate."""
     return rounds * speakers
 
 
@@ -27,21 +27,21 @@ def first_speaker(drawn: int, repetition: int, speakers: int, *, balanced: bool)
     """Position of the agent that begins a debate.
 
     Args:
-        drawn: a number drawn for the debate, or, where it is balanced, for its topic.
-        balanced: over the repetitions, each begins equally often.
+        drawn: a number drawn for the debate, or for its topic if `balanced`.
+        balanced: whether each agent begins equally often over the repetitions.
     """
     return (drawn + repetition * balanced) % speakers
 
 
 def transcript(repetition: int, repetitions: int) -> list[int]:
-    """Repetitions whose debate a reader may read, the first choice first: neighbours read each other's."""
+    """Repetitions whose debate a reader may read, in order of preference; neighbours read each other's."""
     pair = repetition ^ 1
     others = [(repetition + step) % repetitions for step in range(1, repetitions)]
     return [it for it in dict.fromkeys([pair, *others]) if it < repetitions and it != repetition]
 
 
 Topology = Callable[[int, int, int], bool]
-"""Whether `listener` hears `other`, another speaker among so many; every agent remembers its own replies anyway."""
+"""Whether `listener` hears `other`, given the number of speakers; every agent remembers its own replies anyway."""
 
 
 def round_robin(listener: int, other: int, speakers: int) -> bool:
@@ -55,7 +55,7 @@ def ring(listener: int, other: int, speakers: int) -> bool:
 
 
 TOPOLOGIES: dict[str, Topology] = {"round_robin": round_robin, "ring": ring}
-"""By the name that `topology` gives; add yours here."""
+"""Topologies by the name used in `topology`; add yours here."""
 
 
 def heard(topology: str, listener: int, speakers: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Parties, personas and seats: who sits in which debate.
 
-It does not know how personas are written (personas.py) nor what agents are told (prompts.py).
+It does not know how personas are written (personas.py) or what agents are told (prompts.py).
 """
 
 import functools
@@ -26,7 +26,7 @@ class Persona:
 
     party: str
     index: int
-    """Place among the party's personas, from 0."""
+    """Position among the party's personas, from 0."""
     name: str
     story: str
 
@@ -44,7 +44,7 @@ def seating(composition: CompositionSettings, repetition: int, seed: int, sizes:
     the first, and of each other (Source: protocol.md, debates).
 
     Args:
-        sizes: personas of each party, enough of them (`check`).
+        sizes: number of personas of each party, checked to be enough (`check`).
     """
     seats: list[int] = []
     taken: dict[str, int] = {}
@@ -63,7 +63,7 @@ def check(composition: CompositionSettings, repetitions: int, sizes: Mapping[str
     """Refuse more repetitions or seats than there are personas.
 
     Args:
-        sizes: personas of each party.
+        sizes: number of personas of each party.
 
     Raises:
         SettingsError: there are too few personas.
@@ -86,7 +86,7 @@ def check(composition: CompositionSettings, repetitions: int, sizes: Mapping[str
 
 @functools.lru_cache(maxsize=16)
 def _cycle(seed: int, role: str, size: int) -> tuple[list[int], list[int]]:
-    """All personas of a party in an order drawn from the seed, and the place of each in it."""
+    """All personas of a party in an order drawn from the seed, and the position of each in it."""
     order = list(range(size))
     random.Random(seed_of(seed, role, size, "cycle")).shuffle(order)
     places = sorted(range(size), key=order.__getitem__)
@@ -107,16 +107,16 @@ class Seating:
         """Agents for the seats: speakers in the order of their turns, advocates among them, observers, the shadow.
 
         Args:
-            topic: its key.
+            topic: the topic's key.
             seats: numbers of personas, as `seating` drew them.
             personas: by party and number.
 
         Raises:
-            SettingsError: two of them have one name, or there is no such topology.
+            SettingsError: two of them have the same name, or there is no such topology.
         """
         composition = self.settings.composition
         free = iter(self.settings.society.default.names)
-        if self.settings.control.read:  # the Default of the debate that is read has the first of them
+        if self.settings.control.read:  # the first ones are taken in the debate that is read
             free = islice(free, composition.everybody.count(DEFAULT), None)
         seated = [
             self._seated(role, seat, free, personas) for role, seat in zip(composition.everybody, seats, strict=True)
@@ -145,7 +145,7 @@ class Seating:
         return Agent(role=role, persona=persona.id, name=persona.name, story=persona.story, runs_on=runs_on)
 
     def _advocates(self, topic: str, free: Iterator[str]) -> Iterator[Agent]:
-        """Partners that argue one position each, whatever they hear: nothing."""
+        """Partners that each argue one position and hear nobody."""
         if not self.settings.partners:
             return
         control, of = self.settings.control, self.settings.topics[topic]
@@ -184,7 +184,7 @@ class Seating:
         return tuple(range(size, size + self.settings.partners))
 
     def _hears(self, place: int) -> Literal["all"] | tuple[int, ...]:
-        """Whose replies a speaker hears: those of the topology, or the advocates' alone."""
+        """Whose replies a speaker hears: the advocates' alone if there are any, or else those of the topology."""
         if self._partners:
             return self._partners
         speakers = len(self.settings.composition.roles)

@@ -1,6 +1,6 @@
-"""Strips everything around what an agent said: names of speakers, others' turns, quotes. The same for all engines.
+"""Strips everything around what an agent said (speaker names, others' turns, quotes), in the same way for all engines.
 
-It does not know debates.
+It does not know about debates.
 """
 
 import functools
@@ -15,12 +15,12 @@ _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("„", "”"), ("«", "�
 _OPENING = "".join(dict.fromkeys(opening for opening, _ in _QUOTES))
 _COLONS = ":：﹕"
 _HIDDEN = "\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"
-"""Marks of direction and width, which are not seen."""
+"""Invisible marks of direction and width."""
 _BEFORE = rf"[\s*_#>`\[{_HIDDEN}]*"
-"""What may stand before a speaker's name: emphasis, a heading, a bracket."""
+"""What may come before a speaker's name: emphasis, a heading, a bracket."""
 _BEHIND = rf"(?:[^\S\n]|[*_`\]{_HIDDEN}])*"
 _AFTER = rf"{_BEHIND}(?:[(（\[][^()（）\n]*[)）\]]{_BEHIND})?[{_COLONS}]"
-"""What stands between a speaker's name and the colon: (smiling), or the party."""
+"""What may come between a speaker's name and the colon: "(smiling)", or the party."""
 _SENTENCE_END = re.compile(r"[.!?؟۔।॥][\"'”“’»«)\]]*(?=\s|$)|[。！？｡][」』”’»）]*")
 
 
@@ -34,12 +34,12 @@ def clean(text: str, name: str, everybody: Iterable[str], start: str = "") -> st
     """A reply as the others hear it: without the speaker's own name, cut where somebody else begins to speak.
 
     Args:
-        name: of the speaker, who may also be called by a part of it.
-        everybody: names of all who debate; a part of one of them, followed by a colon, begins another turn.
-        start: words that the reply was asked to begin with; a label such as "Me:" is left out like the name.
+        name: the speaker's name; a part of it may be used as well.
+        everybody: names of all debaters; a part of one of them, followed by a colon, begins another turn.
+        start: words that the reply was asked to begin with; a label such as "Me:" is removed like the name.
     """
     reply = "\n".join(names.composed(text).splitlines())
-    if any(colon in reply for colon in _COLONS):  # without one there is no label
+    if any(colon in reply for colon in _COLONS):  # without a colon there is no label
         own, other = _labels(name, tuple(sorted({*everybody, name})), start)
         reply = own.sub(r"\g<quote>", reply)
         turn = other.search(reply)
@@ -52,7 +52,7 @@ def clean(text: str, name: str, everybody: Iterable[str], start: str = "") -> st
 
 @functools.lru_cache(maxsize=1024)
 def _labels(name: str, everybody: tuple[str, ...], start: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Patterns of what marks the speaker's own turn at the beginning, and anybody's at the beginning of a line."""
+    """Patterns for what marks the speaker's own turn at the start of a reply, and anybody's at the start of a line."""
     others = {names.key(it) for it in everybody} - {names.key(name)}
     mine = [it for it in names.parts(name) if names.key(it) not in others]
     stem = start.rstrip()
@@ -67,9 +67,9 @@ def _labels(name: str, everybody: tuple[str, ...], start: str) -> tuple[re.Patte
 
 
 def _inside_quotes(text: str) -> str | None:
-    """What stands in the quotes around a whole text; None where there are none.
+    """The text inside quotes that enclose the whole text; None if there are none.
 
-    The first one has to be closed by the last character: “Well,” I said, “no.” has two pairs.
+    The last character must close the first quote: “Well,” I said, “no.” has two pairs.
     """
     for opening, closing in _QUOTES:
         if len(text) < 2 or not (text.startswith(opening) and text.endswith(closing)):

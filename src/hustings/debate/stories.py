@@ -1,4 +1,4 @@
-"""Life stories in the artifact store: where each party's are kept; the model writes those that are missing.
+"""Life stories in the artifact store: where each party's are kept, and how the model writes missing ones.
 
 It does not know what they are used for: debates and interviews share them.
 """
@@ -23,7 +23,7 @@ def place_of(store: Path, writer: Writer, party: str, weights: Weights, engine: 
     """Where a party's personas are kept.
 
     Args:
-        weights: of the model that writes them.
+        weights: the model that writes them.
         engine: substance of the engine that it runs on.
     """
     substance = {"model": weights.fingerprint, "engine": engine, "party": party, **writer.substance(party)}
@@ -36,10 +36,10 @@ def _uncounted(answer: Answer, progress: Progress) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What writes the stories that are missing, and who counts its answers."""
+    """The engine that writes missing stories, and what counts its answers."""
 
     engine: Callable[[list[str]], Engine]
-    """Gives what writes the personas of these parties; not called when all are there."""
+    """Gives the engine that writes the personas of these parties; not called if none is missing."""
     on_answer: Callable[[Answer, Progress], None] = _uncounted
 
 
@@ -49,8 +49,8 @@ def gather(
     """The wanted personas, by party and number: from the store, or written now.
 
     Args:
-        places: where each party's are kept.
-        wanted: numbers by party, in one order for all processes, so that none waits for a lock that another holds.
+        places: where each party's personas are kept.
+        wanted: numbers by party, in the same order in all processes, so that their locks cannot deadlock.
 
     Raises:
         PersonaError: the model cannot write one of them.

@@ -8,13 +8,13 @@ from hustings.settings import EngineSettings
 
 
 def build(settings: EngineSettings, order: Order) -> Engine:
-    """The engine of these settings, with the model loaded.
+    """Build the engine for these settings and load its model.
 
-    The module that defines the class of the settings has the `build` that does it.
+    The work is done by `build` in the module that defines the settings' class.
 
     Raises:
         ModelError: the weights do not fit the engine.
-        EngineError: it needs a package, a device or a key that is missing.
+        EngineError: the engine needs a package, a device or a key that is missing.
     """
     module: Any = sys.modules[type(settings).__module__]
     return module.build(settings, order)

@@ -30,10 +30,10 @@ _REST_OF_REASONING = re.compile(rf"\A.*(?:{_CLOSED})", re.IGNORECASE | re.DOTALL
 
 
 def spoken(text: str) -> str:
-    """A generated text without the model's reasoning (`<think>…</think>` and its kin).
+    """A generated text without the model's reasoning (`<think>…</think>` and similar markers).
 
-    Reasoning that was cut before its end leaves nothing, and where a chat template opened it, everything up to its end
-    is reasoning.
+    If the reasoning was cut off, everything from its start is removed; if the chat template opened it, everything up to
+    its end is removed.
     """
     return _REST_OF_REASONING.sub("", _REASONING.sub("", text))
 
@@ -43,7 +43,7 @@ PROMISES = {
     "another batch size or order, or a resume, can change replies through rounding",
     "exact": "float32 throughout; at least 99 % of replies are identical in another batch or order, or after a resume",
 }
-"""What an engine in this process promises about repeating a run, by precision."""
+"""What an engine in this process promises about repeating a run, for each precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class Sampling:
     """How a text is sampled from the model."""
 
     temperature: float
-    """0 always takes the most probable token."""
+    """0 always picks the most probable token."""
     max_tokens: int
     """The longest answer, in tokens."""
     ignore_end: bool = False
     """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
     top_p: float = 1.0
-    """Only the most probable tokens that together have this probability are drawn from."""
+    """Tokens are drawn only from the most probable ones that together reach this probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,9 @@ class Contrast:
     system: str | None
     """The rival's system turn, as in a request."""
     gamma: float
-    """1 draws from the own context alone."""
+    """1 draws from the agent's own context alone."""
     floor: float
-    """Tokens whose probability in the own context is below this part of the largest are never drawn."""
+    """Tokens whose probability in the agent's own context is below this fraction of the largest are never drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +83,17 @@ class Steering:
     layer: int
     """From 0."""
     strength: float
-    """What the vector is multiplied by."""
+    """The factor by which the vector is multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Several answers are drawn; the one that is most typical of the own context compared with a rival's is kept."""
+    """Draws several answers and keeps the one most typical of the agent's own context, compared with a rival's."""
 
     count: int
-    """Answers drawn; 1 chooses nothing."""
+    """Number of answers drawn; with 1 there is nothing to choose."""
     margin: float
-    """δ: answers whose log-probability a token is further below that of the most probable are left out."""
+    """δ: answers whose log-probability per token is more than this below the most probable answer's are left out."""
     prompt: str
     """The rival's user turn."""
     system: str | None
@@ -118,7 +118,7 @@ class Turn:
     item: str = ""
     """The instrument's item, in a survey."""
     heard: tuple[tuple[int, str], ...] = ()
-    """Speaker and text of every reply in the prompt, oldest first; speakers who do not debate here are below 0."""
+    """Speaker and text of every reply in the prompt, oldest first; negative speakers belong to other debates."""
     treatments: tuple[str, ...] = ()
     """Names of the treatments under which the agent speaks."""
 
@@ -139,19 +139,19 @@ class Request:
     start: str = ""
     """Prefilled start of the answer; it is part of the answer's text."""
     options: tuple[str, ...] = ()
-    """If given, the answer is a Score of these strings; only engines that have to generate then use `sampling`."""
+    """If given, the answer is a Score of these strings; only engines that must generate text use `sampling`."""
 
     system: str | None = None
-    """The system's turn; None leaves it to the chat template, and an empty text leaves it empty."""
+    """The system turn; None leaves it to the chat template, and an empty text leaves it empty."""
     text: str = ""
-    """If given, nothing is generated: the answer is the Likelihood of this text as the answer. Engines that can do
-    `text scores` do so."""
+    """If given, nothing is generated: the answer is the Likelihood of this text as the answer. Needs an engine with the
+    capability `text scores`."""
     contrast: "Contrast | None" = None
-    """A context that the answer is pushed away from, on engines that can do `contrast`."""
+    """A context that the answer is pushed away from, on engines with the capability `contrast`."""
     steering: "Steering | None" = None
-    """What is added to the model's activations, on engines that can do `steering`."""
+    """What is added to the model's activations, on engines with the capability `steering`."""
     choice: "Choice | None" = None
-    """How the answer is chosen from several; `choosing.answers` carries it out with any engine that can do `text
+    """How the answer is chosen from several; `choosing.answers` does this with any engine that has the capability `text
     scores`."""
 
     @property
@@ -165,7 +165,7 @@ class Completion:
     """The text that answers a request."""
 
     text: str
-    """Without the model's reasoning, whatever the engine gave; the reasoning's tokens are counted."""
+    """Without the model's reasoning, even if the engine included it; the reasoning's tokens are counted."""
     prompt_tokens: int
     tokens: int
     """Generated tokens."""
@@ -182,7 +182,8 @@ class Score:
     """How probable the model finds each option of a request."""
 
     logprobs: tuple[float, ...] | None
-    """Natural log-probability that the answer is option i and no longer one; None if the engine provides none.
+    """Natural log-probability that the answer is exactly option i, not a longer one that begins with it; None if the
+    engine provides none.
 
     An option too improbable for the engine to list has minus infinity."""
     text: str
@@ -208,7 +209,7 @@ class Likelihood:
     length: int
     """Tokens of the text."""
     prompt_tokens: int
-    """Of prompt and text, both of which are read."""
+    """Tokens of the prompt and the text, both of which are read."""
     tokens: int = 0
     """Generated tokens: none."""
     refused: bool = False
@@ -235,7 +236,7 @@ class Engine(ABC):
     promise: str
     """What the engine promises about repeating a run, in one sentence for the manifest."""
     preamble: str = ""
-    """What the model's chat template writes before a user turn by itself; empty where that is unknown."""
+    """What the model's chat template adds before a user turn on its own; empty if that is unknown."""
 
     @abstractmethod
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -264,7 +265,7 @@ class Engine(ABC):
         return [answer for answer in self._list(requests) if isinstance(answer, Score)]
 
     def prepare(self) -> None:  # noqa: B027
-        """Do slow loading first, so that progress measures only the work; an engine that is ready does nothing."""
+        """Do any slow loading now, so that progress measures only the work; does nothing if the engine is ready."""
 
     def close(self) -> None:  # noqa: B027
         """Free the engine's resources; by default there are none."""
@@ -282,7 +283,7 @@ def check_length(request: Request, prompt: int, answer: int, context: int) -> No
     Args:
         prompt: length of the prompt, in tokens.
         answer: the longest answer, in tokens.
-        context: what the model has room for, in tokens.
+        context: length of the model's context, in tokens.
 
     Raises:
         EngineError: the request is too long; the message names the debate and the lengths.

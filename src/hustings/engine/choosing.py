@@ -1,4 +1,4 @@
-"""Answers that are chosen from several, with any engine that can score texts (Source: protocol.md, rerank).
+"""Chooses each answer from several, with any engine that can score texts (Source: protocol.md, rerank).
 
 It does not know how an engine works.
 """
@@ -20,16 +20,16 @@ class _Candidate:
 
     answer: Completion
     scores: dict[int, Likelihood] = field(default_factory=dict[int, Likelihood])
-    """In the own context and the rival's."""
+    """By context: the agent's own and the rival's."""
 
     @property
     def typical(self) -> float:
-        """Log-probability a token in the own context, above that in the rival's."""
+        """Log-probability per token in the agent's own context, minus that in the rival's."""
         return self.own - self.scores[_RIVAL].logprob / max(1, self.scores[_RIVAL].length)
 
     @property
     def own(self) -> float:
-        """Log-probability a token in the own context."""
+        """Log-probability per token in the agent's own context."""
         return self.scores[_OWN].logprob / max(1, self.scores[_OWN].length)
 
 
@@ -44,11 +44,11 @@ class _Chosen:
 
     @property
     def complete(self) -> bool:
-        """Every answer is drawn and scored in both contexts."""
+        """Whether every answer has been drawn and scored in both contexts."""
         return len(self.candidates) == self.count and all(len(it.scores) == 2 for it in self.candidates.values())
 
     def best(self) -> Completion:
-        """The answer that is kept, with the tokens of all."""
+        """The answer that is kept; its token counts cover all candidates and their scoring."""
         candidates = [it for _, it in sorted(self.candidates.items())]
         most = max(it.own for it in candidates)
         likely = [it for it in candidates if it.own >= most - self.margin]
@@ -62,19 +62,19 @@ class _Chosen:
 
 
 def answers(engine: Engine, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-    """As `engine.stream`, with requests that have a choice answered by the best of several answers.
+    """Like `engine.stream`, but a request that has a choice gets the best of several answers.
 
-    The first of them is the answer that there would be without a choice. Empty answers are never chosen while there is
-    another.
+    The first candidate is the answer that would be given without a choice. An empty answer is chosen only if all are
+    empty.
     """
     inner: deque[Request] = deque()
     origins: dict[int, tuple[_Chosen, int, int]] = {}
-    """By id of a request that was sent: what it is for, which candidate, and in which context it is scored."""
+    """For the id of each request sent: the choice it belongs to, its candidate, and the context that scores it."""
     kept: list[Request] = []
 
     def send(request: Request, chosen: _Chosen, number: int, context: int = -1) -> None:
         origins[id(request)] = chosen, number, context
-        kept.append(request)  # so that no other gets its id
+        kept.append(request)  # so that no other request gets its id
         inner.append(request)
 
     def refill() -> None:
@@ -104,7 +104,7 @@ def answers(engine: Engine, queue: deque[Request]) -> Iterator[tuple[Request, An
 
 
 def _take(chosen: _Chosen, number: int, context: int, answer: Answer, send: Callable[..., None]) -> None:
-    """Take a candidate, and ask how probable it is in both contexts; or take what was answered to that."""
+    """Store a candidate and ask how probable it is in both contexts, or store the answer to such a question."""
     if isinstance(answer, Likelihood):
         chosen.candidates[number].scores[context] = answer
         return

@@ -1,4 +1,4 @@
-"""Engines made of engines: one that is loaded when it is first used, and one that sends each role to its own.
+"""Engines that wrap others: one loads its engine on first use, the other sends each role to that role's engine.
 
 They do not know what kinds of engine there are.
 """
@@ -13,14 +13,14 @@ from hustings.progress import say
 from hustings.settings import EngineSettings
 
 SURVEYED = " in surveys"
-"""After a role: what its surveys run on, where that is something else than its replies."""
+"""Suffix of a role's name for the engine that runs its surveys, if a different one runs its replies."""
 
 
 class LazyEngine(Engine):
     """An engine that is loaded on its first request.
 
     Args:
-        settings: of the engine.
+        settings: the engine's settings.
         order: what the engine is built for.
         name: how progress messages refer to it.
     """
@@ -51,7 +51,7 @@ class LazyEngine(Engine):
 
     @property
     def preamble(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What the model's chat template writes before a user turn; reading this loads the engine."""
+        """What the model's chat template adds before a user turn; reading this loads the engine."""
         return self.load().preamble
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
@@ -74,7 +74,7 @@ class CastEngine(Engine):
     """Sends the requests of each role to the engine of that role; the engines take turns, one answer each.
 
     Args:
-        engines: an engine for each role; several roles may share one. `{role}{SURVEYED}` is that of a role's surveys.
+        engines: an engine for each role; several roles may share one. `{role}{SURVEYED}` runs a role's surveys.
     """
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
@@ -87,11 +87,11 @@ class CastEngine(Engine):
 
     @property
     def preamble(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """What every model's chat template writes before a user turn by itself."""
+        """What every model's chat template adds before a user turn on its own."""
         return "\n".join(f"{roles}: {it.preamble}" for roles, it in self._named())
 
     def _named(self) -> list[tuple[str, Engine]]:
-        """The engines, each once, with the roles that run on them."""
+        """The distinct engines, with the roles that run on them."""
         return sorted(
             ((" and ".join(role for role, it in self._engines.items() if it is one), one) for one in self.members),
             key=lambda pair: pair[0],
@@ -99,7 +99,7 @@ class CastEngine(Engine):
 
     @property
     def members(self) -> list[Engine]:
-        """The engines, each once."""
+        """The distinct engines."""
         return list({id(it): it for it in self._engines.values()}.values())
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:

@@ -1,6 +1,6 @@
-"""Any endpoint that speaks OpenAI's protocol: requests go out together, and each answer comes back once.
+"""Any endpoint that speaks OpenAI's protocol: requests are sent concurrently, and each is answered once.
 
-It does not know what a debate will cost (estimate.py does), nor what the server does with a seed. The key is read from
+It does not know what a debate will cost (estimate.py does) or what the server does with a seed. The key is read from
 the environment, passed to the `openai` package, and never shown.
 """
 
@@ -32,7 +32,7 @@ _VARIABLE = explained(
     r"^[A-Za-z_][A-Za-z0-9_]*$", "must be the name of an environment variable, such as OPENAI_API_KEY"
 )
 _SECOND_CALLS = 0.4
-"""Second calls per survey answer where "1" and "10" begin with one token; measured on SmolLM2, 83 of 192."""
+"""Second calls per survey answer if "1" and "10" begin with the same token; measured on SmolLM2: 83 of 192."""
 
 
 class OpenaiSettings(EngineSettings):
@@ -40,24 +40,25 @@ class OpenaiSettings(EngineSettings):
 
     kind: Literal["openai"]
     base_url: str
-    """Address of the endpoint, including `/v1`; what follows `?` goes with every request (Azure's `?api-version=…`)."""
+    """Address of the endpoint, including `/v1`; a query (Azure's `?api-version=…`) is sent with every request."""
     api: Literal["chat", "completions"]
-    """Which protocol is spoken. `chat`: the endpoint applies the model's chat template; `completions`: the model
+    """Which protocol to use. `chat`: the endpoint applies the model's chat template; `completions`: the model
     continues plain text."""
     start: Literal["ask", "prefill"]
-    """How an answer is made to begin with given words: `ask` asks for them; `prefill` starts the answer with them."""
+    """How to make an answer begin with given words: `ask` asks for them; `prefill` starts the answer with them."""
     logprobs: int = Field(ge=0, le=1000)
-    """How many of the most probable tokens surveys are read from; 0 reads the answer from the generated text."""
+    """How many of the most probable tokens to read surveys from; 0 reads the answer from the generated text."""
     structured: Structured = neutral("off")
-    """Makes the server answer surveys with one of the options only, if answers are read from the text (logprobs=0).
+    """How to make the server answer surveys with exactly one of the options, if answers are read from the text
+    (logprobs=0).
 
-    `json_schema`: through response_format; `guided_choice`: vLLM's; `grammar`: llama.cpp's; `auto`: a JSON schema, or
-    nothing if the server refuses it; `off`: nothing.
+    `json_schema`: a JSON schema in response_format; `guided_choice`: vLLM's own field; `grammar`: llama.cpp's own
+    field; `auto`: a JSON schema, or nothing if the server refuses it; `off`: nothing.
     """
     reasoning: str | None
-    """Effort of OpenAI's own reasoning models; not sent to other endpoints."""
+    """Reasoning effort of OpenAI's own reasoning models; not sent to other endpoints."""
     extra: dict[str, Any]
-    """Further fields of every request, such as top_k for endpoints whose defaults truncate the distribution."""
+    """Additional fields for every request, such as top_k for endpoints whose defaults truncate the distribution."""
     key: str = knob(pattern=_VARIABLE)
     """Environment variable that holds the key; a local server needs none."""
     requests_a_minute: int | None = knob(ge=1)
@@ -97,7 +98,7 @@ class OpenaiSettings(EngineSettings):
         return self
 
     def substance(self) -> dict[str, Any]:
-        """Without `structured=auto` where there are log-probabilities, as it changes nothing there."""
+        """Without `structured=auto` if log-probabilities are read, because it then changes nothing."""
         plain = super().substance()
         if self.logprobs and self.structured == "auto":
             del plain["structured"]
@@ -122,7 +123,7 @@ class OpenaiSettings(EngineSettings):
             )
 
     def check_instrument(self, instrument: InstrumentSettings) -> None:
-        """Refuse more options than the endpoint lists tokens."""
+        """Refuse an instrument with more options than the endpoint lists tokens."""
         options = max(len(item.options) for item in instrument.items.values())
         if 0 < self.logprobs < options:
             raise ValueError(
@@ -132,12 +133,12 @@ class OpenaiSettings(EngineSettings):
             )
 
     def calls(self, generated: int) -> tuple[int, float]:
-        """A server generates the whole answer; options that begin alike can take a second call."""
+        """A server generates the whole answer; options that begin alike can need a second call."""
         return generated, 1 + _SECOND_CALLS * (self.start == "prefill" and self.logprobs > 0)
 
 
 def build(settings: OpenaiSettings, order: Order) -> "OpenaiEngine":
-    """A client of the endpoint."""
+    """A client for the endpoint."""
     return OpenaiEngine(settings, order.model)
 
 
@@ -146,10 +147,10 @@ class OpenaiEngine(Engine):
 
     Args:
         settings: the endpoint's address, what it supports, and the limits.
-        model: its name there, and its price.
+        model: its name at the endpoint, and its price.
 
     Raises:
-        EngineError: OpenAI's own endpoint needs a key, and there is none.
+        EngineError: OpenAI's own endpoint needs a key, but there is none.
     """
 
     promise = (
@@ -198,7 +199,7 @@ class OpenaiEngine(Engine):
     def _stream(
         self, queue: deque[Request], running: dict[asyncio.Task[Answer], Request]
     ) -> Iterator[tuple[Request, Answer]]:
-        """As `stream`; the requests in flight are kept in `running`."""
+        """Like `stream`, keeping the requests in flight in `running`."""
         while running or (queue and self._stop is None):
             while queue and len(running) < self._settings.concurrency and self._affordable(queue[0], running.values()):
                 request = queue.popleft()
@@ -262,7 +263,7 @@ class OpenaiEngine(Engine):
         return Score(logprobs if options.complete else None, options.best, prompt, tokens)
 
     async def _ask(self, request: Request, start: str) -> tuple[Received, int, int]:
-        """Send a request until it is answered: the answer, tokens of the prompt, and generated tokens."""
+        """Send a request until it is answered; returns the answer, its prompt tokens and its generated tokens."""
         began, attempt = time.monotonic(), 0
         while True:
             path, body = self._bodies.of(request, start)
@@ -291,7 +292,7 @@ class OpenaiEngine(Engine):
                 await self._gate.rest(wait)
 
     def _used(self, received: Received, request: Request) -> tuple[int, int]:
-        """Tokens of the prompt and generated tokens, which count against the budget; what is odd is said once."""
+        """Prompt tokens and generated tokens, counted against the budget; anything odd is reported once."""
         self._failures.reached = True
         prompt = received.prompt_tokens or int(self._spending.expected(request))
         tokens = received.tokens or math.ceil((len(received.text) + received.reasoning) / CHARACTERS)
@@ -322,5 +323,5 @@ class OpenaiEngine(Engine):
 
 
 def _finish(received: Received, tokens: int, request: Request) -> Literal["stop", "length"]:
-    """How an answer ended; where the endpoint does not say, by its length."""
+    """How an answer ended; judged by its length if the endpoint does not say."""
     return received.finish or ("length" if tokens >= request.sampling.max_tokens else "stop")

@@ -1,4 +1,4 @@
-"""Reads from the most probable tokens of an answer how probable each option is.
+"""Works out how probable each option is from the most probable tokens of an answer.
 
 It does not send anything.
 """
@@ -14,9 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 UNKNOWN = 0.01
-"""Share of the options' probability that may be unknown before there are no log-probabilities."""
+"""Largest share of the options' probability that may be unknown; above it, no log-probabilities are given."""
 _ROUNDING = 0.01
-"""A log-probability may be positive by so much."""
+"""How far above 0 a log-probability may be, through rounding."""
 _REFUSAL = re.compile(
     r"^\W*(?:(?:I['’]m |I am |we['’]re )?(?:very |so )?(?:sorry|afraid|unable)\b|(?:as an? )?(?:AI|language model)\b"
     r"|I (?:can['’]?t|cannot|can not|won['’]t|will not|must decline|decline|(?:don['’]t|do not) (?:have|hold)))",
@@ -26,10 +26,10 @@ _REFUSAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place of an answer."""
+    """One token position of an answer."""
 
     token: str
-    """What was generated."""
+    """The generated token."""
     likely: tuple[tuple[str, float], ...]
     """The most probable tokens, with their log-probabilities."""
     whole: bool = True
@@ -37,18 +37,18 @@ class Place:
 
 
 def refused(text: str) -> bool:
-    """Whether a text begins as models do when they decline to answer."""
+    """Whether a text begins the way models do when they decline to answer."""
     return bool(_REFUSAL.match(text))
 
 
 def wrong(error: ValidationError, *place: str) -> str:
-    """What is wrong with an answer, in a few words: `choices.0.message is null`.
+    """What is wrong with an answer, in a few words, such as `choices.0.message is null`.
 
     Args:
-        place: where in the answer the value stood that was validated.
+        place: where in the answer the validated value is.
     """
     first = error.errors()[0]
-    names = [str(it) for it in (*place, *first["loc"]) if it != "str"]  # pydantic names the kinds of a union there
+    names = [str(it) for it in (*place, *first["loc"]) if it != "str"]  # pydantic also lists members of a union
     where = ".".join(name for name in names if not name.startswith(("_", "list[")))
     match first["type"]:
         case "missing":
@@ -82,10 +82,10 @@ class _OfText(BaseModel):
 
 
 def places_of(choice: Mapping[str, Any]) -> list[Place]:
-    """The places of an answer in either of the protocol's two formats; none if the endpoint gave none.
+    """The token positions of an answer, in either of the protocol's two formats; empty if the endpoint gave none.
 
     Raises:
-        ValueError: what it gave are not log-probabilities.
+        ValueError: the endpoint's values are not log-probabilities.
     """
     given: Any = choice.get("logprobs")
     if not given:
@@ -105,7 +105,7 @@ def places_of(choice: Mapping[str, Any]) -> list[Place]:
 
 
 def _place(token: str, likely: Iterable[tuple[str, float | None]]) -> Place:
-    """A place without the tokens whose log-probabilities are missing or NaN; with none if the generated one's is.
+    """A position without tokens whose log-probability is missing or NaN; without any if the generated token's is.
 
     Raises:
         ValueError: a log-probability is positive beyond rounding.
@@ -120,16 +120,16 @@ def _place(token: str, likely: Iterable[tuple[str, float | None]]) -> Place:
 
 
 class Options:
-    """How probable each option is, as far as an answer's most probable tokens tell.
+    """How probable each option is, as far as the most probable tokens of an answer show.
 
-    The longest token that begins an option stands for it, as that is how tokenizers spell it: "Ag", not "A", for
-    "Agree". What stands for several options ("1" for "1" and "10", "Strong" for "Strongly agree" and "Strongly
-    disagree") is `open` until the tokens after it are known. Nothing is made up for options that are not listed: each
-    is no more probable than the least probable token that is.
+    The longest listed token that begins an option represents it, because tokenizers spell it that way: "Ag", not "A",
+    for "Agree". A text that represents several options ("1" for "1" and "10", "Strong" for "Strongly agree" and
+    "Strongly disagree") is `open` until the tokens after it are known. No values are made up for options that are not
+    listed: each is no more probable than the least probable listed token.
 
     Args:
-        options: what can be answered.
-        first: the first place of the answer.
+        options: the possible answers.
+        first: the first position of the answer.
     """
 
     def __init__(self, options: Sequence[str], first: Place) -> None:
@@ -144,7 +144,7 @@ class Options:
         self._least = math.exp(least)
 
     def follow(self, places: Sequence[Place]) -> None:
-        """Read the further places of the answer, as long as they go on from what is open."""
+        """Read the later positions of the answer, as long as they continue an open text."""
         text = ""
         for before, place in pairwise(places):
             text = (text + before.token).lstrip()
@@ -153,7 +153,7 @@ class Options:
             self.resolve(text, place)
 
     def resolve(self, text: str, after: Place) -> None:
-        """Divide the probability of an open text by what comes after it."""
+        """Split the probability of an open text among options, according to what comes after it."""
         share = self._open.pop(text)
         self._followed.add(text)
         used = self._spread(text, share, after)
@@ -161,7 +161,7 @@ class Options:
             self._add(text, share * max(1.0 - used, 1e-12))
 
     def _spread(self, text: str, share: float, place: Place) -> float:
-        """Give the options their parts of the share of a text; returns the part of it that was given."""
+        """Distribute the share of a text among the options that continue it; returns the fraction distributed."""
         parts: dict[str, float] = {}
         for token, logprob in place.likely:
             longer = (text + token).lstrip()
@@ -193,7 +193,7 @@ class Options:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The probability of each option that is known, with those of open texts that are options themselves."""
+        """The known probability of each option, including that of open texts that are options themselves."""
         whole = {text: share for text, share in self._open.items() if text in self._options}
         return {option: self._shares.get(option, 0.0) + whole.get(option, 0.0) for option in {**self._shares, **whole}}
 
@@ -217,7 +217,7 @@ class Options:
         shares = self.shares
         option = max(shares, key=shares.__getitem__, default=None)
         doubt = self.doubt
-        hidden = 0.0 if self._whole else self._rest  # what may be another option's that was listed without a number
+        hidden = 0.0 if self._whole else self._rest  # may belong to an option listed without a number
         if option is None or shares[option] <= hidden or (doubt is not None and self._open[doubt] >= shares[option]):
             return None
         return option

@@ -1,4 +1,4 @@
-"""The client of an endpoint: its address, the key, and the proxy between.
+"""Creates the client for an endpoint, from its address, the key, and the proxy in between.
 
 The key is read from the environment, passed to the `openai` package, and never shown. It sends nothing itself.
 """
@@ -24,10 +24,10 @@ _EXAMPLE = "give one such as http://127.0.0.1:8000/v1"
 
 
 def flaw(address: str) -> str | None:
-    """Why something cannot be the address of an endpoint, or must not be written down; None if it can."""
+    """Why a text cannot be the address of an endpoint; None if it can."""
     try:
         parts = urlsplit(address)
-        port = parts.port  # raises for one that is not a number up to 65535
+        port = parts.port  # raises if it is not a number up to 65535
     except ValueError as error:
         return f"this is no address ({error}); {_EXAMPLE}"
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[\s#]", address):
@@ -36,7 +36,7 @@ def flaw(address: str) -> str | None:
 
 
 def secret(address: str) -> bool:
-    """Whether an address holds a name, password or key."""
+    """Whether an address contains a name, password or key."""
     parts = urlsplit(address)
     return "@" in address or any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
 
@@ -45,7 +45,7 @@ def key_of(variable: str, needed: bool) -> str:
     """The key in an environment variable; empty if there is none.
 
     Raises:
-        EngineError: a key is needed and missing, or what there is cannot be one.
+        EngineError: a key is needed but missing, or the value cannot be a key.
     """
     key = os.environ.get(variable, "").strip()
     if needed and not key:
@@ -62,10 +62,10 @@ def key_of(variable: str, needed: bool) -> str:
 
 
 def client_of(settings: "OpenaiSettings", key: str) -> Any:
-    """A client of the endpoint, which retries nothing by itself.
+    """A client for the endpoint that never retries on its own.
 
-    What follows `?` in the address goes with every request; with an `api-version` it is Azure's, which wants the key
-    in a header of its own. An address on this machine is reached directly, whatever proxy the environment names.
+    Anything after `?` in the address is sent with every request. An `api-version` there means Azure, which expects the
+    key in its own header. An address on this machine is reached directly, even if the environment names a proxy.
 
     Raises:
         EngineError: the environment names a proxy that cannot be used.
@@ -89,7 +89,7 @@ def client_of(settings: "OpenaiSettings", key: str) -> Any:
         return openai.AsyncOpenAI(**given, default_query=query)
     except (ImportError, ValueError, TypeError, LookupError) as error:
         raise _unusable(parts, error) from None
-    except Exception as error:  # httpx's InvalidURL, which is none of Python's own errors
+    except Exception as error:  # httpx's InvalidURL derives directly from Exception
         if type(error).__module__.startswith("httpx"):
             raise _unusable(parts, error) from None
         raise
@@ -104,7 +104,7 @@ def _local(host: str) -> bool:
 
 
 def _proxies(parts: SplitResult) -> Iterator[tuple[str, str]]:
-    """The environment's variables for the proxy of an address, with their values."""
+    """The environment variables that set the proxy for an address, with their values."""
     known = getproxies()
     for scheme in (parts.scheme, "all"):
         value = known.get(scheme)
@@ -114,7 +114,7 @@ def _proxies(parts: SplitResult) -> Iterator[tuple[str, str]]:
 
 
 def way(address: str) -> str:
-    """That an address is reached through a proxy, as a sentence to follow others; empty if it is not."""
+    """A sentence, to follow others, saying that an address is reached through a proxy; empty if it is not."""
     parts = urlsplit(address)
     host = parts.hostname or ""
     names = [name for name, _ in _proxies(parts)]
@@ -124,7 +124,7 @@ def way(address: str) -> str:
 
 
 def _unusable(parts: SplitResult, error: Exception) -> EngineError:
-    """The error of a proxy that cannot be used; its value may hold a password and is not shown."""
+    """The error for a proxy that cannot be used; its value may contain a password and is not shown."""
     socks = [name for name in ("ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
              if os.environ.get(name, "").startswith("socks")]  # fmt: skip
     if isinstance(error, ImportError) and socks:

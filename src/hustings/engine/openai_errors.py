@@ -1,6 +1,6 @@
-"""What goes wrong with an endpoint: which errors are final, how long to wait after the others, and what to say.
+"""Handles the errors of an endpoint: which are final, how long to wait after the others, and what to say.
 
-It does not send anything. The key is removed from every text of the endpoint that is quoted.
+It does not send anything. The key is removed from every text of the endpoint before it is quoted.
 """
 
 import math
@@ -19,18 +19,18 @@ from hustings.errors import EngineError, first_line
 from hustings.progress import duration, say
 
 _NOT_THERE = 15.0
-"""Seconds after which an address that never answered is given up; connecting may add 5 s to the last attempt."""
+"""Seconds after which to give up on an address that never answered; connecting may add 5 s to the last attempt."""
 _PATIENCE = 7200.0
-"""Seconds for which an endpoint that allows no more requests is waited for."""
+"""Longest time to wait for an endpoint that allows no more requests, in seconds."""
 _CLOCK = 5.0
-"""Seconds of a wait whose end is shown on the clock."""
+"""Waits of at least this many seconds are announced with the time at which they end."""
 _PASSING = (408, 409, 425, 429)
-"""Statuses below 500 that another attempt can change."""
+"""Statuses below 500 after which another attempt can succeed."""
 _HINTS = {
     "logprobs": "engine.logprobs=0 if it provides no log-probabilities",
     "response_format": "engine.structured=off if it cannot be made to answer in a given form",
 }
-"""What to set where an endpoint rejects a field."""
+"""What to set if an endpoint rejects a field."""
 _SAY_EVERY = 2.0
 """Seconds between two messages about the same problem."""
 _KEY = re.compile(r"\b(?:sk|key)-[\w*-]{4,}|Bearer\s+[^\s'\"]+", re.IGNORECASE)
@@ -44,7 +44,7 @@ _PASSES = re.compile(
     r"|internal error|loading",
     re.IGNORECASE,
 )
-"""What an error that waiting cures says of itself, where it has no status."""
+"""Wording of errors that have no status but go away after a while."""
 _CONTEXT = re.compile(
     r"context (?:length|size|window)|maximum context|too many tokens|prompt is too long", re.IGNORECASE
 )
@@ -53,12 +53,12 @@ _PROMPT = (r"(\d+) in the (?:messages|prompt)", r"(\d+) input tokens", r"resulte
 
 
 class Place(NamedTuple):
-    """Whom requests go to."""
+    """Where requests go."""
 
     url: str
-    """Of the endpoint."""
+    """Address of the endpoint."""
     model: str
-    """Its name there."""
+    """The model's name at the endpoint."""
     variable: str
     """The environment variable that holds the key."""
     key: str
@@ -66,13 +66,13 @@ class Place(NamedTuple):
 
 
 class Failures:
-    """Decides what follows from each failed attempt.
+    """Decides what to do after each failed attempt.
 
     Args:
-        place: whom requests go to.
+        place: where requests go.
         gate: where all requests wait when the endpoint allows no more.
-        timeout: of one request, in seconds.
-        attempts: for one request.
+        timeout: longest time for one request, in seconds.
+        attempts: maximum number for one request.
     """
 
     def __init__(self, place: Place, gate: Gate, timeout: float, attempts: int) -> None:
@@ -88,16 +88,17 @@ class Failures:
         """Whether the endpoint has ever answered."""
 
     def wait(self, error: Exception, request: Request, sent: tuple[float, float], attempt: int) -> float | None:
-        """Seconds that this request waits before its next attempt, which is announced on the screen.
+        """Seconds that this request waits before its next attempt; the wait is announced on the screen.
 
-        None: the endpoint allows no more requests for now; all wait at the gate, and this was no attempt.
+        None means that the endpoint allows no more requests for now: all wait at the gate, and this one does not count
+        as an attempt.
 
         Args:
             sent: time of the first attempt and of this one, on the monotonic clock.
             attempt: number of the failed attempt, from 0.
 
         Raises:
-            EngineError: another attempt would not help, or was one too many.
+            EngineError: another attempt would not help, or none is left.
         """
         openai = self._openai
         status: int | None = getattr(error, "status_code", None)
@@ -128,7 +129,7 @@ class Failures:
         """Close the gate, and say until when.
 
         Raises:
-            EngineError: for longer than anybody waits.
+            EngineError: the wait would be too long.
         """
         pause = self._gate.close(told, sent)
         left = self._gate.left
@@ -144,7 +145,7 @@ class Failures:
             self._say(what, f"trying again in {pause:.1f} s{clock}", 0)
 
     def _hint(self, error: Exception) -> str:
-        """What an answer that cannot be read, or a connection that breaks, may come from."""
+        """The likely cause of an unreadable answer or a broken connection; empty if it is not known."""
         if "a web page" in str(error):
             return " A web page is no answer: engine.base_url must be the address of the API, including /v1."
         return way(self._url) if isinstance(error, self._openai.APIConnectionError) else ""
@@ -169,7 +170,7 @@ class Failures:
                 return f"an unreadable answer ({self._scrubbed(first_line(error))[:80]})"
 
     def _say(self, what: str, then: str, attempt: int) -> None:
-        """Print a message, unless the same was printed just now; the next one says how often it happened."""
+        """Print a message, unless it was printed just now; the next one then says how often it happened."""
         self._unsaid[what] += 1
         if time.monotonic() - self._said.get(what, -math.inf) < _SAY_EVERY:
             return
@@ -179,7 +180,7 @@ class Failures:
         self._said[what], self._unsaid[what] = time.monotonic(), 0
 
     def _raise_final(self, error: Any, status: int | None, request: Request) -> None:
-        """Raise the errors that no further attempt would change."""
+        """Raise an error if no further attempt would help."""
         body: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
         said = self._scrubbed(reason_of(error.body or first_line(error))).rstrip(".")
         where = f"{self._url} ({f'{status}: ' if status else ''}{said})"
@@ -211,7 +212,7 @@ class Failures:
             ) from None
 
     def _raise_too_long(self, body: Mapping[str, Any], said: str, where: str, request: Request) -> None:
-        """Raise the error of a prompt that does not fit into the model's context."""
+        """Raise the error for a prompt that does not fit into the model's context."""
         prompt, room = _lengths(body, said)
         if prompt and room:
             check_length(request, prompt, request.sampling.max_tokens, room)
@@ -221,7 +222,7 @@ class Failures:
         ) from None
 
     def _scrubbed(self, text: str) -> str:
-        """A text of the endpoint without our key, which some endpoints repeat."""
+        """A text from the endpoint without our key, which some endpoints repeat."""
         text = mended(text)
         return _KEY.sub("…", text.replace(self._key, "…") if self._key else text)
 

@@ -1,4 +1,4 @@
-"""What an endpoint may be asked: so many requests and tokens a minute, and so much for the money.
+"""Limits on what is asked of an endpoint: requests and tokens per minute, and the budget.
 
 It does not send anything.
 """
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from hustings.engine.openai import OpenaiSettings
 
 CHARACTERS = 4.0
-"""Per token, until the endpoint has counted some."""
+"""Characters per token, until the endpoint has counted some tokens."""
 
 
 class Pace:
-    """Lets so many units per minute pass, evenly.
+    """Lets a fixed number of units per minute pass, evenly spaced.
 
     Args:
         per_minute: None for no limit.
@@ -46,7 +46,7 @@ class Spending:
 
     Args:
         settings: the budgets.
-        model: its price.
+        model: the model, for its price.
     """
 
     def __init__(self, settings: "OpenaiSettings", model: ModelSettings) -> None:
@@ -54,7 +54,7 @@ class Spending:
         self._prompt, self._generated, self._characters = 0, 0, 0
 
     def add(self, request: Request, prompt: int, generated: int) -> None:
-        """Count an answer, in tokens of the prompt and generated tokens."""
+        """Count an answer: its prompt tokens and generated tokens."""
         self._characters += len(request.prompt)
         self._prompt += prompt
         self._generated += generated

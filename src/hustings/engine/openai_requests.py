@@ -1,4 +1,4 @@
-"""What is sent to an endpoint: the fields of each request, and the form that a survey's answer is given.
+"""Builds what is sent to an endpoint: the fields of each request, and the required form of survey answers.
 
 It does not send anything.
 """
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 Structured = Literal["auto", "off", "json_schema", "guided_choice", "grammar"]
 _FORM = 24
-"""Tokens of an answer in JSON beside the option itself."""
+"""Tokens of a JSON answer in addition to the option itself."""
 _FIELD = "answer"
 _REFUSALS = (400, 404, 415, 422, 501)
-"""Statuses of a request whose fields a server does not accept."""
+"""Statuses with which servers reject the fields of a request."""
 
 
 class Form:
-    """How a server is made to answer with one of the options and nothing else, where it can be.
+    """Makes a server answer with one of the options and nothing else, if it can be made to.
 
     Args:
         kind: `auto` tries a JSON schema until the server refuses it.
-        url: of the endpoint, for messages.
+        url: the endpoint's address, for messages.
     """
 
     def __init__(self, kind: Structured, url: str) -> None:
@@ -48,17 +48,17 @@ class Form:
                 return {"response_format": {"type": "json_schema", "json_schema": of}}
             case "guided_choice":  # the second name is vLLM's since version 0.12
                 return {"guided_choice": list(options), "structured_outputs": {"choice": list(options)}}
-            case "grammar":  # JSON's escapes are those of llama.cpp's grammars
+            case "grammar":  # llama.cpp's grammars use JSON's escapes
                 return {"grammar": "root ::= " + " | ".join(json.dumps(it, ensure_ascii=False) for it in options)}
             case _:
                 return {}
 
     def room(self, tokens: int) -> int:
-        """The longest answer, in tokens, where the option alone may have so many."""
+        """The longest answer, in tokens, if the option alone may have `tokens` tokens."""
         return tokens + _FORM * (self._kind == "json_schema")
 
     def refused(self, error: Any) -> bool:
-        """Whether to go on without a form, because the server does not accept it; this is said once."""
+        """Whether to continue without a form because the server does not accept it; this is reported once."""
         status = getattr(error, "status_code", None)
         named = "response_format" in str(error) or "json_schema" in str(error)
         if not self._auto or not (status in _REFUSALS or (named and (status or 500) >= 500)):
@@ -69,7 +69,7 @@ class Form:
         return True
 
     def read(self, text: str, options: tuple[str, ...]) -> str:
-        """The option in an answer that has the form asked for; the text itself if it has not."""
+        """The option in an answer that has the required form; otherwise the text itself."""
         try:
             given = json.loads(text)[_FIELD]
         except (ValueError, TypeError, KeyError, IndexError, RecursionError):
@@ -79,13 +79,13 @@ class Form:
 
 
 class Bodies:
-    """Makes the paths and fields of requests.
+    """Builds the paths and fields of requests.
 
     Args:
-        settings: of the engine.
-        model: its name at the endpoint.
+        settings: the engine's settings.
+        model: the model's name at the endpoint.
         official: whether the endpoint is OpenAI's own.
-        form: of survey answers.
+        form: the form of survey answers.
     """
 
     def __init__(self, settings: "OpenaiSettings", model: str, official: bool, form: Form) -> None:
@@ -96,7 +96,7 @@ class Bodies:
         return bool(start) and (self._settings.api == "completions" or self._settings.start == "prefill")
 
     def formed(self, request: Request) -> bool:
-        """Whether the answer is asked for in a form."""
+        """Whether the request requires a form for its answer."""
         return bool(request.options) and not self._settings.logprobs and self._form.used
 
     def of(self, request: Request, start: str) -> tuple[str, dict[str, Any]]:

@@ -14,26 +14,26 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _BACKOFF = 60.0
-"""The longest wait of our own choice, in seconds."""
+"""The longest wait that we choose ourselves, in seconds."""
 _TRUSTED = 3
-"""Refusals in a row after which waiting only as long as the endpoint asks has not helped."""
+"""After this many refusals in a row, waiting only as long as the endpoint asks is not enough."""
 _EPOCH = 1e9
-"""A larger number is a point in time, in seconds since 1970; one a hundred times larger, in milliseconds."""
+"""A larger number is a time in seconds since 1970; one more than a hundred times larger is in milliseconds."""
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)(ms|us|µs|ns|d|h|m|s))")
 _RESET = re.compile(r"(?P<of>(?:[a-z]+-)*ratelimit-)(?P<what>(?:[a-z]+-)?)reset(?P<which>(?:-[a-z]+)*)")
 
 
 def backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row, from 0: twice as long each time, up to a minute, with jitter."""
+    """Seconds to wait after this many failures in a row, from 0: doubles each time up to a minute, with jitter."""
     return min(_BACKOFF, 0.5 * 2.0 ** min(failures, 10)) * random.uniform(0.75, 1.0)
 
 
 def asked(headers: Mapping[str, str]) -> float | None:
     """Seconds that an endpoint asks to wait in the headers of its answer; None if it does not say.
 
-    `retry-after-ms` and `retry-after` (seconds or a date) count first; without them the time until the limits that
-    are used up are reset (`x-ratelimit-reset-requests`, `ratelimit-reset`, `anthropic-ratelimit-tokens-reset`).
+    `retry-after-ms` and `retry-after` (seconds or a date) take precedence; without them, it is the time until the
+    exhausted limits reset (`x-ratelimit-reset-requests`, `ratelimit-reset`, `anthropic-ratelimit-tokens-reset`).
     """
     given = {name.lower(): value for name, value in headers.items()}
     now = _date(given.get("date", "")) or datetime.now(UTC)
@@ -76,7 +76,7 @@ def _seconds(text: str, now: datetime) -> float | None:
 
 
 def _date(text: str) -> datetime | None:
-    """An HTTP or ISO date; without a zone it is in UTC."""
+    """An HTTP or ISO date, taken as UTC if it has no time zone."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         with suppress(ValueError, TypeError, OverflowError):
             date = read(text)
@@ -85,7 +85,7 @@ def _date(text: str) -> datetime | None:
 
 
 class Gate:
-    """Lets requests pass, unless the endpoint allows no more: then all wait, and one goes first to try."""
+    """Lets requests pass until the endpoint allows no more; then all wait, and one is sent first as a test."""
 
     def __init__(self) -> None:
         self._until = 0.0
@@ -93,7 +93,7 @@ class Gate:
         self._since = 0.0
         self._first = asyncio.Lock()
         self.halted = asyncio.Event()
-        """Set when nothing more will be sent, so that nobody need wait."""
+        """Set when nothing more will be sent, so that waiting requests stop waiting."""
 
     @asynccontextmanager
     async def passing(self) -> AsyncGenerator[None]:
@@ -113,23 +113,23 @@ class Gate:
             await asyncio.wait_for(self.halted.wait(), seconds)
 
     def open(self, sent: float) -> None:
-        """A request was answered.
+        """Note that a request was answered.
 
         Args:
-            sent: when, on the monotonic clock.
+            sent: when the request was sent, on the monotonic clock.
         """
         if sent >= self._until:
             self._refusals = 0
 
     def close(self, wait: float | None, sent: float) -> float | None:
-        """The endpoint allows no more requests for now.
+        """Note that the endpoint allows no more requests for now.
 
         Args:
             wait: seconds that it asks to wait; None if it does not say.
-            sent: when the request that it refused was sent.
+            sent: when the refused request was sent, on the monotonic clock.
 
         Returns:
-            Seconds to wait from now; None if that was known, because this request was sent before the others waited.
+            Seconds to wait from now; None if the wait was already known because this request was sent before it began.
         """
         now, fresh = time.monotonic(), sent >= self._until
         if fresh:

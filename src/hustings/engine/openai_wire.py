@@ -1,4 +1,4 @@
-"""What an endpoint sends, validated whole before any of it is used: an answer, an error in its place, or neither.
+"""Reads what an endpoint sends (an answer, an error instead, or neither) and validates all of it before any is used.
 
 It does not send anything, and does not know what a survey is.
 """
@@ -19,19 +19,19 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(r"\s*(?:<!doctype|<html|<head|<body|<\?xml)", re.IGNORECASE)
 _LENGTH = {"length", "max_tokens", "max_length", "model_length", "token_limit"}
-"""What servers call an answer that was cut at the token limit."""
+"""Finish reasons that servers give for an answer cut at the token limit."""
 _STOP = {"stop", "eos", "eos_token", "end_turn", "stop_sequence", "content_filter"}
-"""What they call one that ended by itself, or was ended by them."""
+"""Finish reasons that servers give for an answer that ended by itself or that they ended."""
 _MOST = 10**9
-"""A larger count of tokens is none."""
+"""A larger token count is treated as invalid."""
 
 
 class Unreadable(ValueError):
-    """What an endpoint sent is no answer.
+    """What an endpoint sent is not an answer.
 
     Args:
-        why: in a few words.
-        usage: what it says it used for it.
+        why: the reason, in a few words.
+        usage: the tokens that the endpoint says it used.
     """
 
     def __init__(self, why: str, usage: "Usage | None" = None) -> None:
@@ -43,7 +43,7 @@ class Reported(Exception):
     """An endpoint sent an error with status 200.
 
     Args:
-        body: the error as it stood in the answer.
+        body: the error as it appeared in the answer.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -56,10 +56,10 @@ class Reported(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An answer that was validated."""
+    """A validated answer."""
 
     text: str
-    """What was said, without reasoning; of a refusal, its text."""
+    """The answer without reasoning; for a refusal, the refusal's text."""
     finish: Literal["stop", "length"] | None
     """None if the endpoint does not say."""
     declined: bool
@@ -69,10 +69,10 @@ class Received:
     flaw: str | None
     """Why its log-probabilities cannot be read."""
     reasoning: int
-    """Characters of reasoning, which is no part of the text."""
+    """Characters of reasoning, which is not part of the text."""
     prompt_tokens: int | None
     tokens: int | None
-    """Generated tokens, those of reasoning included; None if the endpoint does not say."""
+    """Generated tokens, including those of reasoning; None if the endpoint does not say."""
 
 
 def mended(text: str) -> str:
@@ -81,10 +81,10 @@ def mended(text: str) -> str:
 
 
 def reason_of(body: Any) -> str:
-    """What an endpoint gives as the reason of an error, in one short line.
+    """The reason that an endpoint gives for an error, in one short line.
 
     Args:
-        body: of an error, as text or as plain values.
+        body: the error's body, as text or as plain values.
     """
     while isinstance(body, Mapping):
         known = (body.get(name) for name in ("message", "error", "detail", "msg", "title"))
@@ -109,7 +109,7 @@ _Count = Annotated[int | None, BeforeValidator(_count)]
 
 
 class Usage(BaseModel):
-    """What an endpoint says it used, as far as it can be believed."""
+    """The usage that an endpoint reports, without implausible values."""
 
     prompt_tokens: _Count = None
     completion_tokens: _Count = None
@@ -117,13 +117,13 @@ class Usage(BaseModel):
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> "Usage":
-        """That of an answer; empty if it gives none."""
+        """The usage in an answer; empty if it has none."""
         usage = answer.get("usage")
         return cls.model_validate(usage) if isinstance(usage, dict) else cls()
 
     @property
     def generated(self) -> int | None:
-        """Generated tokens; some endpoints count those of reasoning in the total only."""
+        """Generated tokens; some endpoints count those of reasoning only in the total."""
         if not self.completion_tokens:
             return None
         return max(self.completion_tokens, (self.total_tokens or 0) - (self.prompt_tokens or self.total_tokens or 0))
@@ -183,8 +183,8 @@ def read(body: str) -> Received:
     """The answer in the body of a response with status 200.
 
     Raises:
-        Reported: it is an error instead.
-        Unreadable: it is neither.
+        Reported: the body holds an error instead.
+        Unreadable: the body holds neither.
     """
     plain = _object(body)
     error = plain.get("error")
@@ -207,7 +207,7 @@ def reason_given(plain: Mapping[str, Any]) -> bool:
 
 
 def _object(body: str) -> Mapping[str, Any]:
-    """The JSON object of a body, every text in it mended."""
+    """The JSON object in a body, with every text in it mended."""
     try:
         plain = json.loads(body.lstrip("\ufeff"))
         plain = _mended(plain) if "\\ud" in body.lower() or _SURROGATE.search(body) else plain
@@ -255,7 +255,7 @@ def _received(choice: _Choice, usage: Usage) -> Received:
 
 
 def _from(places: list[Place], text: str) -> list[Place]:
-    """The places from the beginning of a text on, where others (of reasoning) come before it; none if it is absent."""
+    """The positions from the start of a text on, without those of reasoning before it; none if the text is absent."""
     said, rest = text.strip(), ""
     for number in range(len(places) - 1, -1, -1):
         rest = places[number].token + rest

@@ -1,6 +1,6 @@
 """OpenVINO GenAI on the CPU: continuous batching, a prefix cache, and GGUF files read directly.
 
-It does not know how texts are compared; precision=exact keeps their numbers independent of the batch.
+It does not know how texts are compared; with precision=exact, their numbers do not depend on the batch.
 """
 
 import re
@@ -41,9 +41,9 @@ _BEGINNING = 200
 _SPECIAL = re.compile(r"[\\.^$*+?{}()|\[\]]")
 """Characters with a meaning in OpenVINO's regular expressions; escaping any other causes a warning."""
 _DRAWS = 128
-"""Draws of one token, which cost no more than a single draw; one of 20 candidates is missed in 0.1 % of cases."""
+"""Draws of one token at once, which cost no more than one draw; one of 20 candidates is missed in 0.1 % of cases."""
 _TRIES = 8
-"""Rounds of draws before an option is given up; the first round nearly always suffices."""
+"""Rounds of draws before giving up on an option; the first round nearly always suffices."""
 
 
 class OpenvinoSettings(EngineSettings):
@@ -51,18 +51,18 @@ class OpenvinoSettings(EngineSettings):
 
     kind: Literal["openvino"]
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: the device's own precision; `exact`: f32 throughout, so that texts do not depend
+    """Numerical precision. `fast`: the device's own precision; `exact`: f32 throughout, so that texts do not depend
     on the batch."""
     faithful: bool
     """Convert quantized GGUF files first: OpenVINO's own reading of them is inexact (see docs)."""
     quantization: Literal["none", "8bit", "auto"] = neutral("none")
     """Format that weights are converted to: `none` is F16, `8bit` is Q8_0, and `auto` is whichever is faster here."""
     device: str = knob()
-    """OpenVINO's name of the device that runs the model: CPU or GPU."""
+    """OpenVINO's name for the device that runs the model: CPU or GPU."""
     cache_gb: int = knob(ge=1)
     """Memory for the key-value cache, GB."""
     threads: int | None = knob(ge=1)
-    """CPU threads; None is one per core."""
+    """CPU threads; None uses one per core."""
 
     @property
     def eight_bits(self) -> bool:
@@ -84,12 +84,12 @@ class OpenvinoSettings(EngineSettings):
 
 
 _ROOMY = 20e9
-"""Bytes of memory with which loading F16 weights of a few billion bytes, which takes four times as many, is no risk."""
+"""Bytes of memory that make it safe to load F16 weights of a few billion bytes, which takes four times their size."""
 
 
 @cache
 def _has(flag: str) -> bool:
-    """Whether the processor has these instructions, as Linux calls them; False where that cannot be known."""
+    """Whether the processor has these instructions, by Linux's name for them; False if that cannot be determined."""
     try:
         return flag in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     except OSError:
@@ -146,10 +146,10 @@ class _Job:
 
 
 class _Waiting:
-    """Requests that are held back until what they share with a running one is in the prefix cache.
+    """Holds requests back until the prefix that they share with a running one is in the cache.
 
-    Requests of one lane are started one after the other. Of those that begin alike, as one life story in several
-    debates does, one is started first, and the others once its prompt is in the cache.
+    Requests of one lane are started one after the other. Of requests that begin alike, such as those with the same life
+    story in several debates, one is started first, and the others once its prompt is in the cache.
     """
 
     def __init__(self) -> None:
@@ -172,7 +172,7 @@ class _Waiting:
         return True
 
     def behind(self, request: Request) -> list[Request]:
-        """The requests that were waiting for the prompt of this one to be in the cache, as it is now."""
+        """The requests that were waiting for this one's prompt to be in the cache, where it is now."""
         beginning = request.prompt[:_BEGINNING]
         self._cached.add(beginning)
         return self._behind.pop(beginning, [])
@@ -244,7 +244,7 @@ class OpenvinoEngine(Engine):
         self.promise = f"{settings.precision}: {_PROMISES[settings.precision]}{weight}"
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
-        """Answer requests as they finish, in an order in which what they share is computed once."""
+        """Answer requests as they finish, in an order that computes shared prefixes only once."""
         running: list[_Job] = []
         try:
             yield from self._stream(queue, running)
@@ -252,7 +252,7 @@ class OpenvinoEngine(Engine):
             self._drop(running)
 
     def _stream(self, queue: deque[Request], running: list[_Job]) -> Iterator[tuple[Request, Answer]]:
-        """As `stream`; the jobs in progress are kept in `running`."""
+        """Like `stream`, keeping the jobs in progress in `running`."""
         waiting = _Waiting()
         while queue or running:
             while queue and len(running) < self._concurrency:
@@ -270,7 +270,7 @@ class OpenvinoEngine(Engine):
                     running.extend([self._start(following)] if following else [])
 
     def _progress(self, job: _Job, waiting: _Waiting, queue: deque[Request]) -> Answer | None:
-        """The answer to a job if it is complete; requests that its prompt makes cheaper go back into the queue."""
+        """The answer to a job if it is complete; requests that can now reuse its prompt go back into the queue."""
         states = [handle.get_status() for _, handle in job.handles]
         if self._genai.GenerationStatus.IGNORED in states:
             raise EngineError(
@@ -289,7 +289,7 @@ class OpenvinoEngine(Engine):
         return self._tokenizer.encode(text, add_special_tokens=False).input_ids
 
     def _read(self, tokens: list[int]) -> str:
-        """The text of tokens, special ones included."""
+        """The text of tokens, including special ones."""
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
 
     def _start(self, request: Request) -> _Job:
@@ -328,7 +328,7 @@ class OpenvinoEngine(Engine):
         )
 
     def _answer(self, job: _Job) -> Answer | None:
-        """The answer to a job whose generations have finished, or None if it has just been given more of them."""
+        """The answer to a job whose generations have finished, or None if more have just been started for it."""
         if not job.sequences:
             [(_, handle)] = job.handles
             return self._completion(job, handle.read_all()[0])
@@ -381,7 +381,7 @@ class OpenvinoEngine(Engine):
         return True
 
     def _drawn(self, job: _Job, prefix: Tokens, rests: list[Tokens]) -> Any:
-        """Start drawing the next token after a prefix, from the beginnings of these rests of options.
+        """Start drawing the next token after a prefix, from the tokens that can begin these remainders of options.
 
         Raises:
             EngineError: the prefix ends within a character, or was tried too often.
@@ -433,7 +433,7 @@ class OpenvinoEngine(Engine):
             self._fillers.append(self._generate(self._tokens(f"{len(self._fillers)}"), config))
 
     def _drop(self, running: list[_Job]) -> None:
-        """Stop the fillers, and jobs whose answers nobody waits for any more."""
+        """Stop the fillers, and jobs whose answers are no longer needed."""
         for handle in (*self._fillers, *(handle for job in running for _, handle in job.handles)):
             handle.stop()
         self._fillers = []

@@ -1,6 +1,6 @@
 """Constrained choice: the probability of each option as a complete answer, from the probabilities of its tokens.
 
-It does not know where these come from.
+It does not know where the probabilities come from.
 """
 
 import math
@@ -12,7 +12,7 @@ from hustings.huggingface import Tokens
 
 
 def prefixes_of(sequences: Sequence[Tokens]) -> list[Tokens]:
-    """Every proper prefix of the sequences, each once and the shortest, (), first: a token is scored after each."""
+    """Every distinct proper prefix of the sequences, shortest first, from () on; a token is scored after each."""
     return sorted({sequence[:length] for sequence in sequences for length in range(len(sequence))}, key=len)
 
 
@@ -37,8 +37,8 @@ def score_of(options: Sequence[str], sequences: Sequence[Tokens], after: Mapping
 def disjoint(logprobs: Mapping[Tokens, float], options: Iterable[Tokens]) -> tuple[float, ...]:
     """Log-probabilities of the options as complete answers, from those of their token sequences.
 
-    The tokens of "1" also begin "10", so the probability of "1" as a complete answer is that of its tokens less that
-    of "10" ("100" is part of "10"). An option that begins no other keeps its value.
+    The tokens of "1" are also the start of "10", so the probability of "1" as a complete answer is that of its tokens
+    minus that of "10" (which already includes "100"). An option that is not the start of another keeps its value.
     """
     sequences = list(options)
     result: list[float] = []

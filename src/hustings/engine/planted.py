@@ -1,6 +1,6 @@
 """Synthetic debaters whose attitudes follow known dynamics: the ground truth for every statistic.
 
-There is no model behind it. An agent's attitude is a pure function of the request: each reply states the attitude
+There is no model behind them. An agent's attitude is a pure function of the request: each reply states the attitude
 that it was made with, and the attitudes of a round follow from those of the round before
 (Source: protocol.md, dynamics):
 
@@ -70,11 +70,11 @@ class PlantedSettings(EngineSettings):
     drift: float = neutral(0.0)
     """Movement of everybody, regardless of attitude, points per round: c = β·b* + drift."""
     first_default: float | None = neutral(None)
-    """What the Default answers before anybody has spoken; None is `bias`."""
+    """The Default's attitude before anybody has spoken; None means `bias`."""
     noise: float = Field(ge=0)
-    """Standard deviation of ε, points a round."""
+    """Standard deviation of ε, points per round."""
     survey_noise: float = neutral(0.0, ge=0)
-    """Standard deviation of each answer around the attitude, points: drawn anew for every item and survey."""
+    """Standard deviation of each answer around the attitude, in points; drawn anew for every item and survey."""
     clip: bool = neutral(False)
     """Attitudes themselves, not only answers, stop at the ends of the scale."""
     cut: float = neutral(0.0, ge=0, le=1)
@@ -90,7 +90,7 @@ class PlantedSettings(EngineSettings):
 
     @property
     def can(self) -> frozenset[Capability]:
-        """It has log-probabilities, and several processes play exactly as one does."""
+        """It has log-probabilities, and several processes produce exactly what one does."""
         return frozenset({"log-probabilities", "shared by processes"})
 
     @property
@@ -124,7 +124,7 @@ class PlantedEngine(Engine):
 
     Args:
         settings: α, β, κ, b, noise and the attitudes at iteration 0.
-        run: its parties' poles decide who starts low and who starts high, and its instrument is answered.
+        run: the parties' poles in it decide who starts low and who starts high; its instrument is the one answered.
     """
 
     promise = "planted: every reply and score depends only on its request and the seed; every rerun is identical"
@@ -138,7 +138,7 @@ class PlantedEngine(Engine):
         self._ends = run.instrument.low, run.instrument.high
         self._off_topic = run.control.topic is not None
         self._apart = (run.control.name,) if settings.effects and run.control.name != "none" else ()
-        """What else is said, where mitigations are compared: another draw of the noise under every control."""
+        """The control's name if mitigations are compared, so that the noise is drawn anew under every control."""
 
     def stream(self, queue: deque[Request]) -> Iterator[tuple[Request, Answer]]:
         """Answer in the order of the queue."""
@@ -184,7 +184,7 @@ class PlantedEngine(Engine):
         return (item.direction == "reversed") != self._reversed
 
     def _attitude(self, request: Request) -> float:
-        """The attitude of the asking agent after the last whole round before its own next reply."""
+        """The attitude of the asking agent after the last complete round before its next reply."""
         turn = request.turn
         first = self._first(turn.debate, turn.role, turn.agent)
         if turn.role.startswith("advocate_") or self._off_topic:
@@ -206,7 +206,7 @@ class PlantedEngine(Engine):
         return now
 
     def _next(self, turn: Turn, number: int, own: float, first: float, others: list[float]) -> float:
-        """The attitude after round `number`, from the agent's own before it and those that it heard in it."""
+        """The attitude after round `number`, from the agent's own before the round and those it heard during it."""
         s = self._settings
         named = [name for name in turn.treatments if name in s.effects]
         effects = [s.effects[name] for name in named]
@@ -234,10 +234,10 @@ class PlantedEngine(Engine):
         return start + s.start_spread * self._normal(debate, agent, 0)
 
     def _normal(self, debate: str, agent: int, number: int, item: str = "", said: Sequence[str] = ()) -> float:
-        """A draw from the standard normal: of a round, or of the answer to an item at an iteration.
+        """A standard normal draw, for a round or for the answer to an item at an iteration.
 
         Args:
-            said: control and treatments under which something else is said, which is another draw.
+            said: the control and treatments that change what is said; each combination has its own draw.
         """
         what = (item, "survey") if item else ("planted", *said)
         return _NORMAL.inv_cdf((seed_of(self._seed, debate, agent, number, *what) + 0.5) / 2**32)

@@ -45,9 +45,9 @@ from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
 
 _BEGINNING = 80
-"""Characters by which prompts of one agent are told apart: with the story in them, without it, with another's."""
+"""Leading characters that distinguish an agent's kinds of prompts: with its story, without it, or with another's."""
 _AHEAD = 8
-"""Tokens that a GPU draws before it is asked which rows have ended: each question makes it wait."""
+"""Tokens that a GPU draws before we check which rows have ended: each check makes it wait."""
 _PROMISES = {
     **PROMISES,
     "8bit": "LLM.int8() quantizes all rows of a batch together, so replies can change with the batch size or order, "
@@ -60,7 +60,7 @@ class TransformersSettings(EngineSettings):
 
     kind: Literal["transformers"]
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 where the device supports it; `exact`: float32."""
+    """Numerical precision. `fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
     """How weights are quantized, by bitsandbytes: LLM.int8() or nf4."""
     device: Literal["auto", "cpu", "cuda"] = knob()
@@ -79,7 +79,7 @@ class TransformersSettings(EngineSettings):
 
     @property
     def hardware(self) -> str:
-        """What it computes on."""
+        """The device that runs the model."""
         return self.device
 
 
@@ -97,7 +97,7 @@ class _Row:
     rival: list[int]
     """The rival context of a contrast; empty without one."""
     text: tuple[int, ...]
-    """The text whose probability is asked for; empty where an answer is."""
+    """The text whose probability is wanted; empty if an answer is wanted instead."""
 
 
 class TransformersEngine(Engine):
@@ -133,7 +133,7 @@ class TransformersEngine(Engine):
         self.preamble = self._chat.preamble
         whole = reusable(self._model)
         self._prefixes = Prefixes(settings.cache_gb * 1e9) if whole and settings.cache_gb else None
-        fixed = whole and self._device == "cuda" and settings.quantization != "8bit"  # whose kernels ask the GPU back
+        fixed = whole and self._device == "cuda" and settings.quantization != "8bit"  # its kernels wait for the GPU
         self._fixed = Fixed(self._model, self._device) if fixed else None
         self._ahead = 1 if self._device == "cpu" else _AHEAD
         self._steered: Steered | None = None
@@ -175,7 +175,7 @@ class TransformersEngine(Engine):
         return _Row(request, prompt, rival, text)
 
     def _state(self, batch: Sequence[_Row], rows: Sequence[int], *, rewinds: bool = False) -> State:
-        """The batch's prompts as they are read, and after them the rival contexts of these rows."""
+        """The state after reading the batch's prompts, followed by the rival contexts of these rows."""
         prompts = [row.prompt for row in batch] + [batch[row].rival for row in rows]
         lanes = [row.request.lane for row in batch] + [(batch[row].request.lane, "rival") for row in rows]
         asked = [batch[place].request for place in (*range(len(batch)), *rows)]
@@ -248,7 +248,7 @@ class TransformersEngine(Engine):
         ]
 
     def _write(self, written: list[int], fresh: list[int], sampling: Sampling) -> bool:
-        """Append what was drawn for a row, up to its end; whether the row has come to it."""
+        """Append the tokens drawn for a row, up to its end; returns whether the end was reached."""
         for token in fresh[: sampling.max_tokens - len(written)]:
             if token in self._end and not sampling.ignore_end:
                 return True
@@ -256,7 +256,7 @@ class TransformersEngine(Engine):
         return False
 
     def _contrasted(self, logits: Any, batch: Sequence[_Row], alive: Sequence[int], against: Sequence[int]) -> Any:
-        """The logits of the rows that are alive, contrasted with those of their rival contexts, which come after."""
+        """The logits of the rows that are alive, contrasted with those of their rival contexts, which follow them."""
         torch = self._torch
         mine, rival = logits[: len(alive)], logits[len(alive) :]
         if not against:
@@ -270,7 +270,7 @@ class TransformersEngine(Engine):
         return pushed
 
     def _steering(self, requests: Sequence[Request]) -> Callable[[Sequence[int]], AbstractContextManager[None]] | None:
-        """What steers these rows while tokens are fed, or None; rival contexts have the vectors of their rows."""
+        """What steers these rows while tokens are fed, or None; a rival context gets the vector of its row."""
         asked = [request.steering for request in requests]
         layers = sorted({it.layer for it in asked if it is not None})
         if not layers:
@@ -326,7 +326,7 @@ class TransformersEngine(Engine):
         ]
 
     def hidden(self, said: Sequence[tuple[str, str]]) -> Any:
-        """Mean hidden states of answers as they leave each layer, over their tokens and then over answers.
+        """Hidden states of answers as they leave each layer, averaged over each answer's tokens and then over answers.
 
         Args:
             said: prompts and answers, at least one.
@@ -345,7 +345,7 @@ class TransformersEngine(Engine):
         return total / len(said)
 
     def close(self) -> None:
-        """Free the weights, and what was read with them."""
+        """Free the weights and everything computed with them."""
         self._prefixes = self._steered = self._fixed = None
         del self._model
         if self._device == "cuda":

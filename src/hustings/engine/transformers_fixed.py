@@ -1,4 +1,4 @@
-"""One token for each row of a batch, in buffers of a fixed shape: a GPU replays the recorded pass as a whole.
+"""Computes one token for each row of a batch, in buffers of a fixed shape, so that a GPU can replay a recorded pass.
 
 A pass of a small batch is short, and launching its thousand kernels one by one takes longer than running them.
 """
@@ -12,9 +12,9 @@ from hustings.progress import say
 
 _ROWS = 16
 _TOKENS = 256
-"""Shapes are rounded up to multiples of these, so that few of them are recorded."""
+"""Shapes are rounded up to multiples of these, so that only a few have to be recorded."""
 _SHAPES = 8
-"""Shapes that stay recorded."""
+"""Number of shapes whose recordings are kept."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class _Pass:
     ids: Any
     positions: Any
     mask: Any
-    """(rows, 1, 1, tokens): 0 for what is seen, −∞ for what is not."""
+    """(rows, 1, 1, tokens): 0 for tokens that are attended to, −∞ for the others."""
     logits: Any
     graph: Any
 
@@ -35,7 +35,7 @@ class Fixed:
 
     Args:
         model: a causal language model of transformers whose layers keep every token (`reusable`).
-        device: where the model is; anything but `cuda` computes each pass anew, with the same result.
+        device: where the model is; on anything but `cuda`, each pass is computed anew, with the same result.
     """
 
     def __init__(self, model: Any, device: str) -> None:
@@ -47,18 +47,18 @@ class Fixed:
         self._replays = device == "cuda"
         self._place: Any = torch.zeros(1, dtype=torch.long, device=device)
         self._room: list[tuple[Any, Any]] = []
-        """For each layer, numbers for keys and for values; passes of all shapes use them, one at a time."""
+        """For each layer, memory for keys and for values, shared by passes of all shapes, which run one at a time."""
         self._passes: dict[tuple[int, int], _Pass] = {}
         self._now: _Pass | None = None
         self._count = 0
 
     def take(self, layers: Sequence[tuple[Any, Any]], mask: Any, steps: int) -> None:
-        """Copy what a batch has read.
+        """Copy the state of a batch.
 
         Args:
             layers: keys and values, (rows, heads, tokens, width).
-            mask: (rows, tokens); which of the tokens are seen.
-            steps: tokens that will be fed to each row at most.
+            mask: (rows, tokens); True for tokens that are attended to.
+            steps: maximum number of tokens that will be fed to each row.
         """
         count, tokens = mask.shape
         shape = (_up(count, _ROWS), _up(tokens + steps, _TOKENS))
@@ -74,10 +74,10 @@ class Fixed:
         now.positions[:count, 0] = mask.sum(-1)
 
     def feed(self, rows: Any, ids: Any) -> Any:
-        """Append a token to some rows; the others get any, and are not used again.
+        """Append a token to some rows; the others get arbitrary tokens and must not be used again.
 
         Args:
-            rows: (count,); places in the batch that was taken.
+            rows: (count,); positions in the batch given to `take`.
             ids: (count, 1).
 
         Returns:
@@ -97,7 +97,7 @@ class Fixed:
         return now.logits[rows].float()
 
     def _recorded(self, shape: tuple[int, int], like: Sequence[tuple[Any, Any]]) -> _Pass:
-        """The pass of a shape; it is recorded the first time."""
+        """The pass for a shape, recorded the first time it is needed."""
         torch = self._torch
         sizes = [[math.prod(_whole(it, shape)) for it in pair] for pair in like]
         if not self._room or any(room.numel() < size for pair, them in zip(self._room, sizes, strict=True)
@@ -119,7 +119,7 @@ class Fixed:
         return known
 
     def _record(self, it: _Pass) -> None:
-        """Record a pass; where a model's cannot be recorded, each is computed anew, with the same result."""
+        """Record a pass; if the model does not allow it, each pass is computed anew, with the same result."""
         try:
             self._capture(it)
         except self._torch.OutOfMemoryError:
@@ -130,7 +130,7 @@ class Fixed:
             self._replays, it.graph = False, None
 
     def _capture(self, it: _Pass) -> None:
-        """Run a pass on a stream of its own, so that libraries set themselves up, and record the next one."""
+        """Run a pass on a separate stream, so that libraries initialize themselves, and record the next one."""
         cuda = self._torch.cuda
         stream = cuda.Stream()
         stream.wait_stream(cuda.current_stream())
@@ -154,12 +154,12 @@ class Fixed:
 
 
 def _cache(room: Sequence[tuple[Any, Any]], like: Sequence[tuple[Any, Any]], shape: tuple[int, int], place: Any) -> Any:
-    """A cache of transformers over these buffers, whose layers all write at one place."""
+    """A transformers cache over these buffers, whose layers all write at the same position."""
     from transformers import Cache
     from transformers.cache_utils import StaticLayer
 
     class Layer(StaticLayer):
-        """Keys and values that were allocated before."""
+        """A layer whose keys and values were allocated beforehand."""
 
         keys: Any
         values: Any
@@ -187,5 +187,5 @@ def _whole(like: Any, shape: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _up(count: int, step: int) -> int:
-    """A count, rounded up to a multiple."""
+    """A count, rounded up to a multiple of `step`."""
     return -(-count // step) * step

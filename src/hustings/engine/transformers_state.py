@@ -1,6 +1,6 @@
 """What a batch of a transformers model has read so far: key-value caches, kept prompts, steering, the next token.
 
-It does not know requests.
+It does not know about requests.
 """
 
 from collections import OrderedDict
@@ -18,13 +18,13 @@ Layers = list[tuple[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A prompt that was read, and where the keys and values of its tokens are: in those of the batch it was read in."""
+    """A prompt that was read, and where its keys and values are within those of the batch in which it was read."""
 
     tokens: list[int]
     batch: Layers
     row: int
     spans: tuple[range, range]
-    """Places of its tokens in the batch: those known before, and those read then."""
+    """Positions of its tokens in the batch: those that were already known, and those that were read then."""
 
     @property
     def size(self) -> int:
@@ -32,20 +32,20 @@ class Kept:
         return sum(it.nbytes for pair in self.batch for it in pair)
 
     def places(self, count: int, width: int) -> list[int]:
-        """Places of the first `count` tokens, after as many zeros as make `width` of them."""
+        """Positions of the first `count` tokens, padded with zeros on the left to length `width`."""
         return [*[0] * (width - count), *[*self.spans[0], *self.spans[1]][:count]]
 
     def shared(self, prompt: Sequence[int]) -> int:
-        """How many tokens a prompt begins with that are kept here; its last token is always read anew."""
+        """How many leading tokens of a prompt are kept here; its last token is always read anew."""
         most = min(len(self.tokens), len(prompt) - 1)
         return next((place for place in range(most) if self.tokens[place] != prompt[place]), most)
 
 
 class Prefixes:
-    """Prompts of the agents that debate now: the next one of an agent begins as its last one did.
+    """Prompts of the agents in current debates, kept because an agent's next prompt begins like its last one.
 
     Args:
-        room: bytes that they may take; the batches that were not used for longest go first, with all their prompts.
+        room: bytes that they may take up; the least recently used batches are dropped first, with all their prompts.
     """
 
     def __init__(self, room: float) -> None:
@@ -54,10 +54,10 @@ class Prefixes:
         self._kept: dict[tuple[Hashable, str], Kept] = {}
         self._kinds: dict[Hashable, set[str]] = {}
         self._batches: OrderedDict[int, set[tuple[Hashable, str]]] = OrderedDict()
-        """The prompts that are kept of each batch; its memory is free when there are none."""
+        """The prompts that are kept from each batch; its memory is freed when none is left."""
 
     def longest(self, lane: Hashable, prompt: Sequence[int]) -> tuple[int, Kept | None]:
-        """The kept prompt of a lane that shares most with this one, and how many tokens it shares."""
+        """The largest number of leading tokens that a kept prompt of the lane shares with this one, and that prompt."""
         best: tuple[int, Kept | None] = (0, None)
         for kind in self._kinds.get(lane, ()):
             kept = self._kept[lane, kind]
@@ -66,7 +66,7 @@ class Prefixes:
         return best
 
     def keep(self, lane: Hashable, kind: str, kept: Kept) -> None:
-        """Keep a prompt in the place of an earlier one of its lane and kind."""
+        """Keep a prompt, in place of an earlier one of the same lane and kind."""
         self._drop((lane, kind))
         if id(kept.batch) not in self._batches:
             size = kept.size
@@ -102,7 +102,7 @@ class State:
         prompts: token ids of each row.
         device: where the model is.
         known: for each row, how many of its tokens were read before, and where their keys and values are.
-        rewinds: `rewind` will be called.
+        rewinds: whether `rewind` will be called.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class State:
         """(rows, vocabulary), float32."""
 
     def _restore(self, known: Sequence[tuple[int, Kept | None]], width: int) -> Any:
-        """Put what was read before into the cache, each row's at the right; the mask, or None if there is nothing."""
+        """Put what was read before into the cache, aligned right; returns the mask, or None if nothing was read."""
         torch = self._torch
         if width == 0:
             return None
@@ -166,7 +166,7 @@ class State:
         return torch.arange(width).expand(len(known), -1) >= width - counts
 
     def kept(self, prompts: Sequence[list[int]]) -> Iterator[Kept]:
-        """Each row's prompt with its keys and values, before anything else was fed."""
+        """Each row's prompt with its keys and values, to be called before anything else is fed."""
         batch = [(layer.keys, layer.values) for layer in self._cache.layers]
         for row, (prompt, spans) in enumerate(zip(prompts, self._spans, strict=True)):
             yield Kept(prompt, batch, row, spans)
@@ -184,7 +184,7 @@ class State:
         return output.logits[:, -1].float() if count == 1 else output.logits
 
     def fix(self, fixed: "Fixed", steps: int) -> None:
-        """From now on, feed one token at a time, so many times at most, through recorded passes."""
+        """From now on, feed one token at a time through recorded passes, at most `steps` times."""
         fixed.take([(layer.keys, layer.values) for layer in self._cache.layers], self._mask, steps)
         self._fixed, self._cache = fixed, None
         self._rows = self._torch.arange(len(self._mask), device=self._mask.device)
@@ -229,7 +229,7 @@ class State:
 
 
 def reusable(model: Any) -> bool:
-    """Whether the keys and values of a prompt's beginning can be used again: every layer keeps all of them."""
+    """Whether the keys and values of a prompt's beginning can be reused, because every layer keeps all of them."""
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
@@ -241,7 +241,7 @@ def blocks(model: Any) -> Any:
     """The list of a model's decoder layers.
 
     Raises:
-        AttributeError: it has none that can be found.
+        AttributeError: the model has no such list that can be found.
     """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     count = inner.config.get_text_config().num_hidden_layers
@@ -253,7 +253,7 @@ def blocks(model: Any) -> Any:
 
 @contextmanager
 def recorded(model: Any) -> Generator[list[Any]]:
-    """What leaves each layer in the next pass, (rows, tokens, width) each."""
+    """Collect the output of each layer in the next pass, (rows, tokens, width) each."""
     kept: list[Any] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
@@ -268,7 +268,7 @@ def recorded(model: Any) -> Generator[list[Any]]:
 
 
 class Steered:
-    """Adds a vector to the hidden states that leave a layer, for each row its own; nothing while `rows` is empty.
+    """Adds each row's own vector to the hidden states that leave a layer; adds nothing while `rows` is empty.
 
     Args:
         model: a causal language model of transformers.
@@ -281,7 +281,7 @@ class Steered:
 
     @contextmanager
     def on(self, layers: Sequence[int]) -> Generator[None]:
-        """While these layers are steered."""
+        """Steer these layers within the context."""
         handles = [self._blocks[layer].register_forward_hook(self._hook(layer)) for layer in layers]
         try:
             yield
@@ -301,7 +301,7 @@ class Steered:
 
 
 def nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
-    """Logits without the tokens that are drawn from never: those outside the most probable that make up the share.
+    """Logits without tokens that are never drawn: those outside the most probable ones that make up the share.
 
     Args:
         logits: (rows, vocabulary).
@@ -315,14 +315,14 @@ def nucleus(logits: Any, temperatures: Any, shares: Any) -> Any:
 
 
 def contrasted(logits: Any, rival: Any, gammas: Any, floors: Any) -> Any:
-    """Logits pushed away from a rival context: rival + γ (logits − rival), over the tokens that are plausible.
+    """Logits pushed away from a rival context: rival + γ (logits − rival), over the plausible tokens.
 
     Source: protocol.md, mitigations; classifier-free guidance for language models (2306.17806).
 
     Args:
         logits, rival: (rows, vocabulary), of the agent's context and of the rival's.
         gammas: (rows,); 1 leaves the logits as they are.
-        floors: (rows,); tokens less probable than this part of the most probable one are never drawn.
+        floors: (rows,); tokens less probable than this fraction of the most probable one are never drawn.
     """
     implausible = logits < logits.amax(-1, keepdim=True) + floors.log()[:, None]
     return (logits + (gammas[:, None] - 1) * (logits - rival)).masked_fill(implausible, float("-inf"))

@@ -34,9 +34,9 @@ from hustings.settings import Capability, EngineSettings
 from hustings.settings.base import knob
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""Ranks of adapters that vLLM supports; an adapter of another rank takes the room of the next larger one."""
+"""Ranks of adapters that vLLM supports; an adapter of another rank takes up as much memory as the next larger one."""
 QUANTIZATION = {"none": None, "8bit": "fp8_per_channel", "4bit": "mxfp4"}
-"""vLLM's names of the quantizations that it applies while it loads the weights."""
+"""vLLM's names for the quantizations that it applies while it loads the weights."""
 _PROMISES = {
     **PROMISES,
     "workers": "worker processes take requests as they come, so replies can change through rounding from run to run",
@@ -52,7 +52,7 @@ class VllmSettings(EngineSettings):
 
     kind: Literal["vllm"]
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 where the device supports it; `exact`: float32."""
+    """Numerical precision. `fast`: bfloat16 where the device supports it; `exact`: float32."""
     quantization: Literal["none", "8bit", "4bit"]
     """How weights are quantized while they are loaded, on GPUs only: fp8 or mxfp4."""
     tensor_parallel: int = knob(ge=1)
@@ -60,11 +60,11 @@ class VllmSettings(EngineSettings):
     pipeline_parallel: int = knob(ge=1)
     """Groups of devices that divide the layers among them."""
     distributed_executor: Literal["mp", "ray"] | None = knob()
-    """What starts the workers: `mp` as processes here, `ray` on several machines; None lets vLLM choose."""
+    """How workers are started: `mp` as processes on this machine, `ray` on several machines; None lets vLLM choose."""
     gpu_memory_utilization: float = knob(gt=0, le=1)
     """Fraction of a device's memory for weights and key-value cache."""
     cache_gb: float | None = knob(gt=0)
-    """Memory for the key-value cache of each device, GB; None takes what the weights leave of the fraction above."""
+    """Memory for each device's key-value cache, GB; None takes what the weights leave of gpu_memory_utilization."""
     compile: bool | None = knob()
     """Compile the model and capture graphs before the first answer, a minute or more; None does so on GPUs."""
 
@@ -134,7 +134,7 @@ class VllmEngine(Engine):
         self._sampling: Any = _part("vllm.sampling_params")
         extra: dict[str, Any] = {"enforce_eager": eager}
         if cpu:
-            # A CPU's random generator cannot take back the draw that vLLM makes after a part of a prompt.
+            # A CPU's random generator cannot undo the draw that vLLM makes after each chunk of a prompt.
             extra |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context, 8192)}
         self._lora: Any = None
         if adapter is not None:
@@ -159,7 +159,7 @@ class VllmEngine(Engine):
                 self._engine.abort_request(list(running))
 
     def _stream(self, queue: deque[Request], running: dict[str, _Job]) -> Iterator[tuple[Request, Answer]]:
-        """As `stream`; the jobs in progress are kept in `running`, by vLLM's ids of their parts."""
+        """Like `stream`, keeping the jobs in progress in `running`, by vLLM's ids for their parts."""
         while queue or running:
             while queue:
                 job = self._start(queue.popleft())
@@ -263,7 +263,7 @@ def _loaded(folder: Path, settings: VllmSettings, context: int, extra: dict[str,
 
     Args:
         context: longest prompt and answer together, in tokens.
-        extra: further arguments of vLLM's.
+        extra: further arguments for vLLM.
 
     Raises:
         ModelError: vLLM cannot load the model.
@@ -307,7 +307,7 @@ def _part(name: str) -> Any:
     """A module of vLLM.
 
     Raises:
-        EngineError: vLLM is not installed, or does not match what is.
+        EngineError: vLLM is not installed, or does not match the installed packages.
     """
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""lm-eval on a model and its adapter: which documents, how they are scored, and the artifact that keeps the result.
+"""Runs lm-eval on a model and its adapter: picks documents, computes scores, and keeps the result as an artifact.
 
-Tasks are lm-eval's own; read from a local folder they differ only in where their data come from. It knows neither
-debates nor the other cells of a table.
+Tasks are lm-eval's own; with a local folder, they differ only in where their data come from. It knows neither debates
+nor the other cells of a table.
 """
 
 import difflib
@@ -53,9 +53,9 @@ class Score:
     metric: str
     score: float
     stderr: float | None
-    """Of the mean; None for a single document or debate."""
+    """Standard error of the mean; None for a single document or debate."""
     n: int
-    """Documents, or debates for an attitude."""
+    """Number of documents, or of debates for an attitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,13 @@ class Documents:
     tasks: Mapping[str, Any]
     """lm-eval's tasks that contain any of the documents, by name."""
     samples: Mapping[str, list[int]] | None
-    """Numbers of the documents of each task, ascending; None is all."""
+    """Numbers of the documents of each task, ascending; None means all."""
     groups: Mapping[str, Sequence[str]]
     """Tasks in each group: the benchmark itself, and its categories."""
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of documents."""
         return sum(map(len, self.samples.values() if self.samples else (it.eval_docs for it in self.tasks.values())))
 
 
@@ -123,7 +123,7 @@ def _refuse_limit(limit: float, name: str, count: int) -> None:
 def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
     """Refuse names that a local folder cannot hold, or that lm-eval does not know.
 
-    Building lm-eval's index of all tasks takes ten seconds, so it is left until a name looks wrong.
+    Building lm-eval's index of all tasks takes ten seconds, so it is built only when a name looks wrong.
     """
     if settings.data_dir is not None:
         near = difflib.get_close_matches(unknown[0], _OURS, n=1)
@@ -148,7 +148,7 @@ def _refuse(settings: BenchmarkSettings, unknown: Sequence[str]) -> None:
 
 
 def documents(settings: BenchmarkSettings, name: str) -> Documents:
-    """The documents of a benchmark: all, or `limit` of them drawn with the seed; a share is drawn of each task.
+    """The documents of a benchmark: all, or `limit` of them drawn with the seed; a share is drawn from each task.
 
     Raises:
         BenchmarkError: the hub cannot be reached, or there are fewer documents than `limit`.
@@ -215,7 +215,7 @@ def redirect(source: Path, target: Path) -> Path:
         shutil.copytree(root / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file, name in _ELSEWHERE.items():
         text = (target / file).read_text(encoding="utf-8")
-        # datasets confuses a local folder with another of the same name in its cache: each copy gets its own cache.
+        # datasets confuses a local folder with one of the same name in its cache, so each copy gets its own cache.
         place = {"dataset_path": str((source / name).resolve()), "dataset_kwargs": {"cache_dir": str(target / "cache")}}
         lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in place.items())
         text = text.replace(f"dataset_path: {name}\n", lines)
@@ -245,9 +245,9 @@ class Harness:
     Args:
         settings: benchmarks, precision, quantization and device.
         weights: the model.
-        adapter: on the model, or None.
-        context: of the model, tokens.
-        asked: from a benchmark's name to its documents, as `documents` loads them; shared by all cells.
+        adapter: the adapter on the model, or None.
+        context: length of the model's context, in tokens.
+        asked: gives a benchmark's documents by its name, as `documents` loads them; shared by all cells.
         store: folder of the artifact store.
     """
 

@@ -61,8 +61,8 @@ def check(folder: Path, wanted: Mapping[str, type[_Document]]) -> tuple[str, dic
     """Check every line of the files that a benchmark reads.
 
     Args:
-        folder: that `fetch` or `import_from` filled.
-        wanted: from each file's path in the folder to the type of its rows.
+        folder: a folder that `fetch` or `import_from` filled.
+        wanted: the type of each file's rows, by the file's path in the folder.
 
     Returns:
         A fingerprint of their content, and the number of rows of each file.
@@ -168,7 +168,7 @@ def _hellaswag(line: str) -> dict[str, Any]:
 
 
 def _unprepared(text: str) -> str:
-    """A text that lm-eval turns into this one: it drops brackets, outer spaces, and every second of several spaces."""
+    """A text that lm-eval turns into this one: it drops brackets and outer spaces, and merges pairs of spaces."""
     spaced = re.sub(" {2,}", lambda run: " " * (2 * len(run[0]) - 1), text)
     return f"{'[]' * (text[:1] == ' ')}{spaced}{'[]' * (text[-1:] == ' ')}"
 
@@ -179,7 +179,7 @@ def _mmlu(row: Sequence[str]) -> dict[str, Any]:
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write all rows, or no file."""
+    """Write all rows, or no file at all."""
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""The job of evaluate.py: a row of Table 1, or one adapter, measured only where the store does not have it yet.
+"""The job of evaluate.py: a row of Table 1, or one adapter, measured only if the store does not have it yet.
 
-It does not know the other rows: a sweep's end puts those together (table.py).
+It does not know the other rows: they are put together at the end of a sweep (table.py).
 """
 
 import functools
@@ -34,13 +34,13 @@ class Outcome:
     folder: Path
     """The run's folder."""
     rows: list[dict[str, Any]]
-    """Of scores.csv."""
+    """Rows of scores.csv."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A model, with or without an adapter, that is measured."""
+    """A model to measure, with or without an adapter."""
 
     row: str
     """Name of its row."""
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def seed(self) -> int | None:
-        """Of the adapter's training."""
+        """Seed of the adapter's training."""
         return None if self.adapter is None else self.adapter.manifest["of"]["seed"]
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ def run(settings: EvaluateSettings, folder: Path, command: list[str]) -> Outcome
 
 
 def _cells(settings: EvaluateSettings) -> list[Cell]:
-    """What is measured; missing adapters are trained when the settings say so."""
+    """The models to measure; missing adapters are trained if the settings say so."""
     if settings.row == "comparison":
         assert settings.comparison is not None
         return [Cell("comparison", settings.comparison, models.resolve(settings.comparison), None)]
@@ -164,7 +164,7 @@ def _debates(settings: EvaluateSettings, cell: Cell, folder: Path, command: list
 def _attitudes(debates: Study, role: str) -> list[Score]:
     """The mean attitude of a role at the last survey, by topic; a debate's agents of that role are averaged.
 
-    Both outcomes are given, except the expected value where the engine gave no probabilities.
+    Both outcomes are given, except the expected value if the engine gave no probabilities.
     """
     scores: list[Score] = []
     for outcome in ("score", "expected"):
@@ -206,4 +206,4 @@ def _line(cell: Cell, score: Score, scale: tuple[float, float] | None = None) ->
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas as pd
 
-    write_table(path, pd.DataFrame(rows, dtype=object))  # a seed beside a missing one stays a whole number
+    write_table(path, pd.DataFrame(rows, dtype=object))  # seeds stay whole numbers even if some are missing

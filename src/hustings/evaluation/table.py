@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ATTITUDE = "attitude/"
 """Prefix of an attitude's name in the column `benchmark`; the topic follows."""
 EXPECTED = "/expected"
-"""What the column of an attitude ends with that is the mean over the options' probabilities; the other is the score."""
+"""Suffix of the attitude column that has the mean over the options' probabilities; the other one has the score."""
 COLUMNS = ["row", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "low", "high",
            "below_comparison"]  # fmt: skip
 _TITLES = {"hellaswag": "HellaSwag (%)", "mmlu": "MMLU (%)"}
@@ -32,7 +32,7 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
     """The scores of several evaluations together.
 
     Args:
-        folders: folders of the evaluations' runs.
+        folders: the folders of the evaluations.
 
     Returns:
         All rows of their scores.csv, the requested benchmarks, and the names of the models.

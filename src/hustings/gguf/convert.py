@@ -1,6 +1,6 @@
-"""From a GGUF file to a transformers folder.
+"""Converts a GGUF file to a transformers folder.
 
-It does not know where files come from (models.py) or how they are run.
+It does not know where files come from (models.py) or how models are run.
 """
 
 from collections.abc import Generator, Iterator
@@ -43,7 +43,7 @@ def convertible(file: Path) -> Generator[None]:
 
 
 def unscaled(file: Path) -> GgufHeader:
-    """The header of a GGUF file that uses no RoPE scaling; ModelError for one that does."""
+    """The header of a GGUF file that uses no RoPE scaling; raises ModelError for one that does."""
     header = gguf_header(file)
     if header.get("*.rope.scaling.type", "none") != "none" or any("rope_freqs" in t.name for t in header.tensors):
         raise ModelError(
@@ -54,7 +54,7 @@ def unscaled(file: Path) -> GgufHeader:
 
 
 def _tensors(file: Path, header: GgufHeader) -> Iterator[tuple[str, Any]]:
-    """Tensors under the names, and with the order of rows, that transformers uses."""
+    """Tensors with the names and the row order that transformers uses."""
     heads: int = header.get("*.attention.head_count")
     key_heads: int = header.get("*.attention.head_count_kv", heads)
     for place in header.tensors:
@@ -66,7 +66,7 @@ def _tensors(file: Path, header: GgufHeader) -> Iterator[tuple[str, Any]]:
 
 
 def tensor_of(file: Path, place: GgufTensor) -> Any:
-    """A tensor of the file in PyTorch: quantized ones become float16, the others keep their type."""
+    """A tensor of the file as a PyTorch tensor; quantized ones become float16, the others keep their type."""
     import numpy as np
     import torch
 
@@ -113,7 +113,7 @@ def _tokenizer(file: Path, header: GgufHeader) -> Any:
 
     tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     if header.get("tokenizer.ggml.pre") == "smollm":
-        # transformers drops that SmolLM splits digits one by one, which matters in "  1" (two spaces).
+        # transformers forgets that SmolLM splits digits one by one, which matters in "  1" (two spaces).
         tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
         )

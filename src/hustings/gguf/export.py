@@ -1,6 +1,6 @@
-"""From a transformers folder, or a quantized GGUF file, to a GGUF file with its matrices in F16 or Q8_0.
+"""Converts a transformers folder, or a quantized GGUF file, to a GGUF file with matrices in F16 or Q8_0.
 
-It does not know where files come from (models.py) or how they are run.
+It does not know where files come from (models.py) or how models are run.
 """
 
 import json
@@ -24,7 +24,7 @@ def rewrite_gguf(file: Path, out: Path, *, eight_bits: bool = False) -> None:
     Args:
         file: any quantization that the gguf library reads.
         out: the file to write.
-        eight_bits: Q8_0, not F16.
+        eight_bits: use Q8_0 instead of F16.
 
     Raises:
         ModelError: the file cannot be converted faithfully.
@@ -44,14 +44,14 @@ class _Written(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """What a GGUF file is written from, and how."""
+    """What a GGUF file is written from, and in which format."""
 
     path: Path
     """For messages."""
     architecture: str
     metadata: dict[str, GgufValue]
     eight_bits: bool
-    """Matrices in Q8_0, not F16."""
+    """Whether to write matrices in Q8_0 instead of F16."""
 
 
 def _write(out: Path, source: _Source, tensors: Sequence[_Written]) -> None:
@@ -80,7 +80,7 @@ def _write(out: Path, source: _Source, tensors: Sequence[_Written]) -> None:
 
 
 def _kind(shape: Sequence[int], source: _Source) -> Any:
-    """What a tensor of this shape becomes."""
+    """The type in which a tensor of this shape is written."""
     from gguf.constants import GGMLQuantizationType
 
     if len(shape) == 1:
@@ -90,7 +90,7 @@ def _kind(shape: Sequence[int], source: _Source) -> Any:
 
 
 def _stored(tensor: _Written, source: _Source) -> Any:
-    """An array with a tensor's bytes as they stand in the file."""
+    """An array with a tensor's bytes as they are written to the file."""
     import numpy as np
     import torch
     from gguf.constants import GGMLQuantizationType
@@ -113,7 +113,7 @@ def export_gguf(folder: Path, like: Path | None, out: Path, *, eight_bits: bool 
         like: a GGUF file of the same model, whose metadata (tokenizer, chat template, …) is copied; None builds
             the metadata from the folder.
         out: the file to write.
-        eight_bits: Q8_0, not F16.
+        eight_bits: use Q8_0 instead of F16.
 
     Raises:
         ModelError: GGUF, or this export, cannot express the model.
@@ -141,7 +141,7 @@ def export_gguf(folder: Path, like: Path | None, out: Path, *, eight_bits: bool 
 
     tensors: list[_Written] = []
     for file in [safe_open(path, "pt") for path in weight_files(folder)]:
-        for name in file.keys():  # noqa: SIM118 (a safe_open is no dictionary)
+        for name in file.keys():  # noqa: SIM118 (a safe_open is not a dictionary)
             if name.endswith(".rotary_emb.inv_freq") or (name == "lm_head.weight" and config.tie_word_embeddings):
                 continue
             try:
@@ -155,7 +155,7 @@ def export_gguf(folder: Path, like: Path | None, out: Path, *, eight_bits: bool 
 
 
 def exportable(folder: Path) -> str:
-    """GGUF's name of the architecture of a transformers folder.
+    """GGUF's name for the architecture of a transformers folder.
 
     Raises:
         ModelError: GGUF, or this export, cannot express the model.
@@ -248,7 +248,7 @@ def _tokenizer_metadata(folder: Path, config: Any) -> dict[str, GgufValue]:
 
 
 def _split_name(pre_tokenizer: dict[str, Any] | None) -> str | None:
-    """llama.cpp's name for how a tokenizer splits text before merging; None where OpenVINO splits differently."""
+    """llama.cpp's name for how a tokenizer splits text before merging; None if OpenVINO splits differently."""
     steps: list[dict[str, Any]] = (pre_tokenizer or {}).get("pretokenizers") or [pre_tokenizer or {}]
     kinds = [step.get("type") for step in steps]
     if kinds == ["Digits", "ByteLevel"] and steps[0]["individual_digits"]:

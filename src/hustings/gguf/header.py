@@ -1,4 +1,4 @@
-"""What stands before the weights of a GGUF file: metadata, and where each tensor lies.
+"""Reads what comes before the weights in a GGUF file: metadata, and where each tensor is.
 
 It does not read the weights.
 """
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from hustings.errors import ModelError
 from hustings.pretrained import refuse_pointer
 
-# gguf.GGUFReader takes 2 s for a small file and 7 s for one of 1 GB, as it makes numpy views of every string.
+# gguf.GGUFReader takes 2 s for a small file and 7 s for one of 1 GB, because it makes numpy views of every string.
 # Source of the layout: ggml's docs/gguf.md, versions 2 and 3, little endian.
 
 _ARCHITECTURES = ("llama", "qwen2", "qwen3")
@@ -21,7 +21,7 @@ _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: 
 STRING, ARRAY = 8, 9
 F32, F16, BF16 = 0, 1, 30
 UNQUANTIZED = (F32, F16, BF16)
-"""ggml's numbers of the types that are not quantized."""
+"""ggml's numbers for the types that are not quantized."""
 
 
 class GgufValue(NamedTuple):
@@ -35,13 +35,13 @@ class GgufValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """Where a tensor lies in a GGUF file."""
+    """Where a tensor is in a GGUF file."""
 
     name: str
     shape: tuple[int, ...]
     """Rows first, as in PyTorch."""
     kind: int
-    """ggml's number of the quantization."""
+    """ggml's number for the quantization."""
     start: int
     """First byte in the file."""
     size: int
@@ -50,7 +50,7 @@ class GgufTensor:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What stands before the weights of a GGUF file."""
+    """What comes before the weights in a GGUF file."""
 
     architecture: str
     metadata: dict[str, GgufValue]
@@ -68,7 +68,7 @@ class GgufHeader:
 
 
 class _Cursor:
-    """Reads values from a position that moves on."""
+    """Reads values one after the other, moving its position forward."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at = data, 0

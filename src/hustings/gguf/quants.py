@@ -1,4 +1,4 @@
-"""Between a GGUF file's quantized blocks and float16, in blocks of rows on all cores.
+"""Converts between a GGUF file's quantized blocks and float16, in parts on all cores.
 
 It does not know what a tensor means or where it is kept.
 """
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Q8_BLOCK, Q8_BYTES = 32, 34
-"""Numbers in a block of Q8_0, and the bytes that they take."""
+"""Numbers in a block of Q8_0, and the bytes that they take up."""
 _WIDE = 1 << 18
-"""Numbers that are converted at once: what fits into a core's cache."""
+"""How many numbers are converted at once: as many as fit into a core's cache."""
 
 
 def dequantize(raw: "NDArray[np.uint8]", shape: tuple[int, ...], kind: int) -> "NDArray[np.float16]":
@@ -23,8 +23,8 @@ def dequantize(raw: "NDArray[np.uint8]", shape: tuple[int, ...], kind: int) -> "
 
     Args:
         raw: its bytes, (bytes,).
-        shape: of the result.
-        kind: ggml's number of the quantization.
+        shape: the result's shape.
+        kind: ggml's number for the quantization.
 
     Raises:
         NotImplementedError: the gguf library cannot read this quantization.
@@ -47,7 +47,7 @@ def dequantize(raw: "NDArray[np.uint8]", shape: tuple[int, ...], kind: int) -> "
 
 
 def quantize_q8(numbers: "NDArray[np.float16]") -> "NDArray[np.uint8]":
-    """A matrix in Q8_0: one scale for each 32 numbers, and a byte for each number.
+    """A matrix in Q8_0: one scale for every 32 numbers, and a byte for each number.
 
     Args:
         numbers: (rows, columns); columns is a multiple of 32.

@@ -1,1 +1,1 @@
-"""The job of simulate.py: personas, debates, tables and figures, each made only as far as it is not in the store."""
+"""The job of simulate.py: makes the personas, debates, tables and figures that are not in the store yet."""

@@ -22,7 +22,7 @@ class Seat:
     weights: models.Weights
     adapter: adapters.Adapter | None
     scale: float = 1.0
-    """What the adapter's weights are multiplied by."""
+    """The factor by which the adapter's weights are multiplied."""
 
     @property
     def words(self) -> str:
@@ -33,11 +33,11 @@ class Seat:
 
     @property
     def base(self) -> "Seat":
-        """The same without its adapter."""
+        """The same seat without its adapter."""
         return Seat(self.model, self.engine, self.weights, None)
 
     def substance(self) -> dict[str, Any]:
-        """What changes the output."""
+        """Everything that changes the output."""
         found: dict[str, Any] = {"model": self.weights.fingerprint, "engine": self.engine.substance()}
         if self.adapter is not None:
             found["adapter"] = self.adapter.manifest["files"][ADAPTER_FILE]
@@ -47,11 +47,11 @@ class Seat:
 
 
 class Casting:
-    """What every role of a run runs on; engines are loaded when they are first asked, and shared where they are equal.
+    """What every role of a run runs on; engines are loaded on first use, and shared by roles that need the same one.
 
     Args:
-        settings: of the run.
-        download: download weights that are not here; otherwise only their names may be known.
+        settings: the run's settings.
+        download: whether to download missing weights; if not, perhaps only their names are known.
 
     Raises:
         ModelError: weights are missing, damaged or retired.
@@ -63,9 +63,9 @@ class Casting:
         self._store = Path(settings.artifacts)
         self._engines: dict[str, LazyEngine] = {}
         self.main = self._seat(settings.model, settings.engine, settings.adapter)
-        """Of every role that has nothing of its own."""
+        """The seat of every role that has none of its own."""
         self.own = {role: self._seat(it.model, it.engine, it.adapter) for role, it in settings.cast.items()}
-        """Of the roles in `cast`."""
+        """The seats of the roles in `cast`."""
         self._speaks_only = {role for role, it in settings.cast.items() if it.scope == "replies"}
 
     def _seat(self, model: ModelSettings, engine: EngineSettings, adapter: str | None) -> Seat:
@@ -76,13 +76,13 @@ class Casting:
         return Seat(model, engine, weights, found, self._settings.adapter_scale if found else 1.0)
 
     def of(self, role: str) -> Seat:
-        """What the agents of a role run on; advocates and the shadow run on what the Default runs on."""
+        """What the agents of a role run on; advocates and the shadow run on the same as the Default."""
         seated = role in self._settings.composition.everybody
         return self.own.get(role if seated else DEFAULT, self.main)
 
     @property
     def words(self) -> dict[str, str]:
-        """The same in words, by role."""
+        """What each role runs on, in words."""
         return {role: self.of(role).words for role in self._settings.roles}
 
     def debaters(self) -> Engine:
@@ -124,7 +124,7 @@ class Casting:
         return self._engines[key]
 
     def _key(self, seat: Seat) -> str:
-        """What seats that share an engine have in common."""
+        """A key that is the same for seats that share an engine."""
         return canonical([seat.model.model_dump(mode="json"), seat.engine.model_dump(mode="json"),
                           [seat.adapter.id, seat.scale] if seat.adapter else None])  # fmt: skip
 
@@ -132,7 +132,7 @@ class Casting:
         """Free what the engines hold.
 
         Args:
-            keep: an engine that is still needed, with all that it consists of.
+            keep: an engine that is still needed, with all its members.
         """
         kept = keep.members if isinstance(keep, CastEngine) else [keep]
         for engine in self._engines.values():

@@ -1,4 +1,4 @@
-"""What a run took: replies, tokens, calls, dollars; of this process, and of all that played the same debates."""
+"""Counts what a run took (replies, tokens, calls, dollars), in this process and in all that played its debates."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,22 +10,22 @@ from hustings.settings import PriceSettings
 
 @dataclass(slots=True)
 class Counts:
-    """Of this process, on one topic or on all."""
+    """What this process took, on one topic or on all."""
 
     played: int = 0
-    """Debates that were finished."""
+    """Finished debates."""
     seconds: float = 0.0
     replies: int = 0
     tokens: int = 0
-    """Generated, in debates."""
+    """Tokens generated in debates."""
     prompt_tokens: int = 0
     persona_tokens: int = 0
     persona_prompt_tokens: int = 0
     calls: int = 0
-    """Answers, those of personas included."""
+    """Answers, including those for personas."""
     refusals: int = 0
     dollars: float | None = None
-    """Of debates and personas; None without a price."""
+    """Cost of debates and personas; None without a price."""
 
     def add(self, answer: Answer, price: PriceSettings | None, *, persona: bool = False) -> None:
         """Count an answer."""
@@ -41,7 +41,7 @@ class Counts:
             self.dollars = (self.dollars or 0.0) + price.dollars(answer.prompt_tokens, answer.tokens)
 
     def plain(self) -> dict[str, Any]:
-        """By name, without what is unknown."""
+        """The counts by name, without unknown ones."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -57,7 +57,7 @@ class Tally:
 
     @property
     def total(self) -> Counts:
-        """Over all topics."""
+        """The counts over all topics."""
         return Counts(**total(counts.plain() for counts in self.topics.values()))
 
 

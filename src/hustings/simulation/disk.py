@@ -16,17 +16,17 @@ from hustings.simulation.plan import Plan
 _EVENT = 160
 """Bytes of an event around what was said."""
 _OPTION = 12
-"""Of each option's log-probability."""
+"""Bytes of each option's log-probability."""
 _DERIVED = 2.7
-"""The run's own log, tables and page together, per byte of the log: 2.4 in a planted run of 160 debates."""
+"""Bytes of the run's own log, tables and page, per byte of the log; 2.4 in a planted run of 160 debates."""
 _FIGURES = 0.5e6
-"""On each topic, in a run of two curves: PNG, SVG and CSV are 0.2 MB there."""
+"""Bytes of figures per topic; PNG, SVG and CSV take 0.2 MB in a run with two curves."""
 _PAGE = 1e6
-"""What a page has that does not grow with the run."""
+"""Bytes of a page that do not grow with the run."""
 
 
 def answers(settings: SimulateSettings) -> tuple[int, int]:
-    """Replies and survey answers of a whole debate."""
+    """Number of replies and of survey answers in a whole debate."""
     speakers, items = len(settings.composition.roles), len(settings.instrument.items)
     talk = settings.control.speak and not settings.control.read
     replies = protocol.iterations(settings.rounds, speakers + settings.partners) if talk else 0
@@ -35,11 +35,11 @@ def answers(settings: SimulateSettings) -> tuple[int, int]:
 
 
 def needed(plan: Plan, folder: Path, *, resolved: bool = True) -> list[tuple[Path, float]]:
-    """Folders and the bytes that the run will write there, at most.
+    """Folders, each with the most bytes that the run will write to it.
 
     Args:
-        folder: the run's.
-        resolved: whether the weights were found, so that the store can be looked at.
+        folder: the run's folder.
+        resolved: whether the weights were found, so that the store can be checked.
     """
     settings = plan.settings
     log = _debate(settings) * len(plan.seats)

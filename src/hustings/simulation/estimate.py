@@ -30,7 +30,7 @@ class _Work:
     """The debates to play, with personas or stand-ins."""
     logged: dict[str, list[Event]]
     known: bool
-    """Whether it is known what is in the store: only the hub knows the commit of a model there."""
+    """Whether we know what the store has for this run: only the hub knows the commit of a model there."""
     result: Estimate
 
 
@@ -38,8 +38,8 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     """What the run would take, in one paragraph.
 
     Args:
-        settings: of the run.
-        folder: the run's, which need not exist.
+        settings: the run's settings.
+        folder: the run's folder, which need not exist.
 
     Raises:
         HustingsError: bad settings, a missing model, a damaged artifact.
@@ -57,7 +57,7 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
 
 
 def seconds(settings: SimulateSettings) -> float | None:
-    """How long the run takes at the speed of earlier runs of its model here; None where there are none.
+    """How long the run takes at the speed of earlier runs of its model here; None if there are none.
 
     Raises:
         HustingsError: bad settings, a missing model, a damaged artifact.
@@ -81,7 +81,7 @@ def _work(settings: SimulateSettings) -> _Work:
     done = count(begun, {}, rules, surveys)
     done.add(count(begun, logged, rules, surveys), -1)
     replies = sum(isinstance(event, Reply) for events in logged.values() for event in events)
-    complete = spent.get("replies") == replies  # what a process took that was killed is not in `spent`
+    complete = spent.get("replies") == replies  # killed processes are missing from `spent`
     if complete and done.prompt_tokens and done.tokens:
         result.scaled(spent, done)
     result.add(counter.counted, 1)
@@ -89,7 +89,7 @@ def _work(settings: SimulateSettings) -> _Work:
 
 
 def _disk(needed: list[tuple[Path, float]]) -> str:
-    """What it writes, and whether there is room for it."""
+    """How much the run writes, and whether there is room for it."""
     size = sum(size for _, size in needed)
     free = min(shutil.disk_usage(existing(folder)).free for folder, _ in needed)
     short = ", which is too little" if size > free else ""
@@ -110,7 +110,7 @@ def _store(plan: Plan) -> tuple[dict[str, list[Event]], dict[str, float]]:
 
 
 def _people(plan: Plan, counter: Counter, new: list[str], here: bool) -> dict[str, dict[int, Persona]]:
-    """The personas that are there, and stand-ins for those that the model will write."""
+    """The personas that exist, and stand-ins for those that the model will write."""
     if plan.settings.personas.file:
         return given(plan)
     people: dict[str, dict[int, Persona]] = {}

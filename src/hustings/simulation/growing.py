@@ -1,4 +1,4 @@
-"""When to draw the page of a run in progress. It does not know what is on the page, nor how a run is played."""
+"""Decides when to draw the page of a run in progress. It does not know what is on the page or how a run is played."""
 
 import time
 from collections.abc import Callable
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 EVERY = 60.0
-"""Seconds before the first drawing, and between two of them at least."""
+"""Seconds before the first drawing, and at least between any two."""
 _SHARE = 20
-"""A drawing waits for at least this many times what the last one took."""
+"""The next drawing waits for at least this many times as long as the last one took."""
 
 Draw = Callable[["Study", int, int], None]
-"""Draws what there is of a run: its study, and how many of how many debates have ended."""
+"""Draws a run so far, given its study, the number of debates that have ended, and the number of all debates."""
 
 
 class Growing:
-    """The page of a run that still plays, drawn now and then from what is in the log.
+    """The page of a run in progress, drawn now and then from what is in the log.
 
     Args:
-        folder: of the run.
-        study: what is in the log; None where that is too little for a page.
-        draw: puts the page into the folder.
+        folder: the run's folder.
+        study: makes a study of what is in the log; gives None if that is too little for a page.
+        draw: writes the page to the folder.
     """
 
     def __init__(self, folder: Path, study: "Callable[[], Study | None]", draw: Draw) -> None:

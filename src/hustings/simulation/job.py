@@ -1,4 +1,4 @@
-"""The job itself: play what the settings ask for and the store lacks, and put the tables into the run's folder."""
+"""The job of simulate.py: plays the debates that the store lacks, and writes the tables to the run's folder."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ from hustings.study import Study
 
 _VERSIONS = ("torch", "transformers", "bitsandbytes", "openvino-genai", "hydra-core", "pandas")
 _GROWING = 10_000
-"""Debates up to which the page of a run that still plays is drawn: all that has been said is read for it."""
+"""Most debates for which the page of a run in progress is drawn: each time, everything said so far is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class Outcome:
 
     folder: Path
     debates: int
-    """In the run."""
+    """Number of debates in the run."""
     played: int
-    """By this process; the others were already in the store."""
+    """Debates played by this process; the others were already in the store."""
     seconds: float
     replies: int
     tokens: int
@@ -63,12 +63,12 @@ class Outcome:
 
 
 def run(settings: SimulateSettings, folder: Path, command: list[str], draw: Draw | None = None) -> Outcome:
-    """Play what the settings ask for and is not in the store, and put log and tables into `folder`.
+    """Play the debates that the settings ask for and the store lacks, and write log and tables to `folder`.
 
     Args:
         folder: the run's folder.
         command: the command line, for the manifest.
-        draw: draws the page of a run that still plays; not called where the folder holds a finished run.
+        draw: draws the page of a run in progress; not called if the folder contains a finished run.
 
     Raises:
         HustingsError: bad settings, a missing model, a busy or damaged artifact.
@@ -95,7 +95,7 @@ def run(settings: SimulateSettings, folder: Path, command: list[str], draw: Draw
 
 
 def _transcripts(plan: Plan, tally: Tally) -> dict[str, list[tuple[Agent, str]]]:
-    """What was said in the debates of a plan, by debate; those that are missing are played first."""
+    """What was said in the debates of a plan, by debate; missing debates are played first."""
     said: dict[str, list[tuple[Agent, str]]] = {}
     with ExitStack() as stack:
         rows = {topic: stack.enter_context(_topic(plan, topic)) for topic in sorted(plan.settings.topics)}
@@ -111,7 +111,7 @@ def _transcripts(plan: Plan, tally: Tally) -> dict[str, list[tuple[Agent, str]]]
 
 
 def run_as_worker(settings: SimulateSettings) -> bool:
-    """Play a share of a run that another process leads, if this process was started for that; whether it was."""
+    """Play a share of a run that another process leads, if this process was started for that; return whether it was."""
     if settings.trainer.ranks == 1 or distributed.first():
         return False
     plan = Plan.of(settings)
@@ -133,14 +133,14 @@ def _say_who_hears_nobody(settings: SimulateSettings) -> None:
 
 @contextmanager
 def _topic(plan: Plan, topic: str) -> Generator[Rows]:
-    """The debates on a topic in the store, with what several processes have left there."""
+    """The debates on a topic in the store, merged with what several processes have left there."""
     with artifacts.rows(plan.debates(topic), EVENTS, wait=False) as rows:
         distributed.gather(rows.artifact.folder, EVENTS)
         yield rows
 
 
 def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally, growing: Growing | None = None) -> None:
-    """Play the debates that are missing, and keep what they took, whatever stops them."""
+    """Play the missing debates, and record what they took even if they are interrupted."""
     logged, alarm = _logged(plan, rows)
     missing = plan.missing(logged.ended)
     if not missing and not distributed.awaited(plan.settings.trainer):
@@ -168,13 +168,13 @@ def _complete(plan: Plan, rules: Rules, rows: Mapping[str, Rows], tally: Tally, 
             artifact = rows[topic].artifact
             now = {name: value - before[topic].get(name, 0) for name, value in tally.on(topic).plain().items()}
             artifact.grow(spent=total([artifact.manifest.get("spent") or {}, now]))
-    if plan.settings.trainer.ranks > 1:  # what the others have played is in the log only
+    if plan.settings.trainer.ranks > 1:  # what the others have played is only in the log
         _, alarm = _logged(plan, rows)
     alarm.check(ended=True)
 
 
 def _logged(plan: Plan, rows: Mapping[str, Rows]) -> tuple[Logged, Alarm]:
-    """What is in the store, and what of it was answered in the debates of this run."""
+    """What is in the store, and an alarm that has counted the answers in the debates of this run."""
     logged, alarm = Logged(), Alarm(plan.settings.alarm)
     for event in _events(rows):
         logged.take(event)
@@ -197,13 +197,13 @@ class _Table:
     """By topic."""
     starts: Iterator[Start]
     missing: int
-    """Number of the starts."""
+    """Number of starts."""
     begun: Mapping[str, Sequence[Event]]
-    """Events in the log of debates that have not ended."""
+    """Logged events of debates that have not ended."""
     tally: Tally
     alarm: Alarm
     growing: Growing | None
-    """The page that grows meanwhile."""
+    """The page that is redrawn meanwhile."""
 
     def keep(self, event: Event) -> None:
         """Write an event to the log of its topic, and count it."""
@@ -219,7 +219,7 @@ class _Table:
 
 
 def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
-    """Play to the end, counting as it goes, so that a run that is stopped has its counts too."""
+    """Play to the end and count along the way, so that an interrupted run has its counts too."""
     settings, debates = plan.settings, len(plan.seats)
     begun = {key: events for key, events in table.begun.items() if key in plan.seats}
     replies, surveys = disk.answers(settings)
@@ -261,7 +261,7 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
 
 
 def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Listener) -> None:
-    """Play with several processes, each its share, and count what all of them took."""
+    """Play with several processes, each doing its share, and count what they all took."""
     folders = {topic: str(rows.artifact.folder.resolve()) for topic, rows in table.rows.items()}
     starts = list(table.starts)
     work = distributed.Work(folders, starts, {start.debate: table.begun.get(start.debate, ()) for start in starts})
@@ -274,16 +274,16 @@ def _share(plan: Plan, rules: Rules, table: _Table, engine: Engine, listener: Li
 
 
 _REPLY = 8
-"""Survey answers that take as long as a reply: a survey reads a prompt, a reply writes dozens of tokens too."""
+"""Survey answers that take as long as one reply: a survey only reads a prompt, a reply also writes dozens of tokens."""
 
 
 def _work(event: Event) -> int:
-    """How much of the work an event was, in survey answers."""
+    """How much work an event took, in survey answers."""
     return _REPLY if isinstance(event, Reply) else int(isinstance(event, Survey))
 
 
 def _show(progress: Progress, event: Event) -> None:
-    """Bring the screen up to date."""
+    """Update the screen."""
     progress.answers += _work(event)
     match event:
         case Reply():
@@ -298,7 +298,7 @@ def _show(progress: Progress, event: Event) -> None:
 
 
 def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str], tally: Tally) -> Outcome:
-    """Put the run's own log, its tables and its manifest into its folder."""
+    """Write the run's own log, its tables and its manifest to its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     adapter = plan.casting.main.adapter
     _write_log(plan, rows, folder / EVENTS)
@@ -322,7 +322,7 @@ def _leave(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str
 
 
 def _so_far(plan: Plan, rows: Mapping[str, Rows], folder: Path, command: list[str]) -> Callable[[], Study | None]:
-    """What makes a study of the debates that are in the log, ended or not; None before the first survey answer."""
+    """A function that makes a study of the debates in the log, ended or not; None before the first survey answer."""
 
     def study() -> Study | None:
         events = [event for event in _events(rows) if event.debate in plan.seats]
@@ -340,7 +340,7 @@ def _ran_on(plan: Plan) -> tuple[str, str, int]:
 
 
 def _manifest(plan: Plan, rows: Mapping[str, Rows], command: list[str]) -> RunManifest:
-    """How the run was made, without what it took and what it left."""
+    """The manifest of how the run was made, without what it took and the files it wrote."""
     settings, main = plan.settings, plan.casting.main
     adapter = main.adapter
     return RunManifest(
@@ -359,13 +359,13 @@ def _manifest(plan: Plan, rows: Mapping[str, Rows], command: list[str]) -> RunMa
 
 
 def _said(rows: Mapping[str, Rows], fact: str) -> str | None:
-    """What the engines that played the debates said of themselves."""
+    """What the engines that played the debates reported about themselves."""
     facts = {str(it.artifact.manifest[fact]) for it in rows.values() if it.artifact.manifest.get(fact)}
     return "; ".join(sorted(facts)) or None
 
 
 def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
-    """The events of the run's own debates, one after the other: a file of its own, so that the folder can be copied."""
+    """Write the events of the run's own debates to a separate file, in order, so that the folder can be copied."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
@@ -376,7 +376,7 @@ def _write_log(plan: Plan, rows: Mapping[str, Rows], path: Path) -> None:
 
 
 def _lines(plan: Plan, rows: Mapping[str, Rows]) -> Iterator[bytes]:
-    """In the order of the tables. What comes before its turn is held: of a run that was played at once, little."""
+    """Log lines in the order of the tables; lines are held back until their turn, few in a run played in one go."""
     waiting: dict[str, deque[str]] = {}
     for key in plan.seats:
         waiting.setdefault(DebateKey.parse(key).topic, deque()).append(key)

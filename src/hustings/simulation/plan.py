@@ -1,4 +1,4 @@
-"""What a run consists of: its debates, where they are kept, and which of them exist already."""
+"""What a run consists of: its debates, where they are kept, and which of them already exist."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,15 +27,15 @@ People = Mapping[str, Mapping[int, Persona]]
 
 @dataclass(slots=True)
 class Logged:
-    """What a log has of the debates in it, without what was said in those that have ended: they may be a million."""
+    """What a log says about its debates, without the events of those that have ended, which may be a million."""
 
     ended: set[str] = field(default_factory=set[str])
-    """Debates that were played to their end."""
+    """Debates that were played to the end."""
     begun: dict[str, list[Event]] = field(default_factory=dict[str, list[Event]])
-    """Events of the others, oldest first, by debate."""
+    """Events of the other debates, oldest first, by debate."""
 
     def take(self, event: Event) -> None:
-        """Take the next event of the log."""
+        """Record the next event of the log."""
         if isinstance(event, End):
             self.ended.add(event.debate)
             self.begun.pop(event.debate, None)
@@ -51,14 +51,14 @@ class Plan:
     casting: Casting
     writer: Writer
     seats: dict[str, list[int]]
-    """Numbers of the personas in every debate, by its key; repetition by repetition, all topics of each."""
+    """Numbers of the personas in every debate, by its key; ordered by repetition, then by topic."""
 
     @classmethod
     def of(cls, settings: SimulateSettings, *, download: bool = True) -> "Plan":
-        """The plan that the settings of a run make.
+        """The plan for the settings of a run.
 
         Args:
-            download: download weights that are not here.
+            download: whether to download missing weights.
 
         Raises:
             HustingsError: bad settings, a missing model or adapter.
@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def parties(self) -> list[str]:
-        """Of the agents, in one order for all processes, so that none waits for a lock that another holds."""
+        """Parties of the agents, in the same order in all processes, so that their locks cannot deadlock."""
         return sorted({*self.settings.composition.everybody} - {DEFAULT})
 
     def personas(self, party: str) -> Place:
@@ -83,7 +83,7 @@ class Plan:
         return place_of(self.store, self.writer, party, seat.weights, seat.engine.substance())
 
     def debates(self, topic: str) -> Place:
-        """Where the debates on a topic are kept. Its identity is what changes them, and nothing about other topics."""
+        """Where the debates on a topic are kept. Its identity covers what changes them, not other topics."""
         settings, main = self.settings, self.casting.main
         adapter = [main.adapter.name] if main.adapter else []
         control = [settings.control.name] if settings.control.name != "none" else []
@@ -127,10 +127,10 @@ class Plan:
         return dict(sorted(wanted.items()))
 
     def starts(self, keys: Collection[str], logged: Mapping[str, Sequence[Event]], people: People) -> Iterator[Start]:
-        """First events of debates: those of the log, and new ones, each made when it is asked for.
+        """First events of debates: those from the log, and new ones, each made on demand.
 
         Raises:
-            SettingsError: at once, if a debate that is to be read by its agents cannot be found.
+            SettingsError: immediately, if agents are to read a debate and none can be found.
         """
         table = Seating(self.settings, self.casting.words)
         new = [key for key in keys if key not in logged] if self.settings.control.read else []
@@ -155,7 +155,7 @@ class Plan:
         )
 
     def _transcript(self, key: DebateKey) -> str:
-        """The debate that the agents of a reader's debate read: another repetition's, of other personas."""
+        """The debate that the agents of a reader's debate read: one of another repetition, with other personas."""
         mine = {*partisans(self.settings, self.seats[str(key)])}
         for repetition in protocol.transcript(key.repetition, self.settings.repetitions):
             other = str(key._replace(repetition=repetition))
@@ -168,12 +168,12 @@ class Plan:
 
     @property
     def read(self) -> "Plan":
-        """The debates that are read: those of the same settings without a control."""
+        """The plan of the debates that are read: the same settings without a control."""
         of = ControlSettings.model_validate({**NO_CONTROL, "advocates": ()})
         return replace(self, settings=self.settings.model_copy(update={"control": of}))
 
     def say_what_changed(self, topics: Iterable[str]) -> None:
-        """Say where debates exist that will be played again only because the personas' stories have changed."""
+        """Report existing debates that will be played again only because the personas' stories have changed."""
         for topic in topics:
             place = self.debates(topic)
             if (place.folder / MANIFEST).exists():

@@ -1,4 +1,4 @@
-"""How long a run will take on this machine: at the speed of earlier runs of its model, or of ten seconds of it now."""
+"""Estimates how long a run will take here, from the speed of earlier runs of its model or of ten seconds of it now."""
 
 import time
 from collections import deque
@@ -15,19 +15,19 @@ from hustings.simulation.counts import total
 from hustings.simulation.plan import Plan
 
 _SAMPLE = 16
-"""Debates whose requests are measured, at most; all of a batch take little longer than one."""
+"""Maximum number of debates whose requests are measured; a whole batch takes little longer than one request."""
 _ENOUGH = 200
-"""Generated tokens that earlier runs must have, to know a speed by."""
+"""Generated tokens that earlier runs must have for their speed to be used."""
 
 
 def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> str:
-    """A sentence: how long the run takes, and how that is known; empty where it is not.
+    """A sentence that says how long the run takes and how that is known; empty if it is not known.
 
     Args:
-        plan: of the run.
-        result: what it takes.
+        plan: the run's plan.
+        result: what the run takes.
         starts: the debates to play, with personas or stand-ins.
-        rules: of the debates.
+        rules: the debates' rules.
     """
     if not result.tokens:
         return ""
@@ -45,7 +45,7 @@ def time_of(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules)
 
 
 def earlier(plan: Plan, result: Estimate) -> float | None:
-    """Seconds that the run takes at the speed of earlier runs; None where there are none."""
+    """Seconds that the run takes at the speed of earlier runs; None if there are none."""
     spent = _earlier(plan)
     if not spent:
         return None
@@ -53,7 +53,7 @@ def earlier(plan: Plan, result: Estimate) -> float | None:
 
 
 def _earlier(plan: Plan) -> Mapping[str, Any]:
-    """What debates in the store took on the same model and engine: those of this run, or else any others."""
+    """What debates in the store took on the same model and engine: those of this run, or otherwise any others."""
     seat = plan.casting.main
     like: list[Mapping[str, Any]] = []
     own: list[Mapping[str, Any]] = []
@@ -70,7 +70,7 @@ def _earlier(plan: Plan) -> Mapping[str, Any]:
 
 
 def _measured(plan: Plan, result: Estimate, starts: Sequence[Start], rules: Rules) -> float:
-    """Seconds that the run takes, from one batch of survey answers and one of replies, half-way through debates."""
+    """Seconds that the run takes, judged by a batch of survey answers and one of replies, halfway through debates."""
     sample = starts[: min(_SAMPLE, plan.settings.engine.concurrency)]
     asked: list[Request] = []
     play(Counter({}), sample, {}, rules, len(sample), Listener(on_answer=lambda request, _: asked.append(request)))

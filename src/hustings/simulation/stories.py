@@ -15,7 +15,7 @@ def people(plan: Plan, wanted: dict[str, set[int]], counts: Counts) -> dict[str,
 
     Args:
         wanted: numbers by party.
-        counts: of what their writing takes.
+        counts: counts what writing them takes.
 
     Raises:
         PersonaError: the model cannot write one of them.

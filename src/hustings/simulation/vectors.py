@@ -1,6 +1,6 @@
 """Steering vectors: how hidden states differ between a party's answers and the Default's to the same questions.
 
-They are kept in the artifact store by everything that changes them: model, stories, questions, seed.
+They are kept in the artifact store, identified by everything that changes them: model, stories, questions, seed.
 """
 
 from collections import deque
@@ -49,7 +49,7 @@ class Workshop:
 
 
 def of(plan: Plan, settings: "SteerSettings", roles: Collection[str] | None) -> dict[str, tuple[Path, int]]:
-    """The file with the vectors of each party of a run that is steered, and the layer at which it is.
+    """For each steered party of a run, the file with its vectors and the layer at which it is steered.
 
     Raises:
         SettingsError: there are too few questions on topics that are not debated, or no such layer.
@@ -104,7 +104,7 @@ def _place(plan: Plan, settings: "SteerSettings", party: str, asked: Sequence[st
 
 
 def _made(plan: Plan, settings: "SteerSettings", party: str, asked: Sequence[str], file: Path) -> dict[str, Any]:
-    """Make the vectors of a party; facts for the manifest."""
+    """Make the vectors of a party; returns facts for the manifest."""
     from safetensors.torch import save_file
 
     engine = _engine(plan, party)
@@ -132,7 +132,7 @@ def _made(plan: Plan, settings: "SteerSettings", party: str, asked: Sequence[str
 
 
 def _engine(plan: Plan, party: str) -> "TransformersEngine":
-    """The engine of a party, loaded; the settings made sure that it can be steered."""
+    """The engine of a party, loaded; the settings ensure that it can be steered."""
     engine = plan.casting.engine_of(party)
     assert isinstance(engine, LazyEngine)
     loaded: Any = engine.load()
@@ -149,7 +149,7 @@ def _answers(
     """Everybody's answer to every question; empty ones are left out.
 
     Args:
-        prompts: by who is asked, then by question.
+        prompts: grouped by who is asked, then by question.
     """
     requests: dict[Request, tuple[str, int]] = {}
     for who, each in enumerate(prompts):
@@ -173,7 +173,7 @@ def _gains(
     layers: int,
     asked: Sequence[str],
 ) -> dict[int, float]:
-    """How much more probable the party's held-out answers become as against the Default's, nats a token, by layer.
+    """How much more probable steering makes the party's held-out answers than the Default's, nats per token, by layer.
 
     Every second layer from a quarter to three quarters of the model's depth is tried, at strength 1 and in the
     Default's context.

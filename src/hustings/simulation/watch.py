@@ -1,6 +1,6 @@
-"""One debate on the terminal as it is spoken, with the attitudes of everybody after each round.
+"""Shows one debate on the terminal as it happens, with everybody's attitudes after each round.
 
-It only looks on: it knows events and colours, and nothing of engines or files.
+It only watches: it knows events and colours, but nothing about engines or files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _BELOW = 3
-"""Lines of the terminal that are left for the counts."""
+"""Lines of the terminal that are left free for the counts."""
 
 
 class Watch:
-    """A rich renderable that follows one debate at a time: when it ends, the one that has come furthest.
+    """A rich renderable that follows one debate at a time; when it ends, the one that has got furthest is next.
 
     Args:
-        settings: of the run.
-        begun: events that are in the log already of debates that have not ended, by debate.
+        settings: the run's settings.
+        begun: logged events of debates that have not ended, by debate.
     """
 
     def __init__(self, settings: SimulateSettings, begun: Mapping[str, Sequence[Event]]) -> None:
@@ -35,14 +35,14 @@ class Watch:
         self._followed = ""
 
     def on_event(self, event: Event) -> None:
-        """Take in what has happened."""
+        """Record an event."""
         if isinstance(event, End):
             self._debates.pop(event.debate, None)
             return
         self._debates.setdefault(event.debate, []).append(event)
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        """The end of the debate, as much of it as the terminal has room for."""
+        """The latest part of the debate, as much of it as fits on the terminal."""
         from rich.console import Group
         from rich.segment import Segment
 
@@ -54,7 +54,7 @@ class Watch:
     def _told(self) -> Iterator["Text"]:
         from rich.text import Text
 
-        debates = dict(self._debates)  # it is drawn by a thread of its own
+        debates = dict(self._debates)  # drawing happens in a separate thread
         if self._followed not in debates and debates:
             self._followed = max(debates, key=lambda key: len(debates[key]))
         events = debates.get(self._followed, [])

@@ -1,4 +1,4 @@
-"""What describes an adapter, beside its weights: a model card, its losses, and a picture of them."""
+"""Describes an adapter in files beside its weights: a model card, its losses, and a picture of them."""
 
 import json
 from pathlib import Path
@@ -70,7 +70,7 @@ def _picture(path: Path, table: Any, settings: TrainSettings, weights: Weights, 
 
 
 def _values(settings: TrainSettings, weights: Weights, facts: dict[str, Any], trained: Trained) -> dict[str, Any]:
-    """What the gaps of the card are filled with."""
+    """The values that are filled into the card."""
     parties = list(settings.society.parties)
     losses = [
         [_STATES[state], *(f"{by_party[party]:.3f}" for party in parties)]

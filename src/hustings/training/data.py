@@ -52,17 +52,17 @@ class Interview:
 
 
 class _Item(NamedTuple):
-    """An answer that is wanted."""
+    """A wanted answer."""
 
     number: int
-    """Of the question."""
+    """Number of the question."""
     question: str
     place: int
     """Number of the answer among those to this question."""
 
 
 def of_questions(settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
-    """What the identity of the questions is computed from: what changes one of them, not how many there are."""
+    """What the identity of the questions is computed from: everything that changes one, but not how many there are."""
     interview = settings.interview
     return {
         "model": fingerprint,
@@ -77,9 +77,9 @@ def of_questions(settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
 
 
 def of_answers(settings: TrainSettings, fingerprint: str, party: str) -> dict[str, Any]:
-    """What the identity of a party's answers is computed from: the prompt as it is rendered, not what it might use.
+    """What the identity of a party's answers is computed from: the rendered prompt, not everything it could use.
 
-    So a stance on another topic changes the answers only where the prompt mentions it.
+    So a stance on another topic changes the answers only if the prompt mentions it.
     """
     return {
         "questions": identity(of_questions(settings, fingerprint)),
@@ -92,7 +92,7 @@ def of_answers(settings: TrainSettings, fingerprint: str, party: str) -> dict[st
 
 
 def _personas_id(settings: TrainSettings, fingerprint: str, party: str) -> dict[str, str]:
-    """Which life stories the agents have; nothing where they have none."""
+    """Which life stories the agents have; empty if they have none."""
     if settings.interview.agents == "positions":
         return {}
     if settings.personas.file:
@@ -123,7 +123,7 @@ def _template(interview: InterviewSettings, field: str) -> Template:
 
 
 def _question_prompts(interview: InterviewSettings) -> list[str]:
-    """The prompts for more questions; each shows the model one of the first questions as an example."""
+    """The prompts for more questions; each shows the model one of the interview's own questions as an example."""
     template = _template(interview, "more")
     return [template.render(politics=interview.politics, question=example) for example in interview.questions]
 
@@ -141,7 +141,7 @@ def _answer_prompt(settings: TrainSettings, party: str) -> Callable[[str, str, s
 
 
 def _agents(interview: Interview, party: str, places: set[int]) -> dict[int, tuple[str, str]]:
-    """Name and life story of who gives the answers with these numbers; the stories are empty for bare positions."""
+    """Name and life story of the agents that give the answers with these numbers; bare positions have no stories."""
     settings = interview.settings
     names = settings.society.parties[party].names
     if settings.interview.agents == "positions":
@@ -184,14 +184,14 @@ def questions(interview: Interview) -> list[str]:
 def _more(
     interview: Interview, known: list[str], last_round: int, count: int, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """New questions until there are `count`; a round shows the model every first question once.
+    """New questions until there are `count`; a round shows the model each of the interview's own questions once.
 
-    The last round is asked again: the questions that it already gave are known, and the rest follow. So neither an
-    interruption nor the number of questions changes any of them.
+    On resuming, the last round is asked again: the questions that it already gave are known, and the rest follow. So
+    neither an interruption nor the number of questions changes any question.
 
     Args:
         known: the questions so far; new ones are added to it.
-        last_round: in which the last of them was written, -1 for the interview's own.
+        last_round: the round in which the last of them was written; -1 for the interview's own.
     """
     settings = interview.settings.interview
     own = len(settings.questions)
@@ -224,7 +224,7 @@ def _more(
 
 
 def _usable(known: Sequence[str], text: str, similarity: float) -> list[str]:
-    """Usable questions in a list that the model wrote, none of them nearly the same as another."""
+    """Usable questions in a list that the model wrote, without near-duplicates."""
     from rapidfuzz import fuzz, process, utils
 
     found: list[str] = []
@@ -321,7 +321,7 @@ def _answered(
 def pairs(chosen: Iterable[Row], rejected: Iterable[Row], seed: int) -> list[dict[str, Any]]:
     """Rows for DPO: each chosen answer with a rejected one to the same question.
 
-    Rejected answers are drawn by the seed, and none is drawn again before all have been used.
+    Rejected answers are drawn with the seed, and none is reused before all have been used.
 
     Raises:
         DataError: a question has no answer to reject.

@@ -1,4 +1,4 @@
-"""The job of train.py: questions, answers and an adapter, each made only where the store does not have it yet.
+"""The job of train.py: questions, answers and an adapter, each made only if the store does not have it yet.
 
 It does not know how a model is trained: trainer.py does.
 """
@@ -39,7 +39,7 @@ class Outcome:
     adapter: str
     """Name and identity, for adapter=…"""
     trained: bool
-    """By this run; otherwise it was already in the store."""
+    """Whether this run trained it; otherwise it was already in the store."""
     seconds: float
     first_loss: float
     last_loss: float
@@ -81,7 +81,7 @@ def run(settings: TrainSettings, folder: Path, command: list[str]) -> Outcome:
 
 
 def make(settings: TrainSettings, weights: models.Weights) -> tuple[Artifact, bool]:
-    """The adapter of the settings, and whether it was trained now, with everything that it needs.
+    """The adapter for the settings, made now with everything it needs if it is missing, and whether it was trained now.
 
     Raises:
         HustingsError: a busy or damaged artifact, a training that is not possible.
@@ -92,7 +92,7 @@ def make(settings: TrainSettings, weights: models.Weights) -> tuple[Artifact, bo
 
 
 def find(settings: TrainSettings, weights: models.Weights) -> Adapter | None:
-    """The finished adapter of the settings, if the store has it."""
+    """The finished adapter for the settings, if the store has it."""
     artifact = peek(_place(settings, weights))
     return None if artifact.growing else Adapter(artifact.folder, artifact.manifest)
 
@@ -101,7 +101,7 @@ def of_adapter(settings: TrainSettings, fingerprint: str) -> dict[str, Any]:
     """What the identity of an adapter is computed from: base model, data, and every setting that changes it.
 
     Args:
-        fingerprint: of the base model.
+        fingerprint: the base model's fingerprint.
     """
     parties = settings.society.parties if settings.method.kind == "dpo" else (settings.party.name,)
     substance: dict[str, Any] = {
@@ -135,7 +135,7 @@ def _place(settings: TrainSettings, weights: models.Weights) -> Place:
 
 @contextmanager
 def _locked(place: Place) -> Generator[Artifact]:
-    """The adapter's artifact; of the processes of one training, the first locks it."""
+    """The adapter's artifact; only the first process of a training locks it."""
     if not main_process():
         yield peek(place)
         return
@@ -201,6 +201,6 @@ def _train(interview: Interview, base: Path, start: Path | None, artifact: Artif
 
 
 def _pairs(rows: dict[str, list[Row]], settings: TrainSettings) -> Sequence[Row]:
-    """Each answer of the party with one of another party to the same question."""
+    """Each answer of the party, paired with one of another party to the same question."""
     others = [row for party, theirs in rows.items() if party != settings.party.name for row in theirs]
     return data.pairs(rows[settings.party.name], others, settings.seed)

@@ -1,6 +1,6 @@
-"""The loss on answers, where prompts are only context: to measure a model, and to train it faster on a CPU.
+"""The loss on answers, with prompts only as context; it measures a model, and trains it faster on a CPU.
 
-It does not know where rows come from nor how adapters are kept.
+It does not know where rows come from or how adapters are kept.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from hustings.training.data import Row
 from hustings.training.memory import dtype_in
 
 REFERENCE = "nwp"
-"""What the losses of DPO's reference model are called."""
+"""Name of the losses of DPO's reference model."""
 _IGNORED = -100
-"""Label of a token that does not count in the loss."""
+"""Label of a token that does not count towards the loss."""
 
 
 def columns(row: Row, tokenizer: Any) -> dict[str, Any]:
-    """What TRL reads of a row: messages, or plain text for a model without a chat template."""
+    """The columns of a row that TRL reads: messages, or plain text for a model without a chat template."""
     found = {name: row[name] for name in ("prompt", "completion", "chosen", "rejected") if name in row}
     if tokenizer.chat_template:
         return found
@@ -32,7 +32,7 @@ def check(tokenizer: Any, name: str) -> None:
     """Refuse a model whose answers cannot be trained on; say what a template leaves out.
 
     Args:
-        name: of the model.
+        name: the model's name.
 
     Raises:
         TrainingError: the template rejects a conversation or loses the answer, or nothing can end an answer.
@@ -64,10 +64,10 @@ _TEMPLATE = "correct the template in its folder, or choose another model."
 
 
 def padding_of(tokenizer: Any, rows: int) -> str:
-    """The token that fills up batches: the tokenizer's own, or any that the model knows; it counts in no loss.
+    """The token that pads batches: the tokenizer's own, or any that the model knows; it never counts towards a loss.
 
     Args:
-        rows: of the model's embeddings.
+        rows: number of rows in the model's embeddings.
     """
     for token in (tokenizer.pad_token, tokenizer.eos_token, tokenizer.unk_token):
         if token is not None and tokenizer.convert_tokens_to_ids(token) < rows:
@@ -78,8 +78,8 @@ def padding_of(tokenizer: Any, rows: int) -> str:
 def encoded(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids of the prompt and of the answer.
 
-    The answer begins where the whole conversation leaves the prompt as it stands before an answer: a template may open
-    something there (`<think>`) that a finished conversation does not have. TRL begins it at the same place.
+    The answer begins where the whole conversation first differs from `opening`: a template may open something there
+    (`<think>`) that a finished conversation does not have. TRL begins the answer at the same place.
     """
     from trl.data_utils import common_prefix_length
 
@@ -95,7 +95,7 @@ def encoded(row: Row, tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def opening(row: Row, tokenizer: Any) -> list[int]:
-    """Token ids of the prompt as it stands before an answer."""
+    """Token ids of the prompt, up to where the model would begin its answer."""
     text = columns(row, tokenizer)["prompt"]
     if not tokenizer.chat_template:
         return tokenizer(text).input_ids
@@ -109,7 +109,7 @@ def held_out_losses(
     """Losses on held-out answers of the base model, of DPO's reference, and of the adapter, each by party.
 
     Args:
-        model: with its adapter.
+        model: the model with its adapter.
         held_out: rows by party.
     """
     from trl.trainer.utils import use_adapter
@@ -126,7 +126,7 @@ def held_out_losses(
 
 
 def answer_loss(model: Any, tokenizer: Any, rows: Sequence[Row], settings: TrainSettings) -> float:
-    """Mean loss of the model on the answers, nats a token."""
+    """Mean loss of the model on the answers, in nats per token."""
     import torch
 
     total, count = 0.0, 0
@@ -157,7 +157,7 @@ def _padded(batch: Sequence[tuple[list[int], list[int]]], pad: int) -> dict[str,
 
 
 def _summed(model: Any, inputs: dict[str, Any]) -> Any:
-    """Summed loss of a batch; logits are computed only from the first answer token of any row on.
+    """Summed loss of a batch; logits are computed only from the earliest answer token of any row on.
 
     Args:
         inputs: `input_ids`, `attention_mask` and `labels`, (batch, seq).
@@ -196,7 +196,7 @@ def answers_only() -> Any:
 
 
 def cheaper_dropout(p: float) -> Any:
-    """Dropout that draws 16 random bits an element on a CPU, where PyTorch draws a whole number for each.
+    """Dropout that draws 16 random bits per element on a CPU, where PyTorch draws a whole number for each.
 
     Args:
         p: probability that an element is dropped.

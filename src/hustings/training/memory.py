@@ -1,4 +1,4 @@
-"""Whether a training is possible, from the model's config alone: layers, rank, quantization, memory.
+"""Checks, from the model's config alone, whether a training is possible: layers, rank, quantization, memory.
 
 It loads no weights, and does not know how a model is trained.
 """
@@ -15,18 +15,18 @@ from hustings.pretrained import config_of
 from hustings.settings import TrainSettings
 
 _PROMPT_TOKENS = 150
-"""A question in its chat template, at most."""
+"""Tokens of a question in its chat template, at most."""
 _ROW = 500
 """Bytes of an answer in the store besides its text."""
 _BESIDE = 20e6
-"""Of the tokenizers, configs and pictures beside an adapter and in its checkpoints."""
+"""Bytes of the tokenizers, configs and pictures beside an adapter and in its checkpoints."""
 
 
 def dtype_in(settings: TrainSettings) -> Any:
-    """The numbers that the base model computes in while it is trained.
+    """The data type in which the base model computes while it is trained.
 
     Raises:
-        EngineError: device=cuda, and there is no GPU.
+        EngineError: device=cuda, but there is no GPU.
     """
     return dtype_of(settings.precision, device_of(settings.device, "device"))
 
@@ -41,7 +41,7 @@ def check(base: Path, name: str, settings: TrainSettings) -> None:
     Raises:
         TrainingError: the model has no such layers, the rank is too high, the model cannot be quantized this way, or
             there is too little memory.
-        EngineError: device=cuda, and there is no GPU.
+        EngineError: device=cuda, but there is no GPU.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -84,14 +84,14 @@ class _Size:
 
     parameters: int
     embeddings: int
-    """Of them, in the input embeddings, which are never quantized."""
+    """Parameters in the input embeddings, which are never quantized."""
     trained: int
     """Parameters of the adapter."""
     config: Any
-    """Of transformers."""
+    """The transformers config."""
 
     def needed(self, settings: TrainSettings, quantization: str, batch: int, recompute: bool) -> int:
-        """Bytes: weights; adapter, gradient and Adam's two moments; activations; logits and their gradient."""
+        """Bytes needed: weights; adapter, gradient and Adam's two moments; activations; logits and their gradient."""
         config = self.config
         width = dtype_in(settings).itemsize
         per_weight = {"none": width, "8bit": 1.1, "4bit": 0.6}[quantization]
@@ -104,7 +104,7 @@ class _Size:
         return int(weights + 20 * self.trained + activations + logits + 5e8)
 
     def written(self, settings: TrainSettings) -> float:
-        """Bytes on the disk: adapters, two checkpoints with Adam's moments, and questions with their answers."""
+        """Bytes on disk: adapters, two checkpoints with Adam's moments, and questions with their answers."""
         dpo = settings.method.kind == "dpo"
         answers = (settings.questions + settings.held_out) * settings.answers_per_question * 2
         rows = answers * (_ROW + CHARACTERS * settings.interview.answer_tokens)
@@ -112,7 +112,7 @@ class _Size:
 
 
 def _check_memory(size: _Size, settings: TrainSettings, device: str) -> None:
-    """Refuse a training that does not fit into the free memory, and say what would."""
+    """Refuse a training that does not fit into the free memory, and say what would fit."""
     import psutil
     import torch
 

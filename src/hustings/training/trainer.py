@@ -1,6 +1,6 @@
 """nwp() and dpo(): two plain functions around TRL's SFTTrainer and DPOTrainer.
 
-It does not know where rows come from nor where adapters are kept. A training that was killed resumes from its last
+It does not know where rows come from or where adapters are kept. A training that was killed resumes from its last
 checkpoint; checkpoints contain the adapter and the optimizer, never the base model.
 """
 
@@ -56,7 +56,7 @@ class Trained:
     held_out: dict[str, dict[str, float]]
     """Mean loss on a party's held-out answers, nats per token: `base`, `nwp` (with DPO), `adapter`, each by party."""
     seconds: float
-    """Of the training alone, without loading."""
+    """Duration of the training alone, without loading."""
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def nwp(task: Task, rows: Sequence[Row]) -> Trained:
 
 @_quiet()
 def dpo(task: Task, rows: Sequence[Row], start: Path) -> Trained:
-    """Direct preference optimization, starting from the nwp adapter, which remains as the reference.
+    """Direct preference optimization, starting from the nwp adapter, which stays in place as the reference.
 
     TRL copies the adapter into a second, frozen one; both are on the same base model.
 
@@ -191,7 +191,7 @@ def _arguments(task: Task, method: NwpSettings | DpoSettings, rows: int) -> dict
 
 
 def ordered(rows: list[dict[str, Any]], batch: int, seed: int) -> list[dict[str, Any]]:
-    """Rows in the order of the training: shuffled by the seed; within each batch by length.
+    """Rows in training order: shuffled with the seed, then sorted by length within each batch.
 
     A step's gradient does not depend on the order within its batch, and rows of equal length need no padding.
     """
@@ -260,7 +260,7 @@ def _train(trainer: Any, task: Task, tokenizer: Any) -> Trained:
 
 
 def _discard(folder: Path) -> None:
-    """Remove the checkpoints at once: a kill must not leave a half of one, which would pass for a whole one."""
+    """Remove the checkpoints in one step: a kill must not leave half of one, which would pass for a complete one."""
     gone = folder.with_name(f".{folder.name}")
     shutil.rmtree(gone, ignore_errors=True)
     if folder.exists():
@@ -275,7 +275,7 @@ def _last(folder: Path) -> Path | None:
 
 
 def _complete(state: Path) -> bool:
-    """Whether a file of JSON was written to its end."""
+    """Whether a JSON file was written completely."""
     with contextlib.suppress(ValueError):
         return bool(json.loads(state.read_text(encoding="utf-8")))
     return False

@@ -1,7 +1,7 @@
-"""Interventions: an ordered list on prompt and request, each for some roles and in one scope.
+"""Interventions: an ordered list of changes to the prompt and the request, each for some roles and in one scope.
 
-One file for each kind, with its settings and its `build`. An adapter is an intervention on the model: the engine that
-a role runs on carries it out.
+There is one file for each kind, with its settings and its `build`. An adapter is an intervention on the model, which is
+carried out by the engine that a role runs on.
 """
 
 import sys
@@ -13,24 +13,24 @@ from hustings.settings import TreatmentSettings
 
 
 def build(name: str, settings: TreatmentSettings) -> Treatment:
-    """The treatment of these settings.
+    """Build the treatment for these settings.
 
-    Its `build` stands in the module that defines the settings' class.
+    The work is done by `build` in the module that defines the settings' class.
 
     Raises:
-        SettingsError: a template of it does not compile.
+        SettingsError: one of its templates does not compile.
     """
     module: Any = sys.modules[type(settings).__module__]
     return module.build(name, settings)
 
 
 def build_all(settings: Mapping[str, TreatmentSettings]) -> tuple[Treatment, ...]:
-    """The treatments of a run, in their order."""
+    """The treatments of a run, in order."""
     return tuple(build(name, each) for name, each in settings.items())
 
 
 def in_force(treatments: Iterable[Treatment], moment: Moment) -> tuple[Treatment, ...]:
-    """Those that treat this agent for this purpose."""
+    """The treatments that apply to this agent for this purpose."""
     return tuple(treatment for treatment in treatments if treatment.treats(moment))
 
 

@@ -1,4 +1,4 @@
-"""What every treatment is: it may change the story, add to the instruction, or change the request."""
+"""The base of all treatments: each may change the story, add to the instruction, or change the request."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Slot = Literal["template", "empty", "story"]
 
 
 class Context(NamedTuple):
-    """A prompt with what stands in the system slot, as in a request."""
+    """A prompt with the content of the system slot, as in a request."""
 
     prompt: str
     system: str | None
@@ -22,7 +22,7 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a treatment may know when an agent is about to be asked. It never holds a survey answer."""
+    """What a treatment may know when an agent is about to be asked. It never contains a survey answer."""
 
     agent: Agent
     purpose: Literal["reply", "survey"]
@@ -33,9 +33,9 @@ class Moment:
     replies: tuple[str, ...]
     """The agent's own earlier replies."""
     iteration: int
-    """Replies made before, by everybody."""
+    """Number of replies made before, by everybody."""
     round: int
-    """Of the debate, from 1."""
+    """Round of the debate, from 1."""
     notes: Mapping[str, str]
     """What the agent wrote down for itself, by the treatment that asked for it."""
     as_default: Callable[[], Context]
@@ -51,10 +51,10 @@ class Workshop(Protocol):
 
 
 class Treatment:
-    """An intervention that does nothing. Kinds override what they change.
+    """An intervention that does nothing. Subclasses override what they change.
 
     Args:
-        name: as the run calls it.
+        name: the treatment's name in the run.
         settings: roles and scope.
     """
 
@@ -67,10 +67,10 @@ class Treatment:
         self._scope = settings.scope
 
     def prepare(self, workshop: Workshop) -> None:
-        """Prepare what it needs, before the model is asked anything."""
+        """Prepare what the treatment needs, before the model is asked anything."""
 
     def treats(self, moment: Moment) -> bool:
-        """Whether it is in force for this agent and purpose; advocates and the shadow are never treated."""
+        """Whether it applies to this agent and purpose; advocates and the shadow are never treated."""
         if moment.agent.surveyed == "never" or moment.agent.role == SHADOW:
             return False
         scope = {"reply": "replies", "survey": "survey"}[moment.purpose]
@@ -81,7 +81,7 @@ class Treatment:
         return story
 
     def system(self, slot: Slot, moment: Moment) -> Slot:
-        """What stands in the system slot."""
+        """What the system slot contains."""
         return slot
 
     def writes(self, round: int) -> bool:
@@ -93,7 +93,7 @@ class Treatment:
         raise NotImplementedError
 
     def instruction(self, moment: Moment) -> str:
-        """Text before the instruction, a paragraph of its own; empty for none."""
+        """Text that goes before the instruction as a separate paragraph; empty for none."""
         return ""
 
     def request(self, request: Request, moment: Moment) -> Request:

@@ -22,7 +22,7 @@ class ContrastSettings(TreatmentSettings):
     dose: float = Field(ge=0, le=10)
     """γ: the logits are ℓ_default + γ (ℓ_story − ℓ_default); 1 has no effect, and drops no tokens."""
     floor: float = Field(ge=0, lt=1)
-    """Tokens with a probability after the story below this fraction of the largest are never drawn."""
+    """Tokens whose probability given the story is below this fraction of the largest are never drawn."""
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -31,7 +31,7 @@ class ContrastSettings(TreatmentSettings):
 
 
 def build(name: str, settings: ContrastSettings) -> "ContrastTreatment":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return ContrastTreatment(name, settings)
 
 

@@ -1,4 +1,4 @@
-"""Treatments by words alone: a text in the prompt, written in YAML. They run on every engine."""
+"""Treatments that only add words: a text in the prompt, written in YAML. They run on every engine."""
 
 from typing import Literal
 
@@ -20,11 +20,11 @@ class PromptTreatmentSettings(TreatmentSettings):
     agent's own earlier replies), `iteration`, `round` and `dose`.
     """
     dose: float | None
-    """A number for the template, to vary from the command line."""
+    """A number for the template, which can be varied from the command line."""
 
 
 def build(name: str, settings: PromptTreatmentSettings) -> "PromptTreatment":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return PromptTreatment(name, settings)
 
 

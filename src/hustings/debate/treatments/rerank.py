@@ -17,7 +17,7 @@ class RerankSettings(TreatmentSettings):
     scope: Literal["replies"]  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """Only replies are drawn."""
     dose: int = Field(ge=1, le=64)
-    """Replies that are drawn for each one that is kept; 1 chooses nothing."""
+    """Number of replies drawn for each one that is kept; with 1 there is nothing to choose."""
     margin: float = Field(ge=0)
     """δ: replies with a log-probability per token further than this below the most probable reply's are left out."""
 
@@ -28,7 +28,7 @@ class RerankSettings(TreatmentSettings):
 
 
 def build(name: str, settings: RerankSettings) -> "Rerank":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return Rerank(name, settings)
 
 

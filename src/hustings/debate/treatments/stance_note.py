@@ -29,7 +29,7 @@ class StanceNoteSettings(TreatmentSettings):
 
 
 def build(name: str, settings: StanceNoteSettings) -> "StanceNote":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return StanceNote(name, settings)
 
 

@@ -1,4 +1,4 @@
-"""Steering: adds a vector from the Default's answers to a party's answers to the hidden states of replies.
+"""Steering: changes the hidden states of replies by a vector that points from the Default's answers to a party's.
 
 Source: protocol.md, mitigations; persona vectors (2507.21509). How vectors are made: simulation/vectors.py.
 """
@@ -25,7 +25,7 @@ class SteerSettings(TreatmentSettings):
     dose: float = Field(ge=-20, le=20)
     """a: factor for the vector; 0 changes nothing."""
     layer: int | None = Field(ge=0)
-    """Layer with the output that is steered, from 0; None takes the layer that makes held-out answers of the party most
+    """Layer whose output is steered, from 0; None takes the layer that makes held-out answers of the party most
     probable compared with the Default's."""
     personas: int = Field(ge=1)
     """How many personas of each party are asked; the first ones in its list of names."""
@@ -36,7 +36,7 @@ class SteerSettings(TreatmentSettings):
     ask: Text
     """Template of the prompt, with `story` and `question`."""
     tokens: int = Field(ge=8)
-    """Longest answer."""
+    """Longest answer, in tokens."""
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -45,7 +45,7 @@ class SteerSettings(TreatmentSettings):
 
 
 def build(name: str, settings: SteerSettings) -> "Steer":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return Steer(name, settings)
 
 
@@ -58,7 +58,7 @@ class Steer(Treatment):
         self._vectors: Mapping[str, tuple[Path, int]] = {}
 
     def prepare(self, workshop: Workshop) -> None:
-        """Have the vectors made that the store does not have."""
+        """Make the vectors that the store does not have yet."""
         if self._settings.dose:
             self._vectors = workshop.vectors(self._settings, self._roles)
 

@@ -15,7 +15,7 @@ class SystemStorySettings(TreatmentSettings):
 
 
 def build(name: str, settings: SystemStorySettings) -> "SystemStory":
-    """The treatment of these settings."""
+    """The treatment for these settings."""
     return SystemStory(name, settings)
 
 
