@@ -1,11 +1,11 @@
-"""Seconds per debate, measured three or four ways on the same weights and personas: `make bench`.
+"""Seconds per debate, measured in three or four ways with the same weights and personas: `make bench`.
 
-40 debates of three agents on one topic, 3 rounds, replies of exactly 64 tokens, SmolLM2-135M on the CPU:
+40 debates of three agents on one topic, with 3 rounds and replies of exactly 64 tokens, SmolLM2-135M on the CPU:
 (a) as in the paper: one `generate` call of transformers for each reply and survey, for 3 minutes, in bfloat16; and
-    again in float32 on a CPU that only emulates bfloat16, where float32 is faster;
-(b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), as a whole process;
-(c) `simulate.py`, as a whole process;
-(d) with --vllm-python, `simulate.py engine=vllm` in that environment, as a whole process.
+    again in float32 if the CPU only emulates bfloat16, because float32 is then faster;
+(b) a plain lock-step loop on OpenVINO GenAI (plain_openvino.py), timed as a whole process;
+(c) `simulate.py`, timed as a whole process;
+(d) with --vllm-python, `simulate.py engine=vllm` in that environment, timed as a whole process.
 """
 
 import argparse
@@ -24,7 +24,7 @@ REPLIES = ROUNDS * SPEAKERS
 
 
 def personas(folder: Path, debates: int) -> Path:
-    """Write life stories of about 100 words, the same for every way."""
+    """Write life stories of about 100 words, used by all ways."""
     path = folder / "personas.jsonl"
     rows = []
     for party, view in (("republican", "not a problem at all"), ("democrat", "a very big problem")):
@@ -40,11 +40,11 @@ def personas(folder: Path, debates: int) -> Path:
 
 
 def paper_way(path: Path, limit: float, dtype: str) -> dict[str, float]:
-    """Time (a): every reply and survey in a call of its own, with a fresh prompt and no cache between calls.
+    """Time (a): every reply and survey is a separate call, with a fresh prompt and no cache between calls.
 
     Args:
-        limit: seconds after which no debate is started.
-        dtype: of torch: `bfloat16` or `float32`.
+        limit: seconds after which no further debate is started.
+        dtype: torch dtype: `bfloat16` or `float32`.
     """
     import torch
     import transformers
@@ -106,14 +106,14 @@ INSTRUCTION = (
 
 
 def process(command: list[str], debates: int, folder: Path) -> dict[str, float]:
-    """Time a whole process, from its start to its end."""
+    """Time a whole process, from start to end."""
     began = time.monotonic()
     subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, env=os.environ)
     return {"debates": debates, "seconds": time.monotonic() - began}
 
 
 def main() -> None:
-    """Run every way and print the table."""
+    """Run all ways and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--debates", type=int, default=40)
     parser.add_argument("--paper-seconds", type=float, default=180, help="time for (a)")
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def processes(stories: Path, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
-    """Time (b), (c) and (d) in turn, as often as asked for."""
+    """Time (b), (c) and (d) in turn, as many times as requested."""
     from hustings.models import as_gguf, embedded
 
     folder, debates = stories.parent, options.debates
@@ -170,7 +170,7 @@ def processes(stories: Path, options: argparse.Namespace) -> dict[str, list[dict
 
 
 def summary(titles: dict[str, str], runs: dict[str, list[dict[str, float]]], dtypes: list[str]) -> dict[str, Any]:
-    """Median seconds per debate of every way, and how they compare."""
+    """Median seconds per debate of each way, and the speed-ups."""
     result: dict[str, Any] = {}
     for way, title in titles.items():
         each = sorted(run["seconds"] / run["debates"] for run in runs[way])

@@ -1,8 +1,8 @@
-"""Seconds that `evaluate.py` and the `lm_eval` command line take on the same HellaSwag documents, as whole processes.
+"""Time `evaluate.py` and the `lm_eval` command line on the same HellaSwag documents, as whole processes.
 
-`python benchmarks/evaluate.py --data FOLDER` prints both times, how many documents got the same predictions, and the
-largest difference between two log-likelihoods. Both run the embedded SmolLM2 in float32 and batches of 16; the folder
-is one that `hustings fetch benchmarks` filled.
+`python benchmarks/evaluate.py --data FOLDER` prints both times, the number of documents with the same predictions, and
+the largest difference between two log-likelihoods. Both run the embedded SmolLM2 in float32 with batches of 16. FOLDER
+is a folder filled by `hustings fetch benchmarks`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Run both and compare them."""
+    """Run both and compare the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--documents", type=int, default=48)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def seconds(folder: Path, *command: str) -> float:
-    """Run a Python process in the folder; the seconds from its start to its end."""
+    """Run a Python process in the folder; return the seconds it took."""
     began = time.monotonic()
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     subprocess.run([sys.executable, *command], check=True, cwd=folder, env=environment, stdout=subprocess.DEVNULL)

@@ -1,15 +1,15 @@
-"""What a GPU makes of all this, offline: `python benchmarks/gpu.py --minutes 8` on a machine that has one.
+"""Speed on a GPU, measured offline: `python benchmarks/gpu.py --minutes 8` on a machine that has one.
 
-The model has Mistral-7B's shape, random weights, and the tokenizer of the embedded SmolLM2 (or of --tokenizer FOLDER,
-where that model is not at hand), so nothing is downloaded.
-Debates have three agents, nine iterations and replies of 64 tokens. Each of these is measured in its own process:
+The model has the shape of Mistral-7B, random weights, and the tokenizer of the embedded SmolLM2 (or that in --tokenizer
+FOLDER, if SmolLM2 is not available), so nothing is downloaded.
+Debates have three agents, nine iterations and replies of 64 tokens. Each of these is measured in a separate process:
 (a) as in the paper: bitsandbytes in 8 bits, one call for each reply and survey;
-(b) engine=transformers in bfloat16, 8 and 4 bits, each with the number of debates side by side that suits it best;
+(b) engine=transformers in bfloat16, 8 and 4 bits, each with the fastest number of parallel debates;
 (c) engine=vllm;
-(d) QLoRA of rank 256, 32 examples a step: plain TRL, and train.py's own way;
-(e) documents of HellaSwag's length through evaluate.py's harness;
-(f) the product of two bfloat16 matrices and a copy in memory, from which the bounds of all others follow.
-What is missing (vLLM, bitsandbytes) is said in its row. --tiny tries everything on a tiny shape, on any machine.
+(d) QLoRA of rank 256 with 32 examples per step: plain TRL, and the code of train.py;
+(e) documents of HellaSwag's length through the harness of evaluate.py;
+(f) a product of two bfloat16 matrices and a copy in memory, from which the upper bounds of the others are computed.
+If something is missing (vLLM, bitsandbytes), its row says so. --tiny tries everything with a tiny model on any machine.
 """
 
 import argparse
@@ -34,11 +34,11 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "transformers", "bitsandbytes", "vllm", "trl", "peft", "lm_eval")
 PROCESSES = multiprocessing.get_context("forkserver")
 LOADING = 60
-"""Seconds that a process may take besides those in which it measures."""
+"""Seconds that a process may take in addition to its measurements."""
 
 
 def main() -> None:
-    """Run every process, print the table, and write it as JSON."""
+    """Run all processes, print the table, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=8, help="for everything together")
     parser.add_argument("--tiny", action="store_true", help="a tiny shape, on any machine")
@@ -78,10 +78,10 @@ def main() -> None:
 
 
 def measured(task: Task, letters: str, end: float) -> list[dict[str, Any]]:
-    """The rows of all ways, one process after the other.
+    """The rows of all ways, run one after the other.
 
     Args:
-        end: when everything has to have ended, on the monotonic clock.
+        end: deadline for everything, on the monotonic clock.
     """
     left = {letter: way for letter, way in WAYS.items() if letter in letters or letter == "f"}
     rows: list[dict[str, Any]] = []
@@ -100,7 +100,7 @@ def measured(task: Task, letters: str, end: float) -> list[dict[str, Any]]:
 
 
 def process(letter: str, task: Task, limit: float) -> list[dict[str, Any]]:
-    """The rows of one way, from a process that is killed after so many seconds."""
+    """The rows of one way, from a process that is killed after `limit` seconds."""
     file, title = task.folder / f"{letter}.jsonl", WAYS[letter][0]
     file.touch()
     child = PROCESSES.Process(target=work, args=(letter, task, file))
@@ -121,7 +121,7 @@ def process(letter: str, task: Task, limit: float) -> list[dict[str, Any]]:
 
 
 def work(letter: str, task: Task, file: Path) -> None:
-    """What a process does: each row goes into the file as soon as it is known."""
+    """The code of each process; every row is written to the file as soon as it is known."""
     from transformers.utils.logging import disable_progress_bar
 
     title, way, _ = WAYS[letter]
@@ -131,15 +131,15 @@ def work(letter: str, task: Task, file: Path) -> None:
         try:
             for row in way(task):
                 print(json.dumps(row), file=out, flush=True)
-        except Exception as error:  # whatever is missing, or does not fit
+        except Exception as error:  # something is missing, or does not fit into memory
             print(json.dumps({"way": title, "note": said(error)}), file=out, flush=True)
 
 
 def bounded(rows: list[dict[str, Any]], scale: Scale) -> None:
-    """Add to each row the fastest that this device can be, and its speed as a part of that and of the first like it.
+    """Add each row's upper bound on this device, and its speed relative to that and to the first row of its unit.
 
-    A step of writing reads all weights once, and multiplies each with every row; training multiplies each weight that
-    is frozen twice a token forward and backward (4 operations), and those of the adapter three times (6).
+    One generation step reads all weights once and multiplies each with every row. Per token, training multiplies each
+    frozen weight twice, forward and backward (4 operations), and each adapter weight three times (6).
     """
     rate = {row["key"]: row["speed"] for row in rows if row.get("key") in ("product", "copy")}
     if len(rate) < 2:
@@ -177,7 +177,7 @@ def show(result: dict[str, Any]) -> None:
 
 
 def shown(row: dict[str, Any]) -> str:
-    """A row's speed, or why it has none."""
+    """A row's speed, or the reason why it has none."""
     if "speed" not in row:
         return row["note"]
     debate = f" ({row['seconds_a_debate']:.2f} s a debate)" if "seconds_a_debate" in row else ""
@@ -185,7 +185,7 @@ def shown(row: dict[str, Any]) -> str:
 
 
 def versions() -> str:
-    """Of the packages that matter."""
+    """Versions of the packages that matter."""
     found = []
     for name in PACKAGES:
         try:

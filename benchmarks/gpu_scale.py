@@ -1,4 +1,4 @@
-"""The model that gpu.py measures, and how much is asked of it: as large as Mistral-7B, or tiny."""
+"""The model that gpu.py measures, and the amount of work: as large as Mistral-7B, or tiny."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Scale:
-    """The model's shape, and how much is asked of it."""
+    """The model's shape, and the amount of work."""
 
     hidden: int
     inner: int
@@ -14,37 +14,37 @@ class Scale:
     heads: int
     key_heads: int
     tokens: int
-    """Of a reply."""
+    """Length of a reply."""
     sizes: tuple[int, ...]
-    """Numbers of debates side by side that are tried."""
+    """Numbers of parallel debates to try."""
     rank: int
     batch: int
     steps: int
-    """Of a training, with so many examples each; the first one is not counted."""
+    """Steps of a training, each with `batch` examples; the first step is not counted."""
     seconds: float
-    """To measure a way in."""
+    """Time for measuring one way."""
     documents: int
-    """Of HellaSwag, at most."""
-    vocabulary: int = 49152  # the tokenizer's
+    """The most HellaSwag documents."""
+    vocabulary: int = 49152  # that of the tokenizer
 
     @property
     def linear(self) -> int:
-        """Weights of all layers, without the head."""
+        """Number of weights in all layers, without the head."""
         return self.layers * sum(rows * columns for rows, columns in self.projections)
 
     @property
     def head(self) -> int:
-        """Weights of the layer that gives the next token; they are never quantized."""
+        """Number of weights in the output layer, which are never quantized."""
         return self.hidden * self.vocabulary
 
     @property
     def adapter(self) -> int:
-        """Weights of an adapter."""
+        """Number of weights in an adapter."""
         return self.layers * self.rank * sum(rows + columns for rows, columns in self.projections)
 
     @property
     def projections(self) -> list[tuple[int, int]]:
-        """Shapes of a layer's matrices."""
+        """Shapes of the matrices in a layer."""
         keys = self.hidden * self.key_heads // self.heads
         attention = [(self.hidden, self.hidden)] * 2 + [(self.hidden, keys)] * 2
         return attention + [(self.hidden, self.inner)] * 3
@@ -58,22 +58,22 @@ TINY = Scale(64, 128, 2, 4, 2, tokens=8, sizes=(2, 4), rank=8, batch=2, steps=2,
 
 @dataclass(frozen=True)
 class Task:
-    """What a process is given."""
+    """What a process has to do."""
 
     scale: Scale
     folder: Path
-    """For the model, and for results."""
+    """Folder for the model and the results."""
     seconds: float
-    """Time to measure in, without loading."""
+    """Time for measurements, without loading."""
     tokenizer: Path | None = None
-    """Folder with the tokenizer; None: the embedded model's."""
+    """Folder with the tokenizer; None uses that of the embedded model."""
 
     @property
     def model(self) -> Path:
-        """Where the model is, or will be."""
+        """Folder where the model is, or will be."""
         return self.folder / "model"
 
     @property
     def overrides(self) -> list[str]:
-        """The model, for `hustings.compose`."""
+        """Overrides for `hustings.compose` that select the model."""
         return ["model=hf", "model.source=local", f"model.path={self.model}", "model.name=random"]

@@ -1,6 +1,6 @@
-"""What gpu.py measures, each in a process of its own: functions that yield rows.
+"""The measurements of gpu.py, each made in a separate process: functions that yield rows.
 
-A row has `way`, `speed` and `unit`, or `way` and a `note` that says why there is no speed.
+A row has `way`, `speed` and `unit`, or `way` and a `note` that explains why there is no speed.
 """
 
 import gc
@@ -24,7 +24,7 @@ Rows = Iterator[dict[str, Any]]
 
 
 def roofline(task: Task) -> Rows:
-    """(f): how fast the device multiplies and copies; and the model for all others."""
+    """(f): how fast the device multiplies and copies. This also creates the model for the other ways."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -68,7 +68,7 @@ def roofline(task: Task) -> Rows:
 
 
 def paper(task: Task) -> Rows:
-    """(a): a call for each reply and survey, and nothing kept between calls."""
+    """(a): one call for each reply and survey, with no cache between calls."""
     import torch
 
     from hustings.huggingface import load
@@ -116,19 +116,19 @@ def transformers(task: Task) -> Rows:
                 "way": f"engine=transformers, {BITS[form]} bits",
                 "bits": BITS[form],
             }
-        except Exception as error:  # whatever is missing; the others go on
+        except Exception as error:  # something is missing; the others continue
             yield {"way": f"engine=transformers, {BITS[form]} bits", "note": said(error)}
 
 
 def vllm(task: Task) -> Rows:
-    """(c): engine=vllm, which schedules by itself."""
+    """(c): engine=vllm, which does its own scheduling."""
     if find_spec("vllm") is None:
         raise RuntimeError("vLLM is not installed here")
     yield debates(task, task.seconds, "vllm") | {"way": "engine=vllm, 16 bits", "bits": 16}
 
 
 def debates(task: Task, seconds: float, kind: str, *words: str) -> dict[str, Any]:
-    """Find how many debates to play side by side, and play so many until they end or the time is over."""
+    """Find the fastest number of parallel debates, and play that many until they end or time is up."""
     import hustings
     from hustings import engine as engines
     from hustings.debate.play import Listener, Rules, play
@@ -145,7 +145,7 @@ def debates(task: Task, seconds: float, kind: str, *words: str) -> dict[str, Any
     tokens, ended, last = 0, 0.0, 0
 
     class Over(Exception):
-        """The time is over."""
+        """The time is up."""
 
     def count(request: Request, answer: Answer) -> None:
         nonlocal tokens, ended, last
@@ -169,7 +169,7 @@ def debates(task: Task, seconds: float, kind: str, *words: str) -> dict[str, Any
 
 
 def best(engine: Any, scale: Scale, seconds: float) -> int:
-    """The number of replies that are fastest to write together, of those that fit into memory and time."""
+    """The fastest number of replies to generate together, among those that fit into memory and time."""
     import torch
 
     from hustings.engine.base import Request, Sampling, Turn
@@ -195,7 +195,7 @@ def best(engine: Any, scale: Scale, seconds: float) -> int:
 
 
 def training(task: Task) -> Rows:
-    """(d): the same examples through TRL as it comes and through the function that train.py calls."""
+    """(d): the same examples through plain TRL and through the function that train.py calls."""
     from transformers import AutoTokenizer, TrainerCallback
     from transformers.trainer import DEFAULT_CALLBACKS
 
@@ -207,7 +207,7 @@ def training(task: Task) -> Rows:
     ended: list[float] = []
 
     class Clock(TrainerCallback):
-        """Notes when a step ends: in both ways, and without what comes before the first and after the last."""
+        """Records when each step ends, in both ways; what comes before the first and after the last is not counted."""
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ended.append(time.monotonic())
@@ -233,7 +233,7 @@ def training(task: Task) -> Rows:
         ended.clear()
         try:
             way()
-        except Exception as error:  # whatever is missing; the other goes on
+        except Exception as error:  # something is missing; the other continues
             yield {"way": f"QLoRA, {name}", "note": said(error)}
             continue
         speed = tokens / (ended[-1] - ended[0])
@@ -241,7 +241,7 @@ def training(task: Task) -> Rows:
 
 
 def plain(task: Task, settings: Any, rows: list[dict[str, Any]]) -> None:
-    """TRL's own defaults: bf16 autocast, activation checkpointing, batches of 8 padded together."""
+    """TRL with its defaults: bf16 autocast, activation checkpointing, batches of 8 padded together."""
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer
 
@@ -273,7 +273,7 @@ def plain(task: Task, settings: Any, rows: list[dict[str, Any]]) -> None:
 
 
 def evaluating(task: Task) -> Rows:
-    """(e): made-up documents of HellaSwag's length, through the harness of evaluate.py."""
+    """(e): invented documents of HellaSwag's length, through the harness of evaluate.py."""
     from transformers import AutoTokenizer
 
     import hustings
@@ -313,7 +313,7 @@ def evaluating(task: Task) -> Rows:
 
 
 def starts(settings: Any, count: int) -> Iterator[Any]:
-    """The beginnings of so many debates."""
+    """The start events of `count` debates."""
     from hustings.debate.roles import Persona, Seating, seating
     from hustings.records import Start
     from hustings.runfolder import DebateKey
@@ -336,21 +336,21 @@ def story(name: str) -> str:
 
 
 def device_of() -> str:
-    """`cuda` where there is a GPU."""
+    """`cuda` if there is a GPU, otherwise `cpu`."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def cache() -> float:
-    """GB for prompts that are kept: a quarter of the GPU."""
+    """Size of the prompt cache, GB: a quarter of the GPU's memory."""
     import torch
 
     return round(torch.cuda.mem_get_info()[1] / 4e9, 1) if torch.cuda.is_available() else 1
 
 
 def afresh() -> None:
-    """Free what an earlier way held, and begin its peak of memory anew."""
+    """Free the memory of an earlier way, and reset the peak."""
     import torch
 
     gc.collect()
@@ -360,14 +360,14 @@ def afresh() -> None:
 
 
 def peak() -> float | None:
-    """GB of the GPU that PyTorch has used at most; None on a CPU."""
+    """The most GPU memory that PyTorch has reserved, GB; None on a CPU."""
     import torch
 
     return torch.cuda.max_memory_reserved() / 1e9 if torch.cuda.is_available() else None
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """Seconds that something takes, the mean of ten times after two."""
+    """Seconds that a function takes: the mean of ten calls after two warm-up calls."""
     import torch
 
     def wait() -> float:
@@ -388,7 +388,7 @@ def say(text: str) -> None:
 
 
 def said(error: BaseException) -> str:
-    """The first line of an error."""
+    """The first line of an error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -400,4 +400,4 @@ WAYS: dict[str, tuple[str, Callable[[Task], Rows], float]] = {
     "d": ("QLoRA", training, 1.5),
     "e": ("HellaSwag through evaluate.py", evaluating, 1.0),
 }
-"""What each process does, and its share of the time that is left; the first one makes the model."""
+"""What each process does, and its share of the remaining time; the first one creates the model."""

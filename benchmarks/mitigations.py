@@ -1,8 +1,8 @@
-"""Does the comparison of mitigations find what is there, and only that? Many planted studies whose answers are known.
+"""Does the comparison of mitigations find real effects, and only these? Checked on many planted studies.
 
 `python benchmarks/mitigations.py --studies 300` prints the table of docs/mitigations.md. Each study plays a debate and
-three controls under no mitigation and under three that change planted debaters by known amounts: one that does nothing,
-one that anchors them to their persona, and one that makes them deaf.
+three controls, without a mitigation and with each of three that change planted debaters by known amounts: one does
+nothing, one anchors them to their persona, and one makes them deaf.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def settings(mitigation: str, control: str, debates: int) -> SimulateSettings:
 
 
 def played(of: SimulateSettings, noise: float | None) -> Study:
-    """A run in memory."""
+    """A run that is kept in memory."""
     assert isinstance(of.engine, PlantedSettings)
     engine = of.engine if noise is None else of.engine.model_copy(update={"noise": noise, "start_spread": 0.0})
     events: list[Event] = []
@@ -68,7 +68,7 @@ def played(of: SimulateSettings, noise: float | None) -> Study:
 
 
 def starts_of(of: SimulateSettings) -> list[Start]:
-    """The first events of all debates, with personas that need no model."""
+    """The start events of all debates, with personas that need no model."""
     people = {
         party: {index: Persona(party, index, name, f"You are {name}.") for index, name in enumerate(it.names)}
         for party, it in of.society.parties.items()
@@ -84,7 +84,7 @@ def starts_of(of: SimulateSettings) -> list[Start]:
 
 
 def study(seed: int, debates: int, noise: float | None = None) -> pd.DataFrame:
-    """The comparison that one study makes."""
+    """The comparison table of one study."""
     compared = [
         Mitigated(name, np.nan, {
             control: played(settings(name, control, debates).model_copy(update={"seed": seed}), noise)
@@ -97,7 +97,7 @@ def study(seed: int, debates: int, noise: float | None = None) -> pd.DataFrame:
 
 
 def truth(debates: int = 2) -> "pd.Series[float]":
-    """What the estimates are without noise, by mitigation, statistic and role: the dynamics are linear."""
+    """The estimates without noise, by mitigation, statistic and role; they are exact, as the dynamics are linear."""
     return study(1, debates, noise=0.0).set_index(["mitigation", "statistic", "role"])["estimate"]
 
 
@@ -114,7 +114,7 @@ def summary(studies: Sequence[pd.DataFrame], true: "pd.Series[float]") -> pd.Dat
 
 
 def main() -> None:
-    """Print the table in Markdown, and the share of studies in which any false difference survives Holm."""
+    """Print the table in Markdown, and the share of studies in which a false difference survives Holm's correction."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=300)
     parser.add_argument("--debates", type=int, default=12)

@@ -1,4 +1,4 @@
-"""Way (b) of debates.py: the debates as a plain lock-step loop on OpenVINO GenAI, without Hustings."""
+"""Way (b) of debates.py: the debates in a plain lock-step loop on OpenVINO GenAI, without Hustings."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ from debates import INSTRUCTION, REPLIES, SPEAKERS, SURVEY, TOKENS
 
 
 def main(gguf: str, stories: str) -> None:
-    """Play all debates side by side, one iteration after the other.
+    """Play all debates in parallel, one iteration after the other.
 
     Args:
-        gguf: file with the model.
-        stories: JSON lines with personas, as debates.py writes them.
+        gguf: the model's file.
+        stories: JSON lines with personas, written by debates.py.
     """
     scheduler = genai.SchedulerConfig()
     scheduler.cache_size = 4

@@ -1,8 +1,8 @@
-"""How many prompt tokens a prefix cache leaves to read: `python benchmarks/prefixes.py --debates 40`.
+"""How many prompt tokens must be computed with a prefix cache: `python benchmarks/prefixes.py --debates 40`.
 
 It plays debates like those of `debates.py` and tokenizes every prompt and answer. The *unique* tokens of a prompt are
-those whose whole beginning had not occurred before, in any prompt or answer: no cache can leave fewer to compute. A
-cache that keeps whole blocks computes more. That is counted for some block sizes, as if nothing were ever evicted.
+those whose whole prefix has not occurred before in any prompt or answer; no cache can compute fewer. A cache that
+keeps whole blocks computes more. This is counted for some block sizes, assuming that nothing is ever evicted.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def read(texts: Sequence[tuple[list[int], list[int]]], block: int) -> int:
-    """Prompt tokens that are computed by a cache of blocks of this size, over prompts in this order."""
+    """Prompt tokens that a cache with blocks of this size computes, for prompts in this order."""
     kept: set[int] = set()
     computed = 0
     for prompt, answer in texts:

@@ -1,8 +1,8 @@
-"""Very large studies on one machine: planted debates simulated, analysed and drawn.
+"""Very large studies on one machine: planted debates are simulated, analysed and drawn.
 
 `python benchmarks/scale.py` prints, for each size, the seconds and the peak memory of `simulate.py` and of a second
-`hustings report`, and draws how they grow. Debates are on four topics; `--jobs 2` plays the topics as a sweep, two side
-by side, instead of one run in one process. A size of 1,000,000 needs about 30 GB of disk.
+`hustings report`, and plots how they grow. Debates are on four topics; `--jobs 2` plays the topics as a sweep with two
+jobs in parallel, instead of in one process. A size of 1,000,000 needs about 30 GB of disk.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def measured(debates: int, jobs: int) -> dict[str, float]:
-    """Seconds and GB of a run of so many debates, and of its second report."""
+    """Seconds and GB for a run with this many debates, and for its second report."""
     each = debates // len(TOPICS)
     with tempfile.TemporaryDirectory() as name:
         personas = Path(name) / "personas.jsonl"
@@ -70,7 +70,7 @@ def measured(debates: int, jobs: int) -> dict[str, float]:
 
 
 def timed(command: list[str], folder: str) -> dict[str, float]:
-    """Seconds of a command of Python's, and peak memory of it and its children together."""
+    """Seconds that a Python command takes, and peak memory of it and its children together."""
     began, peak = time.monotonic(), 0
     done = subprocess.Popen([sys.executable, *command], cwd=folder, stdout=subprocess.DEVNULL)
     watched = psutil.Process(done.pid)
@@ -84,7 +84,7 @@ def timed(command: list[str], folder: str) -> dict[str, float]:
 
 
 def memory(process: psutil.Process) -> int:
-    """Bytes that a process has in memory, or 0 if it has just ended."""
+    """Memory that a process uses, bytes; 0 if it has just ended."""
     with contextlib.suppress(psutil.Error):
         return process.memory_info().rss
     return 0
@@ -100,7 +100,7 @@ def show(found: list[dict[str, float]]) -> None:
 
 
 def draw(found: list[dict[str, float]], path: Path) -> None:
-    """Seconds and memory over debates; a straight line is linear growth."""
+    """Plot seconds and memory against debates; a straight line means linear growth."""
     import matplotlib as mpl
 
     mpl.use("Agg")

@@ -1,9 +1,10 @@
-"""Seconds from `python simulate.py model=smollm2 …` to its first request, as a whole process, and where they go.
+"""Seconds from the start of `python simulate.py model=smollm2 …` to its first request, as a whole process and by step.
 
     python benchmarks/startup.py [--repeats 5] [overrides]
 
-The first start is not counted: it fills the caches of Hustings and of the operating system. Personas come from a file,
-so that the first request is one of a debate. Prints the median of each step, and of the whole with its range.
+The first start is not counted, because it fills the caches of Hustings and of the operating system. Personas come from
+a file, so that the first request belongs to a debate. It prints the median of each step, and median and range of the
+total.
 """
 
 import argparse
@@ -24,7 +25,7 @@ STEPS = ("Python and Hydra: a composed config", "settings, plan and store", "the
 
 
 def main() -> None:
-    """Start it several times, one after the other."""
+    """Start it several times in turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("overrides", nargs="*", default=[], help="as for simulate.py; model=smollm2 by default")
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def start(folder: Path, words: list[str]) -> list[float]:
-    """Seconds from the start of a process to the end of each step, in a folder of its own."""
+    """Seconds from the start of a process to the end of each step, in a new folder."""
     folder.mkdir()
     began = time.time()
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r}); import startup; startup.watched()"
@@ -51,7 +52,7 @@ def start(folder: Path, words: list[str]) -> list[float]:
 
 
 def watched() -> None:
-    """Run simulate.py in this process up to its first request, and print when each step was done."""
+    """Run simulate.py in this process up to its first request, and print when each step is done."""
     from hustings.cli import jobs
     from hustings.cli.entry import main as start_job
     from hustings.engine.lazy import LazyEngine

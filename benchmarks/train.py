@@ -1,4 +1,4 @@
-"""Examples per second of next-word prediction: TRL as it comes and our nwp(), on the same examples.
+"""Examples per second of next-word prediction: plain TRL and our nwp(), on the same examples.
 
 Run it with `python benchmarks/train.py`. Both train the embedded SmolLM2 with the same adapter, learning rate, batch
 and order; the last line says how many times faster ours is, and by how much the final losses differ.
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    """Make the examples where they are missing, and train on them both ways."""
+    """Create the examples if they are missing, and train on them in both ways."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=256)
     parser.add_argument("overrides", nargs="*", help="as for train.py: lora.r=64 model=gguf model.path=…")
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def examples(settings: TrainSettings, weights: models.Weights) -> list[Row]:
-    """Republican answers of the model, kept in .bench."""
+    """The model's Republican answers, kept in .bench."""
     with LazyEngine(settings.engine, Order(settings.model, weights), weights.name) as engine:
         interview = Interview(settings, weights, engine)
         asked = list(enumerate(data.questions(interview)[: settings.questions]))
@@ -72,9 +72,9 @@ def final(history: list[dict[str, float]]) -> float:
 
 
 def plain(settings: TrainSettings, base: Path, rows: list[Row], out: Path) -> tuple[list[Any], float]:
-    """TRL's own defaults (bf16 autocast, activation checkpointing, batches of 8 padded together), in the same order.
+    """TRL with its defaults (bf16 autocast, activation checkpointing, batches of 8 padded together), in the same order.
 
-    On a CPU that would emulate bfloat16 it computes in float32, which is faster there.
+    On a CPU that only emulates bfloat16, it computes in float32, which is faster there.
     """
     from peft import LoraConfig
     from transformers import AutoTokenizer

@@ -1,9 +1,9 @@
-"""How well calibrated are the statistics? Many planted studies whose answers are known: where it is easy, where not.
+"""How well calibrated are the statistics? Checked on many planted studies with known answers, in easy and hard cases.
 
-Attitudes are drawn straight into a study's tables, with the dynamics of `engine=planted`, and
-tests/analysis/test_validity.py checks that the engine gives the same. Each study has a seed of its own.
-`python benchmarks/validity.py` writes docs/validity.md. The mixed model, which is slow and whose p-values are known to
-be too small, is left out.
+Attitudes are drawn directly into a study's tables, with the dynamics of `engine=planted`, and
+tests/analysis/test_validity.py checks that the engine gives the same. Each study has its own seed.
+`python benchmarks/validity.py` writes docs/validity.md. The mixed model is left out, because it is slow and its
+p-values are known to be too small.
 """
 
 import argparse
@@ -31,7 +31,7 @@ MANY = 400_000
 
 @dataclass(frozen=True)
 class Case:
-    """What is planted, in the words of conf/engine/planted.yaml."""
+    """What is planted; the names are those of conf/engine/planted.yaml."""
 
     name: str
     title: str
@@ -50,55 +50,55 @@ class Case:
     debates: int = 40
     rounds: int = 3
     retest: bool = False
-    """Also play control=retest with the same personas, where noise alone moves attitudes, as in the debate."""
+    """Also simulate control=retest with the same personas, in which attitudes move only by noise, as in the debate."""
     studies: float = 1.0
-    """Of the studies asked for, how large a part is played."""
+    """Number of studies, as a multiple of the number requested."""
 
     @property
     def nothing(self) -> bool:
-        """Nothing pulls: whatever moves is noise."""
+        """Whether there are no pulls, so that all movement is noise."""
         return self.alpha == self.beta == self.kappa == 0
 
 
-EASY = Case("easy", "The easy case", "Everything is as the model of the pulls says: α = 0.10, β = 0.15 towards 5.5, "
-            "κ = 0.05; the Default first answers 5.5; nothing is measured with noise.", 0.10, 0.15, 0.05)  # fmt: skip
-STILL = Case("still", "Nothing happens", "No pulls. Attitudes wander by noise, 0.3 points a round. Every rejection is "
-             "a false one.", studies=3)  # fmt: skip
-NOISY = Case("noise_one", "Survey noise, one item", "No pulls and no other movement: attitudes stand still, and each "
-             "answer is off by an SD of 0.5 points.", noise=0.0, survey_noise=0.5)  # fmt: skip
+EASY = Case("easy", "The easy case", "Everything follows the model of the pulls: α = 0.10, β = 0.15 towards 5.5, κ = "
+            "0.05; the Default's first answer is 5.5; there is no survey noise.", 0.10, 0.15, 0.05)  # fmt: skip
+STILL = Case("still", "Nothing happens", "No pulls. Attitudes change only by noise, 0.3 points per round. Every "
+             "rejection is false.", studies=3)  # fmt: skip
+NOISY = Case("noise_one", "Survey noise, one item", "No pulls. Attitudes do not change at all, but each answer has "
+             "noise with an SD of 0.5 points.", noise=0.0, survey_noise=0.5)  # fmt: skip
 CASES = (
     EASY,
     STILL,
-    Case("wrong_b", "The Default's first answer is not where the model pulls to", "β = 0.3 towards 9, while the "
-         "Default first answers 5; α = κ = 0.", beta=0.3, bias=9.0, first_default=5.0),
+    Case("wrong_b", "The Default's first answer is not what the model pulls towards", "β = 0.3 towards 9, but the "
+         "Default's first answer is 5; α = κ = 0.", beta=0.3, bias=9.0, first_default=5.0),
     NOISY,
     replace(NOISY, name="noise_two", title="Survey noise, two parcels", items=2,
             about="The same, with a second item whose noise is independent."),
-    replace(NOISY, name="noise_two_wandering", title="Survey noise, two parcels, wandering attitudes", items=2,
-            noise=0.3, about="The same, and attitudes wander by 0.3 points a round."),
+    replace(NOISY, name="noise_two_wandering", title="Survey noise, two parcels, changing attitudes", items=2,
+            noise=0.3, about="The same, but attitudes also change by noise, 0.3 points per round."),
     replace(EASY, name="noise_two_moving", title="Survey noise, two parcels, real pulls", items=2, survey_noise=0.5,
-            about="The pulls of the easy case, and each of two items is off by an SD of 0.5 points."),
-    Case("ends", "At the ends of the scale", "No pulls. Republicans start at 0.2 and Democrats at 9.8, and attitudes "
-         "wander by 0.5 points a round, in the debate as in control=retest, but cannot leave the scale.", noise=0.5,
-         clip=True, start=(0.2, 9.8), retest=True),
+            about="The pulls of the easy case, with two items whose answers have noise with an SD of 0.5 points."),
+    Case("ends", "At the ends of the scale", "No pulls. Republicans start at 0.2 and Democrats at 9.8. Both in the "
+         "debate and in control=retest, attitudes change only by noise, 0.5 points per round, and cannot leave the "
+         "scale.", noise=0.5, clip=True, start=(0.2, 9.8), retest=True),
     replace(EASY, name="few", title="Eight debates", about="The easy case, with 8 debates instead of 40.", debates=8),
     replace(STILL, name="few_still", title="Eight debates in which nothing happens", debates=8,
             about="No pulls, 8 debates.", studies=1),
-    Case("equal", "Every debate is the same", "β = 0.3 towards 5.5 and no noise whatever: all debates move by the "
-         "same.", beta=0.3, noise=0.0, spread=0.0, studies=0.02),
+    Case("equal", "Every debate is the same", "β = 0.3 towards 5.5 and no noise at all, so all debates move by the "
+         "same amount.", beta=0.3, noise=0.0, spread=0.0, studies=0.02),
     replace(EASY, name="many", title="10,000 debates", about="The easy case, with 10,000 debates.", debates=10_000,
             studies=0.2),
 )  # fmt: skip
 
 
 def first_attitudes(case: Case, rng: np.random.Generator, debates: int) -> np.ndarray:
-    """What agents think before anybody speaks, (debates, ROLES)."""
+    """Attitudes of agents before anybody speaks, (debates, ROLES)."""
     mean = np.array([*case.start, case.first_default, case.first_default])
     return mean + case.spread * np.array([1.0, 1.0, 0.0, 0.0]) * rng.normal(size=(debates, len(ROLES)))
 
 
 def answers(case: Case, first: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What agents answer at each survey, (items, debates, ROLES, surveys)."""
+    """Answers of agents at each survey, (items, debates, ROLES, surveys)."""
     now, true = first, [first]
     for _ in range(case.rounds):
         said = now[:, : len(SPEAKERS)]
@@ -114,7 +114,7 @@ def answers(case: Case, first: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
 @functools.cache
 def settings(items: int, control: str = "none") -> dict[str, Any]:
-    """The settings of the run that a study says it is from."""
+    """The settings of the run that a study claims to come from."""
     from hydra import compose, initialize_config_dir
 
     from hustings.settings import SimulateSettings, load
@@ -129,7 +129,7 @@ def settings(items: int, control: str = "none") -> dict[str, Any]:
 
 @functools.cache
 def tables(case: Case) -> tuple[Any, Any]:
-    """Attitudes without their values, and agents."""
+    """The tables of attitudes, without values, and of agents."""
     import pandas as pd
 
     shape = (case.items, case.debates, len(ROLES), case.rounds + 1)
@@ -162,7 +162,7 @@ def study(case: Case, seed: int, values: np.ndarray, control: str = "none") -> A
 
 
 def rows(case: Case, number: int) -> Iterator[dict[str, Any]]:
-    """The tests of one study."""
+    """The rows of the tests of one study."""
     from hustings.analysis.controls import controls
     from hustings.analysis.statistics import statistics
 
@@ -183,7 +183,7 @@ def rows(case: Case, number: int) -> Iterator[dict[str, Any]]:
 
 @functools.cache
 def truth(case: Case) -> dict[tuple[str, str], float]:
-    """What was planted; for what is measured in points, the mean over MANY debates, or 0 where nothing pulls."""
+    """The planted values; for statistics in points, the mean over MANY debates, or 0 if there are no pulls."""
     rng = np.random.default_rng(0)
     values = answers(case, first_attitudes(case, rng, MANY), rng).mean(axis=0)
     first, last = values[:, :, 0], values[:, :, -1]
@@ -227,7 +227,7 @@ def summary(case: Case, found: Any) -> Iterator[dict[str, Any]]:
 
 
 def family_wise(case: Case, found: Any) -> float:
-    """Share of studies in which a closing has p ≤ 0.05 after Holm."""
+    """Share of studies in which at least one closing has p ≤ 0.05 after Holm's correction."""
     mine = found[(found["case"] == case.name) & (found["statistic"] == "closing")]
     return float((mine.groupby("study")["p_holm"].min() <= 0.05).mean())
 
@@ -237,12 +237,12 @@ def _percent(share: float) -> str:
 
 
 def _points(value: float) -> str:
-    """Never '-0.000'."""
+    """A value with three decimals, never '-0.000'."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
 def section(case: Case, found: Any) -> Iterator[str]:
-    """The lines of the page about one case."""
+    """The lines of the page for one case."""
     lines = [*summary(case, found)]
     yield from (
         f"## {case.title}",
@@ -255,40 +255,41 @@ def section(case: Case, found: Any) -> Iterator[str]:
     for line in lines:
         covered = _percent(line["covered"])
         if line["unbounded"] > 0:
-            covered += f" (no end: {_percent(line['unbounded'])})"
+            covered += f" (unbounded: {_percent(line['unbounded'])})"
         rejected = _percent(line["rejected"])
         kind = "" if rejected == "–" else " (false)" if line["null"] else ""
         yield (f"| {line['statistic']} | {line['role'] or 'all'} | {_points(line['planted'])} "
                f"| {_points(line['median'])} | {covered} | {rejected}{kind} |")  # fmt: skip
     yield ""
     if all(line["null"] for line in lines if line["statistic"] == "closing"):
-        yield f"At least one `closing` has p ≤ 0.05 after Holm in {_percent(family_wise(case, found))} of the studies."
+        share = _percent(family_wise(case, found))
+        yield f"At least one `closing` has p ≤ 0.05 after Holm's correction in {share} of the studies."
         yield ""
     if any(line["warned"] for line in lines):
         warned = min(line["warned"] for line in lines if line["statistic"] == "closing")
-        said = "of the rows of `closing` say that attitudes begin at an end of the scale, and point to control=retest."
+        said = "of the `closing` rows warn that attitudes begin at an end of the scale, and refer to control=retest."
         yield f"{_percent(warned)} {said}"
         yield ""
     if case.name == "equal":
         smallest = max(line["smallest"] for line in lines if line["statistic"] == "closing")
-        yield f"The p of `closing` is {smallest:.1e}, the smallest that 10,000 sign flips can give; its interval has no"
-        yield "width. The pulls are found exactly, and their rows say that their uncertainty is unknown."
+        yield f"The p of `closing` is {smallest:.1e}, the smallest that 10,000 sign flips can give; its interval has"
+        yield "zero width. The pulls are estimated exactly, and their rows say that the uncertainty is unknown."
         yield ""
 
 
 def page(found: Any, options: Any) -> str:
-    """docs/validity.md."""
+    """The text of docs/validity.md."""
     sigma = 100 * (0.05 * 0.95 / options.studies) ** 0.5
     lines = [
         "# How well calibrated are the statistics?",
         "",
-        "A statistic is calibrated if its 95 % interval covers the truth in 95 % of studies, and if its p is at most",
-        "0.05 in 5 % of the studies in which there is nothing to find. Here the truth is planted. *(false)* marks the",
-        "rejections of something that is true.",
+        "A statistic is calibrated if its 95 % interval covers the true value in 95 % of studies, and if p ≤ 0.05 in",
+        "5 % of the studies in which there is nothing to find. Here the true values are planted. *(false)* marks the",
+        "rejections of a true null hypothesis.",
         "",
-        f"`python benchmarks/validity.py --studies {options.studies}` made this page. Debates: a Republican,",
-        "a Democrat and a Default, one topic, three rounds, and a shadow Default that listens. A share of 5 %",
-        f"has a standard error of {sigma:.1f} percentage points. `expected` is analysed.",
+        f"`python benchmarks/validity.py --studies {options.studies}` made this page. In each debate, a Republican, a",
+        "Democrat and a Default discuss one topic for three rounds, and a shadow Default listens. The outcome is",
+        f"`expected`. A share of 5 % has a standard error of {sigma:.1f} percentage points.",
         "",
         *SHORT,
         "",
@@ -300,23 +301,24 @@ def page(found: Any, options: Any) -> str:
 
 
 SHORT = [
-    "What to take away:",
+    "The main results:",
     "",
-    "- `closing`, `party_gap`, `drift` and `echo` are calibrated away from the ends of the scale, with 40 debates as",
-    "  with 10,000. With 8 debates, their intervals are a little too narrow (93 to 94 %), but p is right.",
-    "- At the ends of the scale they find movement where noise alone is at work. Their rows say so; the difference to",
-    "  `control=retest` on the same personas is calibrated there. β, α and κ are off there too.",
-    "- β, α and κ are calibrated wherever attitudes are measured without noise, also where the Default's first answer",
-    "  is not where the model pulls to. b* often has no bounded interval: β has to be clearly different from 0.",
-    "- With one item, survey noise makes the pulls useless: they are found where nothing moves. With two parcels they",
-    "  are not, at the price of wide intervals: real pulls are then often missed.",
-    "- `convergence`, the paper's reading, is calibrated for what it says, but it says the opposite of what happens",
-    "  where the Default's first answer is not where the model pulls to.",
+    "- `closing`, `party_gap`, `drift` and `echo` are calibrated away from the ends of the scale, both with 40 debates",
+    "  and with 10,000. With 8 debates, their intervals are a little too narrow (93 to 94 %), but p is right.",
+    "- At the ends of the scale, they detect movement that is only noise. Their rows say so, and the difference from",
+    "  `control=retest` on the same personas is calibrated there. β, α and κ are not calibrated there either.",
+    "- β, α and κ are calibrated whenever attitudes are measured without noise, even if the Default's first answer is",
+    "  not what the model pulls towards. The interval of b* is often unbounded; it has ends only if β is clearly",
+    "  different from 0.",
+    "- With one item, survey noise makes the pulls useless: they are detected where nothing moves. With two parcels",
+    "  they are not, but the intervals are wide, so real pulls are often missed.",
+    "- `convergence`, the paper's measure, is calibrated for what it measures, but it shows the opposite of what",
+    "  happens if the Default's first answer is not what the model pulls towards.",
 ]
 
 
 def played(case: Case, studies: int) -> int:
-    """How many studies of a case are played."""
+    """The number of studies for a case."""
     return max(2, round(case.studies * studies))
 
 

@@ -1,11 +1,11 @@
-"""How far survey answers move, and how much faster a model is, when its weights are Q8_0 and not F16.
+"""How far survey answers move, and how much faster a model is, with Q8_0 instead of F16 weights.
 
-Plays debates with F16 weights, then asks the Q8_0 weights the very same survey questions:
+It plays debates with F16 weights, then asks the Q8_0 weights exactly the same survey questions:
 
     python benchmarks/weights.py model=gguf model.path=FILE.gguf topic=racism repetitions=4
 
-Prints one JSON line: conversion and loading seconds, prompt and generated tokens a second of each form, the mean
-absolute difference of `expected` (points), the mean difference, and the share of equal choices.
+It prints one JSON line: seconds for conversion and loading, prompt and generated tokens per second of each form, the
+mean absolute difference of `expected` (points), the mean difference, and the share of identical choices.
 """
 
 import json
@@ -26,7 +26,7 @@ from hustings.settings import SimulateSettings
 
 
 def asked(settings: SimulateSettings) -> list[Request]:
-    """Every request of a run, whose artifacts are in a folder of their own."""
+    """All requests of a run that keeps its artifacts in a separate folder."""
     requests: list[Request] = []
     original = OpenvinoEngine.stream
 
@@ -45,7 +45,7 @@ def asked(settings: SimulateSettings) -> list[Request]:
 
 
 def measured(engine: Engine, surveys: list[Request], replies: list[Request]) -> tuple[list[Score], dict[str, float]]:
-    """Answers to all surveys, and the speed of reading them and of writing some replies."""
+    """Answers to all surveys, and the speed of reading them and of generating some replies."""
     began = time.monotonic()
     found = {request.turn: answer for request, answer in engine.stream(deque(surveys)) if isinstance(answer, Score)}
     read = time.monotonic() - began

@@ -1,4 +1,4 @@
-"""Hustings: debates between LLM agents, and how their attitudes drift to the bias of the model they run on.
+"""Hustings: debates between LLM agents, and how their attitudes drift towards the bias of the underlying model.
 
 Example:
     >>> import hustings
@@ -67,7 +67,7 @@ _LAZY = {
     "simulate": "hustings.api",
     "train": "hustings.api",
 }
-"""Modules of the names that are imported on first use, so that `import hustings` is quick."""
+"""The modules of names that are imported on first use, to keep `import hustings` fast."""
 
 
 def __getattr__(name: str) -> Any:

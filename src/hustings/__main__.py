@@ -1,4 +1,4 @@
-"""`python -m hustings`: the same as the `hustings` command."""
+"""`python -m hustings`, which does the same as the `hustings` command."""
 
 from hustings.cli.commands import main
 

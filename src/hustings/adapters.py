@@ -1,6 +1,6 @@
-"""Finding and listing adapters in the artifact store.
+"""Find and list adapters in the artifact store.
 
-It does not know how they are trained or run, and reads a manifest before it trusts a folder.
+It does not know how they are trained or run, and it reads an adapter's manifest before it trusts the folder.
 """
 
 import json
@@ -51,7 +51,7 @@ class Adapter:
 
     @property
     def changed(self) -> Path | None:
-        """The first file that changes what the model says and is missing or not as it was sealed."""
+        """The first file that affects what the model says and is missing or differs from the sealed version."""
         read = {file: of for file, of in self.manifest["files"].items() if file.endswith((".safetensors", ".json"))}
         missing = [file for file in (ADAPTER_FILE, CONFIG_FILE) if file in read and not (self.folder / file).exists()]
         damaged = sorted((*missing, *changed(self.folder, read)), key=lambda file: file != ADAPTER_FILE)
@@ -62,18 +62,18 @@ class Adapter:
 
 
 def name_of(settings: TrainSettings) -> str:
-    """What an adapter is called: party, method, rank and seed."""
+    """Name of an adapter: party, method, rank and seed."""
     return f"{settings.party.name}_{settings.method.kind}_r{settings.lora.r}_s{settings.seed}"
 
 
 def listed(store: Path) -> list[Adapter]:
-    """Every finished adapter of the store, by base model and name."""
+    """All finished adapters in the store, by base model and name."""
     read = (_read(path.parent) for path in sorted((store / KIND).glob(f"*/{MANIFEST}")))
     return sorted(filter(None, read), key=lambda adapter: (adapter.manifest["base"], adapter.name, adapter.id))
 
 
 def _read(folder: Path) -> Adapter | None:
-    """The adapter in a folder, or None when there is no finished one."""
+    """The adapter in a folder, or None if there is no finished one."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         finished = manifest["kind"] == KIND and manifest["state"] == "sealed" and ADAPTER_FILE in manifest["files"]
@@ -86,16 +86,17 @@ def _read(folder: Path) -> Adapter | None:
 
 
 def find(store: Path, weights: Weights, wanted: str) -> Adapter:
-    """The adapter of this name for this model, or the one in this folder.
+    """The adapter with this name for this model, or the one in this folder.
 
     Args:
         store: the artifact store.
         weights: the base model.
-        wanted: `republican_nwp_r16`, with `_s2` when there are several seeds, or with `-` and the beginning of the
-            identity when they differ in other settings; or a folder: the store's, or `adapter` in that of a run.
+        wanted: `republican_nwp_r16`, followed by `_s2` if there are several seeds, or by `-` and the first characters
+            of the identity if adapters differ in other settings; or a folder: one in the store, or `adapter` in a run's
+            folder.
 
     Raises:
-        AdapterError: there is none, or several, or it was trained on another model, or its weights were changed.
+        AdapterError: there is none or more than one, it belongs to another model, or its weights were modified.
     """
     folder = Path(wanted).expanduser()
     adapter = _in_folder(store, folder) if (folder / MANIFEST).is_file() else _named(store, weights, wanted)
@@ -116,7 +117,7 @@ def find(store: Path, weights: Weights, wanted: str) -> Adapter:
 
 
 def _in_folder(store: Path, folder: Path) -> Adapter:
-    """The adapter in a folder; a run's folder only describes it, and the weights are in the store."""
+    """The adapter in a folder; a run's folder only describes the adapter, whose weights are in the store."""
     adapter = _read(folder)
     if adapter is None:
         raise AdapterError(
@@ -148,10 +149,10 @@ def _named(store: Path, weights: Weights, wanted: str) -> Adapter:
 
 
 def scaled(adapter: Adapter, scale: float) -> Path:
-    """A folder with the adapter at another strength: PEFT's alpha, which multiplies what it adds, times `scale`.
+    """A folder with the adapter at a different strength: PEFT's alpha, which scales what it adds, times `scale`.
 
     Args:
-        scale: 1 is the adapter as it was trained, and 0 adds nothing.
+        scale: 1 gives the adapter as trained, 0 adds nothing.
     """
     if scale == 1:
         return adapter.folder
@@ -167,7 +168,7 @@ def scaled(adapter: Adapter, scale: float) -> Path:
 
 
 def table(found: Sequence[Adapter]) -> str:
-    """Adapters as lines of text, one each: base model, name with identity, answers, last loss, folder."""
+    """A line of text for each adapter: base model, name with identity, answers, last loss, folder."""
     rows = [("base model", "adapter", "answers", "last loss", "folder")]
     rows += [
         (

@@ -1,6 +1,6 @@
 """Hustings from Python: compose settings, run the three jobs, and read and compare their results.
 
-Everything here is also in the package itself: `hustings.simulate`. It does the same as the command line.
+Everything here is also available from the package itself (`hustings.simulate`), and does the same as the command line.
 """
 
 import sys
@@ -24,16 +24,16 @@ __all__ = ["compare", "compose", "evaluate", "load", "simulate", "train"]
 
 
 def simulate(settings: SimulateSettings, folder: Path | str | None = None) -> Study:
-    """Play debates, and write tables, statistics, figures and report.html as `python simulate.py` does.
+    """Play debates and write tables, statistics, figures and report.html, as `python simulate.py` does.
 
     Debates that are already in the artifact store (`settings.artifacts`) are not played again.
 
     Args:
         settings: from `compose`.
-        folder: for the run; None makes one in `outputs`, named after the date and the time.
+        folder: the run's folder; None creates one in `outputs`, named after the date and time.
 
     Raises:
-        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+        HustingsError: the settings are invalid, a model is missing, or an artifact is busy or damaged.
 
     Example:
         >>> import hustings
@@ -59,17 +59,19 @@ def simulate(settings: SimulateSettings, folder: Path | str | None = None) -> St
 
 
 def train(settings: TrainSettings, folder: Path | str | None = None) -> "Outcome":
-    """Fine-tune a model towards a party, and write loss, model card and report.html as `python train.py` does.
+    """Fine-tune a model towards a party and write losses, model card and report.html, as `python train.py` does.
 
     Args:
         settings: from `compose(…, job="train")`.
-        folder: for the run; None makes one in `outputs`, named after the date and the time.
+        folder: the run's folder; None creates one in `outputs`, named after the date and time.
 
     Returns:
-        The adapter (its `adapter` is what `compose("adapter=…")` takes), its first and last loss, and the seconds.
+        The adapter (its `adapter` is the value for `compose("adapter=…")`), the first and last loss, and the seconds
+        taken.
 
     Raises:
-        HustingsError: bad settings, a missing model, a busy or damaged artifact, a training that is not possible.
+        HustingsError: the settings are invalid, a model is missing, an artifact is busy or damaged, or the training is
+            not possible.
     """
     from hustings import pipeline
 
@@ -77,17 +79,17 @@ def train(settings: TrainSettings, folder: Path | str | None = None) -> "Outcome
 
 
 def evaluate(settings: EvaluateSettings, folder: Path | str | None = None) -> "pd.DataFrame":
-    """Measure benchmark scores and attitudes, and write tables and report.html as `python evaluate.py` does.
+    """Measure benchmark scores and attitudes and write tables and report.html, as `python evaluate.py` does.
 
     Args:
         settings: from `compose(…, job="evaluate")`.
-        folder: for the run; None makes one in `outputs`, named after the date and the time.
+        folder: the run's folder; None creates one in `outputs`, named after the date and time.
 
     Returns:
         The rows of scores.csv: row, model, adapter, seed, benchmark, metric, score, stderr, n, and more.
 
     Raises:
-        HustingsError: bad settings, missing data, a missing adapter, a busy or damaged artifact.
+        HustingsError: the settings are invalid, data or an adapter are missing, or an artifact is busy or damaged.
     """
     import pandas as pd
 
@@ -98,9 +100,9 @@ def evaluate(settings: EvaluateSettings, folder: Path | str | None = None) -> "p
 
 
 def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.DataFrame":
-    """Test how studies differ from the first of them, debate by debate.
+    """Test how studies differ from the first one, debate by debate.
 
-    Each run's own outcome is analysed, or the first study's if a study was read with another outcome
+    Each run is analysed with its own outcome, or with that of the first study if a study was read with another outcome
     (`study.analysed_as`).
 
     Args:
@@ -111,8 +113,8 @@ def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.D
         One row for each test: run, baseline, statistic, topic, role, estimate, ci_low, ci_high, p, sentence, and more.
 
     Raises:
-        SettingsError: there are fewer than two studies.
-        RecordError: the folder of a study is gone.
+        SettingsError: fewer than two studies are given.
+        RecordError: the folder of a study no longer exists.
 
     Example:
         >>> import hustings
@@ -138,6 +140,6 @@ def compare(studies: Sequence[Study], folder: Path | str | None = None) -> "pd.D
 
 
 def _launch(folder: Path | str | None) -> Launch:
-    """A run that the Python process started; without a folder it gets the one that the command line would make."""
+    """A run started from Python; without a folder, it gets the one that the command line would create."""
     made = Path("outputs", f"{datetime.now():%Y-%m-%d}", f"{datetime.now():%H-%M-%S-%f}")
     return Launch(made if folder is None else Path(folder), sys.orig_argv[1:], None, sweep=False)

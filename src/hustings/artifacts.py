@@ -1,7 +1,7 @@
 """The artifact store: artifacts/<kind>/<slug>-<id>/ with a manifest; atomic, locked, verified.
 
 It does not know what is in the files. An artifact may grow (more debates, more personas), and its manifest says so
-while it does. A sealed manifest holds the sha256 of every file, and of itself, which is checked at the next opening.
+meanwhile. A sealed manifest holds the sha256 of every file and of itself, which are checked at the next opening.
 """
 
 import json
@@ -18,20 +18,20 @@ from hustings.identity import SEAL, identity, sealed, sha256
 
 MANIFEST = "manifest.json"
 VERSION = 2
-"""Of manifests; those of version 1 have no sha256 of their own."""
+"""Version of manifests; those of version 1 do not hold their own sha256."""
 
 
 class Place(NamedTuple):
     """Where an artifact is kept."""
 
     root: Path
-    """Folder of the store."""
+    """Root folder of the store."""
     kind: str
     """`personas`, `debates`, …"""
     slug: str
-    """Readable part of the folder's name."""
+    """Human-readable part of the folder's name."""
     substance: dict[str, Any]
-    """What the identity is computed from; kept in the manifest."""
+    """Values that the identity is computed from; they are kept in the manifest."""
 
     @property
     def id(self) -> str:
@@ -45,7 +45,7 @@ class Place(NamedTuple):
 
 
 class Artifact:
-    """One folder of the store, held by this process."""
+    """One folder of the store, opened by this process."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder = folder
@@ -58,11 +58,11 @@ class Artifact:
 
     @property
     def growing(self) -> bool:
-        """Whether it is not sealed yet: still being made, or left by a killed process."""
+        """Whether it is not sealed: it is still being made, or was left unfinished by a killed process."""
         return self.manifest["state"] == "growing"
 
     def grow(self, **facts: Any) -> None:
-        """Say in the manifest that files are about to change, and put `facts` there."""
+        """Note in the manifest that files are about to change, and add `facts` to it."""
         self._write({**self.manifest, **facts, "state": "growing", "files": {}})
 
     def seal(self) -> None:
@@ -81,14 +81,14 @@ class Artifact:
 
 @contextmanager
 def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
-    """The artifact at this place, locked; a new one is made when there is none.
+    """The artifact at this place, locked; if there is none, it is created.
 
     Args:
-        wait: wait for another process that has locked it; otherwise BusyError.
+        wait: wait if another process has locked it; if False, raise BusyError.
 
     Raises:
         BusyError: another process has locked it.
-        ArtifactError: it cannot be written, or its files do not match its manifest.
+        ArtifactError: the store cannot be written, or files do not match the manifest.
     """
     folder = place.folder
     try:
@@ -115,14 +115,14 @@ def locked(place: Place, *, wait: bool) -> Generator[Artifact]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove files that a process was writing when it was killed."""
+    """Remove partial files left by a process that was killed while writing them."""
     for part in folder.glob(".*.[0-9]*"):
         with suppress(OSError):
             part.unlink()
 
 
 def _leave_nothing(folder: Path, root: Path) -> None:
-    """Remove what was made for an artifact that never began; whoever waits for its lock must not do this."""
+    """Remove the folders of an artifact that was never begun; processes that wait for locks must not call this."""
     with suppress(OSError):
         if [path.name for path in folder.iterdir()] == [".lock"]:
             (folder / ".lock").unlink()
@@ -131,12 +131,12 @@ def _leave_nothing(folder: Path, root: Path) -> None:
 
 
 def peek(place: Place) -> Artifact:
-    """The same artifact without its lock, for a process that only reads it or works beside the one that locked it."""
+    """The same artifact without a lock, for a process that only reads it or assists the one that holds the lock."""
     return Artifact(place.folder, _manifest(place))
 
 
 def artifacts(root: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """Manifests of all artifacts of one kind that can be read, with the folder's name as `folder`."""
+    """The readable manifests of all artifacts of one kind, with the folder's name as `folder`."""
     for path in sorted((root / kind).glob(f"*/{MANIFEST}")):
         with suppress(OSError, ValueError):
             manifest: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -145,11 +145,11 @@ def artifacts(root: Path, kind: str) -> Iterator[dict[str, Any]]:
 
 
 class Rows:
-    """An artifact that is one file of JSON lines: what is there, and what is added.
+    """An artifact that consists of one file of JSON lines, to read and to append to.
 
     Args:
         artifact: locked by this process.
-        file: name of the file in its folder.
+        file: the file's name in the artifact's folder.
     """
 
     def __init__(self, artifact: Artifact, file: str) -> None:
@@ -163,7 +163,7 @@ class Rows:
             yield from read_lines(self.path)
 
     def append(self, line: str) -> None:
-        """Add one line, at once.
+        """Append one line and write it at once.
 
         Args:
             line: JSON without a line break.
@@ -182,12 +182,12 @@ class Rows:
 
 @contextmanager
 def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
-    """The rows of an artifact, locked; sealed when the block ends without an error.
+    """The rows of an artifact, locked; it is sealed if the block ends without an error.
 
-    Everything that a model writes bit by bit is kept this way: personas, questions, answers, debates.
+    Everything that a model writes piece by piece is stored this way: personas, questions, answers, debates.
 
     Args:
-        file: name of the file in the artifact's folder.
+        file: the file's name in the artifact's folder.
         wait: as in `locked`.
     """
     with locked(place, wait=wait) as artifact:
@@ -201,19 +201,19 @@ def rows(place: Place, file: str, *, wait: bool) -> Generator[Rows]:
 
 
 def whole(manifest: dict[str, Any]) -> bool:
-    """Whether a manifest is unchanged since it was sealed; a growing one is not sealed yet."""
+    """Whether a manifest is unchanged since it was sealed; true for a growing one, which is not sealed yet."""
     if manifest.get("state") == "growing":
         return True
     return manifest.get("v", 1) == 1 if SEAL not in manifest else manifest == sealed(manifest)
 
 
 def changed(folder: Path, files: dict[str, str]) -> list[str]:
-    """Names of files that are there, but not as they were sealed."""
+    """Names of files that exist but differ from their sealed versions."""
     return [file for file, expected in files.items() if (folder / file).exists() and sha256(folder / file) != expected]
 
 
 def _manifest(place: Place) -> dict[str, Any]:
-    """What the manifest says, once its files were checked; that of an empty artifact where there is none."""
+    """The manifest, after its files have been checked; a new one if the artifact does not exist yet."""
     folder, name = place.folder, place.id
     path = folder / MANIFEST
     if not path.exists():

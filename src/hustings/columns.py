@@ -1,13 +1,13 @@
-"""What the columns of every table hold, by name: the same for writing a CSV file and for reading it.
+"""The kind of value in each column of every table, by name, for both writing and reading CSV files.
 
-A column that is not named here holds text, whatever it looks like: `007`, `NA` and `1e5` may be a party.
+Columns not named here hold text, whatever it looks like: `007`, `NA` and `1e5` may be names of parties.
 """
 
 from collections.abc import Iterable
 from typing import Literal
 
 Kind = Literal["text", "whole", "number", "flag"]
-"""`whole` and `number` may be missing, a `flag` (True or False) may not; missing text is empty."""
+"""`whole` and `number` values may be missing, a `flag` (True or False) may not; missing text is empty."""
 
 _NUMBERED: dict[Kind, tuple[str, ...]] = {
     "whole": (
@@ -34,18 +34,18 @@ _NUMBERED: dict[Kind, tuple[str, ...]] = {
 }
 _KINDS: dict[str, Kind] = {column: kind for kind, columns in _NUMBERED.items() for column in columns}
 _OPTIONAL = ("full",)
-"""Text columns where an empty cell means missing instead of empty text."""
+"""Text columns in which an empty cell means a missing value and not empty text."""
 
 
 def kinds(columns: Iterable[str], others: Kind = "text") -> dict[str, Kind]:
-    """What each of these columns holds.
+    """The kind of value in each of these columns.
 
     Args:
-        others: what columns hold that are not named in this module.
+        others: kind of the columns that are not named in this module.
     """
     return {column: _KINDS.get(column, others) for column in columns}
 
 
 def may_be_missing(column: str, kind: Kind) -> bool:
-    """Whether an empty cell in a file means that there is no value; otherwise it is empty text."""
+    """Whether an empty cell in a file means a missing value; otherwise it means empty text."""
     return kind != "text" or column in _OPTIONAL

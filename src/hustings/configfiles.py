@@ -1,6 +1,6 @@
-"""What is wrong with a YAML file of a user's, in words: Hydra's own errors often do not even name the file.
+"""Explains what is wrong with a user's YAML file: Hydra's own errors often do not even name the file.
 
-It does not compose: `configuration` does.
+It does not compose configs; `configuration` does.
 """
 
 import re
@@ -14,12 +14,12 @@ PACKAGES = {
     "experiment": "_global_",
     "cluster": "_global_",
 }
-"""Groups whose options say in their first line where their settings belong, and what it says."""
+"""Groups whose option files must say in their first line where their settings belong, and that line."""
 _HEADER = re.compile(r"#\s*@package\b[ \t]*(?P<package>.*)")
 
 
 def folders(words: Iterable[str], config_dir: Path | None) -> list[Path]:
-    """Where a user's own options are: `--config-dir`, and the folders of `hydra.searchpath`."""
+    """Folders with a user's own options: `--config-dir`, and the folders in `hydra.searchpath`."""
     lists = (word.partition("=")[2].strip("[]").split(",") for word in words if word.startswith("hydra.searchpath="))
     named = [place.strip(" '\"").removeprefix("file://") for places in lists for place in places]
     searched = [Path(place) for place in named if place and "://" not in place and "$" not in place]
@@ -27,7 +27,7 @@ def folders(words: Iterable[str], config_dir: Path | None) -> list[Path]:
 
 
 def chosen(words: Iterable[str], places: Sequence[Path]) -> Iterator[Path]:
-    """The user's files that overrides name: `topic=tea,coffee` names two."""
+    """The user's files that the overrides refer to: `topic=tea,coffee` refers to two."""
     for word in words:
         group, _, options = word.lstrip("+").partition("=")
         for option in options.strip("[]").split(","):
@@ -37,7 +37,7 @@ def chosen(words: Iterable[str], places: Sequence[Path]) -> Iterator[Path]:
 
 
 def faults(files: Iterable[Path]) -> Iterator[str]:
-    """One paragraph for each of these files that cannot be used."""
+    """One paragraph for each file that cannot be used."""
     for file in files:
         found = _fault(file)
         if found:
@@ -45,13 +45,13 @@ def faults(files: Iterable[Path]) -> Iterator[str]:
 
 
 def every(places: Iterable[Path]) -> Iterator[Path]:
-    """All YAML files of the user's folders, one folder of options deep."""
+    """All YAML files in the user's folders and their direct subfolders."""
     for place in places:
         yield from [*sorted(place.glob("*.yaml")), *sorted(place.glob("*/*.yaml"))]
 
 
 def not_yaml(error: Any) -> str:
-    """What a YAML parser says of the place where it gave up: line, column, and what it met."""
+    """The YAML parser's error: line, column, and what it found there."""
     mark = error.problem_mark
     tab = " indent with spaces, not tabs;" if r"'\t'" in str(error.problem) else ""
     return (
@@ -61,7 +61,7 @@ def not_yaml(error: Any) -> str:
 
 
 def _fault(file: Path) -> str | None:
-    """What is wrong with a file, from its line number on; None where nothing is."""
+    """What is wrong with a file, starting with the line number; None if it is fine."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import MarkedYAMLError, YAMLError, safe_load
@@ -70,7 +70,7 @@ def _fault(file: Path) -> str | None:
         text = file.read_bytes().decode()
         plain: Any = {} if (parsed := safe_load(text)) is None else parsed
         if isinstance(plain, dict):
-            OmegaConf.load(file)  # it allows less than YAML: no key twice, references that can be read
+            OmegaConf.load(file)  # stricter than YAML: no duplicate keys, and references must be readable
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         return f", line {line}: this file is not UTF-8 text; save it as UTF-8."
@@ -103,7 +103,7 @@ def _odd_defaults(entries: Any) -> str | None:
 
 
 def _odd_header(file: Path, text: str) -> str | None:
-    """What is wrong with the line that says where the settings of a file belong."""
+    """What is wrong with the line that says where a file's settings belong."""
     group = file.parent.name
     needed = PACKAGES.get(group, "").format(name=re.sub(r"\W", "_", file.stem))
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")

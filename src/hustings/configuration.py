@@ -1,6 +1,6 @@
-"""The one seam to Hydra: it composes configs, replaces the names in them by what they name, and validates the result.
+"""The only interface to Hydra: it composes configs, resolves the names in them, and validates the result.
 
-It does not know what a setting means: `settings` does.
+It does not know what a setting means; `settings` does.
 """
 
 import difflib
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     Composed = SimulateSettings | TrainSettings | EvaluateSettings | JudgeSettings
 
 Job = Literal["simulate", "train", "evaluate"]
-"""What a job is called; the primary config in conf/ has the same name."""
+"""Name of a job; its primary config in conf/ has the same name."""
 Primary = Literal["simulate", "train", "evaluate", "judge"]
-"""What a config is for: a job, or `hustings judge`, which is no job of Hydra's."""
+"""What a config is for: a job, or `hustings judge`, which is not a Hydra job."""
 INSTALLED = "hustings-"
-"""Begins Hydra's name of a job that was started with the `hustings` command instead of a script of the checkout."""
+"""Prefix of Hydra's job name if the `hustings` command started it instead of a script of the checkout."""
 
 _SEVERAL = ("topic", "mitigation")
-"""Groups of which a run can have more than one option."""
+"""Groups from which a run can have more than one option."""
 _USERS = "command-line"
-"""What Hydra calls the folder of --config-dir."""
+"""Hydra's name for the folder of --config-dir."""
 
 
 def conf_folder() -> Path:
-    """The configs that ship with Hustings: those in the installed package, or those of the checkout."""
+    """The configs that ship with Hustings, from the installed package or from the checkout."""
     package = Path(__file__).resolve().parent
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
@@ -54,15 +54,15 @@ def compose(*overrides: str, job: Literal["evaluate"], config_dir: Path | str | 
 @overload
 def compose(*overrides: str, job: Literal["judge"], config_dir: Path | str | None = None) -> "JudgeSettings": ...
 def compose(*overrides: str, job: Primary = "simulate", config_dir: Path | str | None = None) -> "Composed":
-    """The settings that a command line would give.
+    """The settings that a command line with these overrides would give.
 
     Args:
-        overrides: as on the command line: `topic=racism`, `repetitions=3`.
-        job: the command that they are for.
-        config_dir: folder with YAML files of your own, in folders named after the groups (`topic/vaccines.yaml`).
+        overrides: in the notation of the command line: `topic=racism`, `repetitions=3`.
+        job: the command that they are meant for.
+        config_dir: folder with your own YAML files, in subfolders named after the groups (`topic/vaccines.yaml`).
 
     Raises:
-        SettingsError: a setting is unknown, of the wrong type, out of range, or impossible with another.
+        SettingsError: a setting is unknown, of the wrong type or out of range, or it conflicts with another.
 
     Example:
         >>> import hustings
@@ -93,10 +93,10 @@ def settings_of(config: "DictConfig", job: Literal["train"]) -> "TrainSettings":
 @overload
 def settings_of(config: "DictConfig", job: Literal["evaluate"]) -> "EvaluateSettings": ...
 def settings_of(config: "DictConfig", job: Job) -> "Composed":
-    """The validated settings of a config that Hydra composed for a running job.
+    """Validate the config that Hydra composed for a running job.
 
     Raises:
-        SettingsError: a setting is unknown, of the wrong type, out of range, or impossible with another.
+        SettingsError: a setting is unknown, of the wrong type or out of range, or it conflicts with another.
     """
     from hydra.core.hydra_config import HydraConfig
 
@@ -105,11 +105,11 @@ def settings_of(config: "DictConfig", job: Job) -> "Composed":
 
 
 def program(hydra: Any, script: str | None = None) -> list[str]:
-    """The words that start the running job, up to its overrides.
+    """The command that started the running job, without its overrides.
 
     Args:
-        hydra: Hydra's own settings; entry points give the job its name there.
-        script: as it was called, `../simulate.py`; None leaves out its folder.
+        hydra: Hydra's own settings, in which entry points set the job's name.
+        script: the script as it was called, `../simulate.py`; None leaves out its folder.
     """
     name, config_name = str(hydra.job.name), str(hydra.job.config_name)
     job = name.removeprefix(INSTALLED) if name.removeprefix(INSTALLED) in get_args(Job) else config_name
@@ -124,12 +124,13 @@ def program(hydra: Any, script: str | None = None) -> list[str]:
 
 
 def settable(words: Iterable[str]) -> list[str]:
-    """Overrides as Hydra takes them.
+    """Overrides in the form that Hydra accepts.
 
-    `cast` has no role before somebody sets one, which Hydra writes as `++`; and Hydra makes a folder called ~.
+    `cast` has no roles until one is set, so Hydra needs `++` there. Hydra does not expand ~ in folders, so it is done
+    here.
 
     Raises:
-        SettingsError: several options of a group that takes one; Hydra would mix them.
+        SettingsError: several options were given for a group that takes one; Hydra would merge them.
     """
     at_home = re.compile(r"^(hydra\.(?:run|sweep)\.dir=['\"])~(?=/)")
     expanded = [at_home.sub(lambda found: f"{found[1]}{Path('~').expanduser()}", it) for it in words]
@@ -145,7 +146,7 @@ def settable(words: Iterable[str]) -> list[str]:
 
 
 def plain(words: Any) -> list[str]:
-    """A list of overrides in Hydra's own settings, with their references as they were written."""
+    """A list of overrides from Hydra's own settings, with unresolved references."""
     from omegaconf import OmegaConf
 
     found: Any = OmegaConf.to_container(words, resolve=False)
@@ -153,16 +154,16 @@ def plain(words: Any) -> list[str]:
 
 
 def as_typed(words: Iterable[str]) -> list[str]:
-    """Overrides as a user writes them: the inverse of `settable`."""
+    """Overrides as users type them: the inverse of `settable`."""
     return [word.removeprefix("++") if word.startswith(("++cast.", "++cast=")) else word for word in words]
 
 
 def _settings(config: "DictConfig", job: Primary, name: str, searched: list[str]) -> "Composed":
-    """Validated settings.
+    """Resolve the names in a config and validate it.
 
     Args:
-        name: of the primary config.
-        searched: overrides that extend Hydra's search path, which hold for everything composed by name.
+        name: name of the primary config.
+        searched: overrides that extend Hydra's search path, which also apply to everything that is composed by name.
     """
     from omegaconf import open_dict
 
@@ -199,11 +200,11 @@ def _part(
     """What a role runs on: plain values for `CastSettings`.
 
     Args:
-        asked: what the config says of the role, by name.
-        config: of the run, whose model and engine the role has where it names none.
+        asked: the config's entry for the role, which refers to models and engines by name.
+        config: the config of the run, whose model and engine are used if the entry names none.
 
     Raises:
-        SettingsError: a name or key does not exist, or nothing is named.
+        SettingsError: a name or key does not exist, or the entry names nothing.
     """
     key = f"cast.{role}"
     if not isinstance(asked, dict):
@@ -241,10 +242,10 @@ def _plain(value: Any) -> Any:
 
 
 def _named(name: str, searched: list[str], key: str, words: list[str]) -> dict[str, Any]:
-    """The model and the engine of another composition of the same config, as plain values.
+    """The model and engine from another composition of the same config, as plain values.
 
     Args:
-        key: of the setting that names them, for errors.
+        key: dotted key of the setting that names them, for error messages.
     """
     import hydra
     from omegaconf import OmegaConf
@@ -271,7 +272,7 @@ def _searched(words: Iterable[str]) -> list[str]:
 
 @contextmanager
 def search_path(job: str, config_dir: Path | None) -> Generator["Hydra"]:
-    """Hydra, ready to compose from the configs that ship and from those of the user, as with `--config-dir`."""
+    """Hydra, set up to compose from the shipped configs and from the user's, as with `--config-dir`."""
     from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_automatic_config_search_path
@@ -291,10 +292,10 @@ def search_path(job: str, config_dir: Path | None) -> Generator["Hydra"]:
 
 
 def check_files(words: Sequence[str], config_dir: Path | None) -> None:
-    """Refuse an option of the user's whose file is not what it must be, before Hydra reads it.
+    """Check the user's option files before Hydra reads them.
 
     Raises:
-        SettingsError: the first fault of the first such file.
+        SettingsError: describes the first fault of the first faulty file.
     """
     places = configfiles.folders(words, config_dir)
     for place in places:
@@ -305,12 +306,12 @@ def check_files(words: Sequence[str], config_dir: Path | None) -> None:
 
 
 def explain(error: Exception, job: Primary, words: Sequence[str], config_dir: Path | None) -> str:
-    """One paragraph on a config that Hydra cannot compose, with the nearest correct spelling.
+    """One paragraph about a config that Hydra cannot compose, with the nearest correct spelling.
 
     Args:
-        error: what composing raised.
+        error: the error raised by composing.
         words: the overrides.
-        config_dir: the user's own configs.
+        config_dir: folder of the user's own configs.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -324,10 +325,10 @@ def explain(error: Exception, job: Primary, words: Sequence[str], config_dir: Pa
 
 
 def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
-    """As `explain`, from the words of the error alone.
+    """Like `explain`, but only from the text of the error.
 
     Args:
-        names: gives every group and dotted key that there is; only called where a name is unknown.
+        names: returns all groups and dotted keys; called only if a name is unknown.
     """
     from hydra.errors import OverrideParseException
     from yaml import MarkedYAMLError
@@ -377,7 +378,7 @@ def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
 
 
 def _in_quotes(word: str) -> str | None:
-    """An override that Hydra cannot read, with quotes around its value; None where that does not help."""
+    """An override that Hydra cannot read, with its value in quotes; None if that does not help."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -393,7 +394,7 @@ def _in_quotes(word: str) -> str | None:
 
 
 def _nearest(word: str, names: Sequence[str]) -> str:
-    """Advice: the name that was probably meant, or those that there are."""
+    """Advice that suggests the name that was probably meant, or lists the existing ones."""
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.8) or [
         other for other in names if other.rpartition(".")[2] == word.rpartition(".")[2]
     ]
@@ -407,11 +408,11 @@ def _nearest(word: str, names: Sequence[str]) -> str:
 
 
 def known(job: Primary, words: Sequence[str], config_dir: Path | None) -> list[str]:
-    """Every config group, and every dotted key of the config that these overrides compose.
+    """All config groups, and all dotted keys of the config that these overrides compose.
 
     Args:
-        words: overrides; only those that choose an option of a group are used.
-        config_dir: the user's own configs.
+        words: overrides; only those that choose an option of a group matter.
+        config_dir: folder of the user's own configs.
     """
     import hydra
 
@@ -420,7 +421,7 @@ def known(job: Primary, words: Sequence[str], config_dir: Path | None) -> list[s
     with search_path(job, config_dir):
         try:
             composed = hydra.compose(job, options)
-        except Exception:  # an option that cannot be composed either
+        except Exception:  # an option that cannot be composed by itself either
             composed = hydra.compose(job)
         return [*groups, *_keys(composed, "")]
 

@@ -1,7 +1,7 @@
-"""Debates shared by GPUs and machines through Lightning's Trainer.predict; the only file that knows Lightning.
+"""Debates shared by GPUs and machines through Lightning's Trainer.predict; the only module that knows Lightning.
 
-Every rank plays its share through an engine of its own and appends the events to logs of its own beside the run's,
-which the first rank merges when all have finished. What a killed run has left there is merged when the next one begins.
+Each rank plays its share on its own engine and appends events to its own logs next to the run's. The first rank merges
+them when all ranks have finished; what a killed run left there is merged when the next run begins.
 """
 
 import logging
@@ -24,32 +24,32 @@ from hustings.runfolder import EVENTS, DebateKey
 from hustings.settings import AlarmSettings, EngineSettings, TrainerSettings
 
 _PATIENCE = timedelta(days=7)
-"""How long the other ranks wait for the one that has most to do."""
+"""How long ranks wait for the one with the most work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the first rank hands to the others."""
+    """What the first rank sends to the others."""
 
     folders: Mapping[str, str]
-    """Of the artifacts that hold the debates, by topic, on a disk that all machines share."""
+    """Folders of the artifacts that hold the debates, by topic, on a disk that all machines share."""
     starts: Sequence[Start] = ()
     logged: Mapping[str, Sequence[Event]] = field(default_factory=dict[str, Sequence[Event]])
 
 
 class _Whole(list[list[int]]):
-    """One batch, also of nothing: ranks without a debate meet the others all the same (Lightning sets attributes)."""
+    """One batch, even if it is empty: ranks without debates must still meet the others. Lightning sets attributes."""
 
 
 def first() -> bool:
-    """Whether this process is the first of those that play, or the only one."""
+    """Whether this process is the first (or only) rank."""
     whole = os.environ.get("RANK", os.environ.get("SLURM_PROCID"))
     parts = [whole] if whole is not None else [os.environ.get(name, "0") for name in ("NODE_RANK", "LOCAL_RANK")]
     return all(int(part) == 0 for part in parts)
 
 
 def awaited(settings: TrainerSettings) -> bool:
-    """Whether the other ranks were started by somebody else (srun, torchrun), and wait for this one in any case."""
+    """Whether the other ranks were started externally (srun, torchrun), and therefore wait for this one in any case."""
     if settings.ranks == 1:
         return False
     alone = settings.num_nodes == 1 and os.environ.get("SLURM_NTASKS", "1") == "1"
@@ -57,12 +57,12 @@ def awaited(settings: TrainerSettings) -> bool:
 
 
 def gather(folder: Path, log: str) -> None:
-    """Put what the ranks have logged into the one log."""
+    """Merge the logs of all ranks into the run's log."""
     records.merge(folder / log, sorted(folder.glob("events.rank*.jsonl")))
 
 
 Taken = dict[str, tuple[int, int, int, int]]
-"""Replies, generated tokens, prompt tokens and finished debates, by topic."""
+"""Number of replies, generated tokens, prompt tokens and finished debates, by topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +72,19 @@ class Sharing:
     trainer: TrainerSettings
     engine: EngineSettings
     alarm: AlarmSettings
-    """Each rank counts its own answers."""
+    """Limits for each rank, which counts only its own answers."""
     rules: Rules
 
     def play(self, work: Work | None, engine: Callable[[], Engine], listener: Listener) -> Taken:
-        """Play this rank's share of the work, and wait for the others; the first rank then gathers the logs.
+        """Play this rank's share of the work and wait for the others; the first rank then merges the logs.
 
         Args:
-            work: of the first rank; the others have None and receive it.
-            engine: gives this rank's engine; not called when there is nothing to play.
-            listener: gets every event of this rank, after it was logged, and every answer of its engine.
+            work: only given to the first rank; the others pass None and receive it.
+            engine: returns this rank's engine; not called if there is nothing to play.
+            listener: receives every event of this rank after it was logged, and every answer of its engine.
 
         Returns:
-            What all ranks took together.
+            What all ranks produced in total.
 
         Raises:
             EngineError: another process of the run has died.
@@ -94,11 +94,11 @@ class Sharing:
 
         for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        # The ranks exchange little, and no tensors: gloo does on every device.
+        # The ranks exchange little data and no tensors; gloo works for that on every device.
         ddp = DDPStrategy(process_group_backend="gloo", timeout=_PATIENCE)
         share = _Share(self, engine, listener)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about workers that load data, and other advice for training
+            warnings.simplefilter("ignore")  # on data-loading workers, and other advice for training
             trainer = Trainer(
                 accelerator="gpu" if self._on_gpu() else "cpu",
                 devices=self.trainer.devices,
@@ -130,7 +130,7 @@ class Sharing:
 
 
 class _Share:
-    """What one rank plays: its events go to logs of its own, one for each topic, beside those of the run."""
+    """What one rank plays; its events go into its own logs, one for each topic, next to those of the run."""
 
     def __init__(self, sharing: Sharing, engine: Callable[[], Engine], listener: Listener) -> None:
         self._sharing, self._engine, self._listener = sharing, engine, listener
@@ -139,7 +139,7 @@ class _Share:
         self.taken: Taken = {}
 
     def play(self, work: Work, starts: list[Start], rank: int) -> None:
-        """Play some of the debates."""
+        """Play the given debates."""
 
         def log(topic: str) -> JsonLines:
             if topic not in self._logs:
@@ -178,7 +178,7 @@ class _Share:
         self.taken[topic] = (replies, tokens, prompt_tokens, played)
 
     def gather(self, everybody: Sequence[Taken]) -> None:
-        """Put in what all ranks took."""
+        """Add up what all ranks produced."""
         self.taken = {}
         for taken in everybody:
             for topic, counts in taken.items():
@@ -186,7 +186,7 @@ class _Share:
 
 
 def _player(share: _Share, work: Work | None) -> Any:
-    """Lightning's module: a dataset item is a debate, and a rank's batch is all of its debates."""
+    """The Lightning module: each dataset item is a debate, and a rank's batch is all of its debates."""
     from pytorch_lightning import LightningModule
     from torch.distributed import all_gather_object
     from torch.utils.data import DataLoader

@@ -1,6 +1,6 @@
-"""What this machine can run: hardware, packages, keys, weights, and the model that suits it best.
+"""What this machine can run: hardware, packages, keys, weights, and the most suitable model.
 
-It loads no model and imports no engine. For keys it only says whether they are set.
+It loads no model and imports no engine. It only checks whether keys are set.
 """
 
 import importlib.metadata
@@ -48,33 +48,33 @@ class Machine:
     processor: str
     cores: int
     memory: float
-    """GB."""
+    """Memory in total, GB."""
     free_memory: float
-    """GB."""
+    """Memory that is free, GB."""
     free_disk: float
-    """GB on the disk that holds the models."""
+    """Free space on the disk that holds the models, GB."""
     gpus: tuple[tuple[str, float], ...]
-    """Name and memory in GB, as nvidia-smi reports them."""
+    """Name of each GPU and its memory in GB, as reported by nvidia-smi."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of conf/model, and what is known about it on this machine."""
+    """A model in conf/model, and what is known about it on this machine."""
 
     name: str
     engine: str
     source: str
     licence: str
     memory: float | None
-    """What its engine needs, GB; None for a model behind an API."""
+    """Memory that its engine needs, GB; None for a model behind an API."""
     here: bool
     """Whether its weights are on this machine."""
     retired: bool
     holds_persona: str | None
-    """`yes`, `barely` or `no`; None where nobody has measured it."""
+    """`yes`, `barely` or `no`; None if it has not been measured."""
 
     def place(self, machine: Machine) -> str:
-        """Where it runs: `GPU`, `CPU`, `CPU, slowly`, `API` or `no`."""
+        """Where the model runs: `GPU`, `CPU`, `CPU, slowly`, `API` or `no`."""
         if self.retired:
             return "no longer served"
         if self.memory is None:
@@ -83,11 +83,11 @@ class Model:
             return "CPU" if self.memory <= machine.memory else "no"
         if self.memory <= max((memory for _, memory in machine.gpus), default=0.0):
             return "GPU"
-        return "CPU, slowly" if 2 * self.memory <= machine.memory else "no"  # float32 where it computes in it
+        return "CPU, slowly" if 2 * self.memory <= machine.memory else "no"  # float32 needs twice the memory
 
 
 def machine() -> Machine:
-    """This one."""
+    """The hardware of this machine."""
     import psutil
 
     from hustings.models import hub_cache
@@ -128,10 +128,10 @@ def models(conf: Path) -> list[Model]:
     """The models in conf/model whose config names their weights, smallest first.
 
     Args:
-        conf: folder of configs.
+        conf: the folder of configs.
 
     Raises:
-        SettingsError: it has no model configs.
+        SettingsError: the folder has no model configs.
     """
     from omegaconf import OmegaConf
 
@@ -174,9 +174,10 @@ def _here(plain: Any) -> bool:
 
 
 def best(found: Iterable[Model], on: Machine) -> Model | None:
-    """The largest model that runs at full speed on this machine and is not known to drop its persona.
+    """The largest model that runs at full speed on this machine and is not known to lose its persona.
 
-    Models with weights already on this machine come first. If only models that drop it fit, the largest of those.
+    Models whose weights are on this machine come first. If every model that fits loses its persona, the largest is
+    taken.
     """
     found = list(found)
     for holding in (True, False):
@@ -199,7 +200,7 @@ def versions() -> dict[str, str]:
 
 
 def shown(on: Machine, found: Sequence[Model]) -> "list[RenderableType]":
-    """Everything as parts for the terminal."""
+    """All parts of the output for the terminal."""
     from rich.table import Table
 
     gpus = ", ".join(f"{name} ({memory:.0f} GB)" for name, memory in on.gpus) or "none that nvidia-smi reports"
@@ -247,7 +248,7 @@ def _command(model: Model) -> str:
 
 
 def _time(model: Model) -> str:
-    """How long a quickstart takes on a model: at the speed of earlier runs, if there are any in artifacts/."""
+    """How long a quickstart takes with a model, based on the speed of earlier runs, if artifacts/ has any."""
     from hustings.configuration import compose
     from hustings.simulation.estimate import seconds
 

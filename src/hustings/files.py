@@ -1,6 +1,6 @@
-"""Files that survive a kill: written whole or not at all, and JSON lines that grow one whole line at a time.
+"""Files that survive a kill: written completely or not at all, and JSON lines that grow by one whole line at a time.
 
-It does not know what is in them, except what kind of value each column of a table holds.
+It does not know the content of files, except the kind of value in each column of a table.
 """
 
 import csv
@@ -38,13 +38,13 @@ _ADVICE = {
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "end processes that hold many files open",
 }
-"""What to do about the errors of a disk, by number; other errors of the system are not about files."""
+"""Advice for disk errors, by error number; other system errors are not about files."""
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing|file write failed")
-"""How libraries that do not raise OSError say that the disk is full."""
+"""Messages by which libraries that do not raise OSError report a full disk."""
 
 
 def trouble(error: BaseException) -> str | None:
-    """One paragraph on an error of the disk, whichever library raised it; None for any other error."""
+    """One paragraph about a disk error, whichever library raised it; None for any other error."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in _ADVICE:
@@ -63,7 +63,7 @@ def _paragraph(error: OSError, path: object, what: str = "read or written") -> s
 
 @contextmanager
 def explained() -> Generator[None]:
-    """Turns every error of the disk within it into one paragraph.
+    """Turn every disk error within the block into one paragraph.
 
     Raises:
         ArtifactError: the disk is full or broken, or a folder cannot be written.
@@ -79,14 +79,14 @@ def explained() -> Generator[None]:
 
 
 def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
-    """Refuse to start what does not fit on the disk.
+    """Check that a disk has room for what is about to be written.
 
     Args:
-        needed: a folder, which need not exist yet, and the bytes that will be written there.
-        advice: what to do to need less room.
+        needed: a folder, which need not exist yet, and the number of bytes that will be written there.
+        advice: how to reduce the space needed.
 
     Raises:
-        ArtifactError: a disk has less room than that.
+        ArtifactError: a disk has too little room.
     """
     wanted: dict[int, float] = {}
     places: dict[int, Path] = {}
@@ -97,7 +97,7 @@ def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
         places.setdefault(disk, there)
     for disk, there in places.items():
         total, _, free = shutil.disk_usage(there)
-        if total and wanted[disk] > free:  # /proc and its like have no size
+        if total and wanted[disk] > free:  # /proc and similar file systems have no size
             raise ArtifactError(
                 f"{there}: this will write about {megabytes(wanted[disk])}, and the disk has {megabytes(free)} left; "
                 f"free some disk space, {advice}, or choose a folder on another disk (artifacts=…, hydra.run.dir=…)."
@@ -105,7 +105,7 @@ def check_room(needed: Iterable[tuple[Path, float]], advice: str) -> None:
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
+    """The folder, or its nearest existing parent."""
     folder = folder.absolute()
     return next(it for it in (folder, *folder.parents) if it.exists())
 
@@ -116,7 +116,7 @@ def megabytes(size: float) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Put `text` into `path` so that readers see the old file or the whole new one.
+    """Write `text` to `path` so that readers see either the old file or the complete new one.
 
     Raises:
         ArtifactError: the folder cannot be written.
@@ -146,10 +146,10 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
 
 @contextmanager
 def written_tables(paths: Sequence[Path]) -> "Generator[Callable[[Iterable[pd.DataFrame]], None]]":
-    """Put tables into CSV files piece by piece; readers see the old files, or the whole new ones when the block ends.
+    """Write tables into CSV files in pieces; readers see the old files until the block ends, then the whole new ones.
 
     Yields:
-        What adds the next rows of each table.
+        A function that adds the next rows to each table.
 
     Raises:
         ArtifactError: the folder cannot be written.
@@ -181,15 +181,15 @@ def written_tables(paths: Sequence[Path]) -> "Generator[Callable[[Iterable[pd.Da
 
 
 def read_table(path: Path, others: Kind = "text", repeated: Sequence[str] = ()) -> "pd.DataFrame":
-    """The table in a CSV file as it was written: each column holds what hustings.columns says, and nothing is guessed.
+    """Read the table in a CSV file exactly as it was written: hustings.columns defines the columns, nothing is guessed.
 
     Args:
-        others: what columns hold that are not named there.
-        repeated: columns of text that says the same in many rows; they are categories, in alphabetical order.
+        others: kind of the columns that are not named there.
+        repeated: text columns with many equal values; they become categories, in alphabetical order.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds no table, or something else than it should.
+        ValueError: it holds no table, or invalid values.
     """
     import pandas as pd
 
@@ -204,7 +204,7 @@ def read_table(path: Path, others: Kind = "text", repeated: Sequence[str] = ()) 
             chunksize=_ROWS,
         )
         table = _joined([piece.astype(dict.fromkeys(found.keys() & {*repeated}, "category")) for piece in pieces])
-    except (TypeError, OverflowError) as error:  # what pandas says of 1.5, or of too many digits, as a whole number
+    except (TypeError, OverflowError) as error:  # pandas's errors for 1.5, or too many digits, as a whole number
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError(f"{path}: a row has more cells than there are columns")
@@ -213,7 +213,7 @@ def read_table(path: Path, others: Kind = "text", repeated: Sequence[str] = ()) 
 
 
 def _joined(pieces: "list[pd.DataFrame]") -> "pd.DataFrame":
-    """One table from pieces, with the categories of all of them in alphabetical order."""
+    """Join pieces into one table; categories are those of all pieces, in alphabetical order."""
     import pandas as pd
 
     for column in pieces[0].columns[pieces[0].dtypes == "category"]:
@@ -224,13 +224,13 @@ def _joined(pieces: "list[pd.DataFrame]") -> "pd.DataFrame":
 
 
 _ROWS = 500_000
-"""Of a table that are read at once."""
+"""Rows of a table that are read at a time."""
 _TYPES: Any = {"text": str, "whole": "Int64", "number": "float64", "flag": bool}
-"""Of pandas."""
+"""The pandas type of each kind."""
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Number, from 1, and content of every whole line; a half-written last line is passed over."""
+    """Number, from 1, and content of every complete line; a half-written last line is skipped."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
@@ -239,12 +239,12 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 class JsonLines:
-    """A file of JSON lines, open for writing. Only one process may hold it: the artifact's lock ensures that.
+    """A file of JSON lines, open for writing. Only one process may have it open; the artifact's lock ensures that.
 
-    A kill leaves at most one half line at the end, which is dropped when the file is opened again.
+    A kill leaves at most one incomplete line at the end, which is dropped when the file is opened again.
 
     Raises:
-        ArtifactError: it cannot be opened.
+        ArtifactError: the file cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -256,7 +256,7 @@ class JsonLines:
         self._drop_half_line()
 
     def _drop_half_line(self) -> None:
-        """Cut the file back to its last line end: what a kill or a full disk left half-written is gone."""
+        """Truncate the file after its last line end, dropping what a kill or a full disk left half-written."""
         size = os.fstat(self._file).st_size
         end = size
         while end > 0:
@@ -270,7 +270,7 @@ class JsonLines:
             os.ftruncate(self._file, end)
 
     def append(self, line: str) -> None:
-        """Write one line, at once.
+        """Append one line and write it at once.
 
         Args:
             line: JSON without a line break.

@@ -1,6 +1,6 @@
-"""What engines, training and evaluation share of Hugging Face: loading, quantizing, devices, chat templates, tokens.
+"""Hugging Face code shared by engines, training and evaluation: loading, quantizing, devices, chat templates, tokens.
 
-It does not know what a model is used for.
+It does not know what models are used for.
 """
 
 import logging
@@ -17,7 +17,7 @@ Tokens = tuple[int, ...]
 
 
 def device_of(wanted: str, key: str) -> str:
-    """The device that a setting asks for, `cuda` or `cpu`; `auto` is `cuda` where there is a GPU.
+    """The device that a setting selects, `cuda` or `cpu`; `auto` is `cuda` if there is a GPU.
 
     Args:
         wanted: `auto`, `cpu` or `cuda`.
@@ -35,10 +35,10 @@ def device_of(wanted: str, key: str) -> str:
 
 
 def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) -> tuple[Any, Any]:
-    """Load the tokenizer and model of a folder, from safetensors and without running code that comes with them.
+    """Load the tokenizer and model in a folder, from safetensors and without running any code that comes with them.
 
     Args:
-        dtype: type of the weights that are not quantized.
+        dtype: type of the unquantized weights.
         device: `cpu`, `cuda` or `cuda:1`.
         quantized: `none`, `8bit` or `4bit`.
         options: passed to `from_pretrained`.
@@ -70,7 +70,7 @@ def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) 
         )
     model, report = loaded
     missing = sorted(report["missing_keys"])
-    if missing:  # transformers would make up random ones
+    if missing:  # transformers would initialise them randomly
         raise ModelError(
             f"{folder}: {len(missing)} weights of this model are in none of its files ({', '.join(missing[:3])}, …); "
             "download the model again."
@@ -79,9 +79,9 @@ def load(folder: Path, dtype: Any, device: str, quantized: str, **options: Any) 
 
 
 def dtype_of(precision: str, device: str) -> Any:
-    """The torch type that a model computes in: `exact` is float32; `fast` is bfloat16 where the device supports it.
+    """The torch type for computation: `exact` is float32; `fast` is bfloat16 if the device supports it.
 
-    A CPU without bfloat16 instructions emulates them, far more slowly than it computes in float32.
+    A CPU without bfloat16 instructions emulates them, which is far slower than computing in float32.
     """
     import torch
 
@@ -93,7 +93,7 @@ def quantization(kind: str, dtype: Any) -> Any:
     """The bitsandbytes configuration for `8bit` or `4bit` (nf4) weights; None for `none`."""
     from transformers import BitsAndBytesConfig
 
-    # It warns for every layer and token that LLM.int8() computes in float16.
+    # It warns about every layer and token that LLM.int8() computes in float16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     match kind:
         case "8bit":
@@ -108,17 +108,17 @@ def with_adapter(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     """The model with a PEFT adapter loaded onto it.
 
     Raises:
-        AdapterError: its files are damaged or missing, or it does not fit the model.
+        AdapterError: the adapter's files are damaged or missing, or it does not fit the model.
     """
     read_object(folder / "adapter_config.json", AdapterError)
     check_tensors(folder / "adapter_model.safetensors", AdapterError)
-    # PEFT imports bitsandbytes, which complains about missing optional kernels.
+    # PEFT imports bitsandbytes, which warns about missing optional kernels.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from peft import PeftModel
 
     said = f"{folder}: PEFT could not load this adapter ({{}}); train it again, or choose another."
     with quoting(AdapterError, said), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name of transformers
+        warnings.simplefilter("ignore", FutureWarning)  # PEFT uses a deprecated name from transformers
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
@@ -126,16 +126,16 @@ _MARK = "\u2042"
 
 
 class Chat:
-    """Formats a single user turn with a model's chat template; a model without one gets the turn and a blank line.
+    """Formats a single user turn with a model's chat template; without one, the turn is followed by a blank line.
 
-    Templates differ: some fill the system slot by themselves, others reject a system turn; some write the token that
+    Templates differ: some fill the system slot themselves, others reject a system turn; some write the token that
     begins a text, others leave it to the tokenizer; some put a space before the answer, others do not.
 
     Args:
         render: formats turns (role, content) with the template, with or without the opening of the answer; None if the
             model has no template.
         bos: text of the token that begins a text; empty if there is none.
-        opening: tokens that the tokenizer puts before a text by itself.
+        opening: tokens that the tokenizer itself puts before a text.
 
     Raises:
         ModelError: the template rejects a single user turn.
@@ -147,13 +147,13 @@ class Chat:
         self._render, self._bos, self.opening = render, bos, list(opening)
         self._gap = ""
         self.preamble = ""
-        """What the template writes before a user turn by itself, with the text of its system slot."""
+        """What the template itself writes before a user turn, including the text of its system slot."""
         if render is None:
             return
         user, assistant = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
         try:
             opened = render([user], True)
-        except Exception as error:  # a template can raise anything
+        except Exception as error:  # templates can raise anything
             raise ModelError(
                 f"The model's chat template rejects a single user turn ({first_line(error)}); use another model, or "
                 "correct the template in its folder or file."
@@ -166,13 +166,13 @@ class Chat:
             pass
 
     def text(self, prompt: str, start: str = "", system: str | None = None) -> str:
-        """What the model reads: the user turn, and the prefilled start of the answer.
+        """The text that the model reads: the user turn, and the prefilled start of the answer.
 
         Args:
             system: the system turn; None leaves the slot to the template.
 
         Raises:
-            ModelError: the template takes no system turn.
+            ModelError: the template accepts no system turn.
         """
         if self._render is None:
             return "\n\n".join([*filter(None, [system]), prompt, start])
@@ -186,9 +186,9 @@ class Chat:
         return f"{opened}{self._gap}{start}" if start else opened
 
     def begins(self, text: str) -> bool:
-        """Whether a text already has the token that begins a text, so that the tokenizer must not add another.
+        """Whether a text already starts with the token that begins a text, so that the tokenizer must not add another.
 
-        Some templates leave line breaks or spaces of their own before it.
+        Some templates put line breaks or spaces before it.
         """
         return bool(self._bos) and text.lstrip().startswith(self._bos)
 
@@ -205,7 +205,7 @@ def chat_of(tokenizer: Any) -> Chat:
 
 
 def _opening(tokenizer: Any) -> list[int]:
-    """The tokens that a tokenizer puts before a text by itself; those that it would put after it end no prompt."""
+    """The tokens that a tokenizer itself puts before a text. Prompts do not get those that it would add after it."""
     alone: list[int] = tokenizer("a", add_special_tokens=False).input_ids
     whole: list[int] = tokenizer("a").input_ids
     places = (place for place in range(len(whole)) if whole[place : place + len(alone)] == alone)
@@ -216,7 +216,7 @@ def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str, system: s
     """The tokens of a user turn, formatted with the chat template, and of the prefilled start of the answer.
 
     Raises:
-        EngineError: the tokenizer cut or changed the text.
+        EngineError: the tokenizer truncated or changed the text.
     """
     text = chat.text(prompt, start, system)
     tokens: list[int] = tokenizer(text, add_special_tokens=False).input_ids
@@ -225,21 +225,21 @@ def prompt_tokens(tokenizer: Any, chat: Chat, prompt: str, start: str, system: s
 
 
 _EDGE = 16
-"""Tokens at each end of a prompt that are read back."""
+"""Tokens at each end of a prompt that are decoded and compared."""
 _NO_CHARACTER = "\ufffd"
-"""What a character is decoded to whose tokens are cut apart."""
+"""The result of decoding a character whose tokens are incomplete."""
 
 
 def check_taken(text: str, tokens: Sequence[int], decode: Callable[[list[int]], str]) -> None:
-    """Compare both ends of a prompt with what a tokenizer made of them, but for spaces, case and forms of letters.
+    """Compare both ends of a prompt with its decoded tokens, ignoring spaces, case and variants of letters.
 
     Args:
-        text: that the tokenizer was given.
-        tokens: that it made of it.
-        decode: gives the text of tokens.
+        text: the text given to the tokenizer.
+        tokens: the tokens it produced.
+        decode: returns the text of tokens.
 
     Raises:
-        EngineError: something was cut, added or changed.
+        EngineError: something was truncated, added or changed.
     """
     given = _squeezed(text)
     first = _squeezed(decode(list(tokens[:_EDGE]))).partition(_NO_CHARACTER)[0]
@@ -260,14 +260,14 @@ def _squeezed(text: str) -> str:
 
 
 def sequences_of(tokenizer: Any, options: Sequence[str]) -> list[Tokens]:
-    """The tokens of each option: the one sequence that the tokenizer itself makes of it."""
+    """The tokens of each option, as the tokenizer itself produces them."""
     return [tuple(tokenizer(option, add_special_tokens=False).input_ids) for option in options]
 
 
 def continuation(tokenizer: Any, prompt: list[int], tokens: list[int]) -> str:
     """The text that `tokens` add to a prompt.
 
-    Both are decoded together, as SentencePiece drops the leading space of the first token.
+    Both are decoded together, because SentencePiece drops the leading space of the first token.
     """
     before: str = tokenizer.decode(prompt[-1:], skip_special_tokens=True)
     both: str = tokenizer.decode(prompt[-1:] + tokens, skip_special_tokens=True)

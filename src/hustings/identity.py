@@ -1,6 +1,6 @@
-"""Names for artifacts and seeds for requests, both from sha256 of canonical JSON.
+"""Names for artifacts and seeds for requests, both from the sha256 of canonical JSON.
 
-It does not know which settings change the output: settings.py marks the others as `knob`.
+It does not know which settings affect the output; `settings` marks the others as `knob`.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
+    """JSON with sorted keys and no spaces, so that equal values give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -20,17 +20,17 @@ def identity(value: Any) -> str:
 
 
 SEAL = "sha256"
-"""Key under which a manifest holds the sha256 of all else that it says."""
+"""Key in a manifest for the sha256 of everything else in it."""
 
 
 def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest with the sha256 of its canonical JSON."""
+    """The manifest with the sha256 of its canonical JSON added."""
     plain = {key: value for key, value in manifest.items() if key != SEAL}
     return {**plain, SEAL: hashlib.sha256(canonical(plain).encode()).hexdigest()}
 
 
 def seed_of(*parts: str | int) -> int:
-    """A seed in 0 … 2³²−1 from the parts, equal for equal parts (Source: design.md, rule 6)."""
+    """A seed in 0 … 2³²−1 from the parts; equal parts give equal seeds (Source: design.md, rule 6)."""
     text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 

@@ -1,4 +1,4 @@
-"""Merges an adapter into its model and writes the result as a GGUF file, for engines that cannot load adapters.
+"""Merges an adapter into its model and writes a GGUF file, for engines that cannot load adapters.
 
 It does not know about engines.
 """
@@ -17,19 +17,19 @@ from hustings.progress import say
 ADAPTER_FILE = "adapter_model.safetensors"
 """PEFT's name for the weights of an adapter."""
 SCALE_FILE = "scale.txt"
-"""In the folder of an adapter whose strength was changed: by how much."""
+"""File in the folder of a rescaled adapter that holds the factor."""
 
 
 def merged(weights: Weights, adapter: Path, *, eight_bits: bool = False) -> Weights:
     """The model with the adapter merged into it, as a GGUF file in the cache.
 
     Args:
-        weights: the model.
+        weights: weights of the model.
         adapter: folder of a PEFT adapter.
-        eight_bits: with its matrices in Q8_0, not F16.
+        eight_bits: write matrices as Q8_0 instead of F16.
 
     Raises:
-        ModelError: GGUF, or our export, cannot express the model.
+        ModelError: GGUF, or our export, does not support the model.
     """
     scale = adapter / SCALE_FILE
     times = f" × {scale.read_text()}" if scale.exists() else ""

@@ -1,6 +1,6 @@
-"""Finds the weights of a model, fingerprints them, and caches their conversions between GGUF and transformers.
+"""Finds the weights of a model, fingerprints them, and caches conversions between GGUF and transformers.
 
-It does not run models, and never executes code or pickles that come with them: safetensors and GGUF files only.
+It does not run models, and it never executes code or pickles that come with them: only safetensors and GGUF are read.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 _SAFE_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "vocab.txt"]
 _UNUSED_FILES = ["*/*", "consolidated*"]
-"""Other formats in subfolders, and second copies of all weights."""
+"""Other formats in subfolders, and second copies of the weights."""
 _SUBSTANCE = (
     "config.json",
     "generation_config.json",
@@ -36,12 +36,12 @@ _SUBSTANCE = (
     "tokenizer_config.json",
     "chat_template.jinja",
 )
-"""Files beside the weights that change what a model says."""
+"""Files next to the weights that affect what a model says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A model on disk, as a GGUF file or as a transformers folder."""
+    """A model on disk, as a GGUF file or a transformers folder."""
 
     name: str
     """Name used in folders, columns and captions."""
@@ -52,7 +52,7 @@ class Weights:
 
 
 def cache_folder() -> Path:
-    """$HUSTINGS_CACHE, or `hustings` in the user's cache: converted models and known fingerprints.
+    """$HUSTINGS_CACHE, or `hustings` in the user's cache folder: converted models and known fingerprints.
 
     It can be deleted at any time.
     """
@@ -61,7 +61,7 @@ def cache_folder() -> Path:
 
 
 def hub_cache() -> Path:
-    """Where the Hugging Face hub's client keeps its downloads."""
+    """The folder in which the Hugging Face client keeps its downloads."""
     for name, below in (("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")):
         if os.environ.get(name):
             return expanded(os.environ[name], name) / below
@@ -72,7 +72,7 @@ def _users_cache(instead: str) -> Path:
     """$XDG_CACHE_HOME, or ~/.cache.
 
     Args:
-        instead: variable that names the folder itself, for the error message.
+        instead: variable that can name the folder directly, for the error message.
     """
     return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", instead)
 
@@ -81,10 +81,10 @@ def expanded(path: str, instead: str) -> Path:
     """A path with ~ and $NAME expanded.
 
     Args:
-        instead: what to set to a whole path, for the error message.
+        instead: what to set to an absolute path, for the error message.
 
     Raises:
-        ModelError: it begins with ~, and this user has no home folder.
+        ModelError: the path begins with ~, and this user has no home folder.
     """
     try:
         return Path(os.path.expandvars(path)).expanduser()
@@ -96,14 +96,14 @@ def expanded(path: str, instead: str) -> Path:
 
 
 def resolve(settings: ModelSettings, *, download: bool = True) -> Weights:
-    """Find the weights of a model, and download them first if necessary.
+    """Find the weights of a model, downloading them if necessary.
 
     Args:
-        settings: where they come from.
-        download: otherwise weights that are not on this machine have no path, and those of the hub no fingerprint.
+        settings: where the weights come from.
+        download: if False, weights that are not on this machine have no path, and those of the hub no fingerprint.
 
     Raises:
-        ModelError: the weights are missing, damaged, pickled, retired, or of an architecture that no engine runs.
+        ModelError: the weights are missing, damaged, pickled or retired, or no engine runs their architecture.
     """
     if settings.retired:
         raise ModelError(f"model.id={settings.id}: {settings.retired}")
@@ -146,10 +146,10 @@ def _embedded(settings: ModelSettings, download: bool) -> Weights:
 
 
 def embedded(name: str = "smollm2") -> Weights:
-    """A model that `hustings fetch` brings; it is downloaded first if necessary.
+    """A model that `hustings fetch` provides, downloaded if necessary.
 
     Args:
-        name: of one of `downloads.MODELS`.
+        name: name of one of `downloads.MODELS`.
 
     Raises:
         ModelError: it cannot be downloaded, or its file is damaged.
@@ -165,10 +165,10 @@ def embedded(name: str = "smollm2") -> Weights:
 
 
 def check_memory(settings: ModelSettings) -> None:
-    """Refuse a model that does not fit the free memory.
+    """Refuse a model that does not fit into free memory.
 
     Raises:
-        ModelError: it says how much is needed, and offers the small model.
+        ModelError: says how much memory is needed, and suggests the small model.
     """
     import psutil
 
@@ -182,13 +182,13 @@ def check_memory(settings: ModelSettings) -> None:
 
 
 def check_together(wanted: Sequence[tuple[str, float]]) -> None:
-    """Refuse several models that do not fit into the free memory together.
+    """Refuse several models that do not fit into free memory together.
 
     Args:
-        wanted: what each is called, and the gigabytes that it needs.
+        wanted: name of each model, and the gigabytes it needs.
 
     Raises:
-        ModelError: it says how much each needs.
+        ModelError: says how much memory each needs.
     """
     import psutil
 
@@ -228,7 +228,7 @@ def _download(repository: str, revision: str | None) -> Path:
 
 
 def _file_fingerprint(path: Path) -> str:
-    """sha256 of the content; a remembered one is used while size and modification time stay the same."""
+    """sha256 of the content; a cached value is used while size and modification time stay the same."""
     facts = path.stat()
     key = str(path.resolve())
     memory = cache_folder() / "fingerprints.json"
@@ -243,13 +243,13 @@ def _file_fingerprint(path: Path) -> str:
         memory.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(known, indent=0))
         part.replace(memory)
-    except OSError:  # a cache that cannot be written only costs time
+    except OSError:  # failing to write the cache only costs time
         part.unlink(missing_ok=True)
     return fingerprint
 
 
 def _remembered(memory: Path) -> dict[str, list[Any]]:
-    """Size, modification time and sha256 of files, by path: what can be read of the cache's list."""
+    """Size, modification time and sha256 of files, by path, as far as the cache's list is readable."""
     try:
         known: Any = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -275,10 +275,10 @@ def files_fingerprint(files: Sequence[Path]) -> str:
 
 
 def once(target: Path, build: Callable[[Path], None]) -> Path:
-    """`target`, built if it does not exist: next to it, under a lock, and moved into place once it is complete.
+    """`target`, built if it does not exist: next to it, under a lock, and moved into place when it is complete.
 
     Args:
-        build: writes the file or folder at the path that it is given.
+        build: writes the file or folder to the path that it is given.
 
     Raises:
         ModelError: the file cannot be written.
@@ -312,19 +312,19 @@ def _remove(path: Path) -> None:
 
 
 def cached(fingerprint: str, suffix: str = "") -> Path:
-    """Path in the cache of a converted model with this fingerprint."""
+    """The path in the cache for a converted model with this fingerprint."""
     return cache_folder() / "models" / f"{fingerprint[:16]}{suffix}"
 
 
 def as_folder(weights: Weights, say: Say | None = None) -> Path:
     """A transformers folder (safetensors, tokenizer, config) with these weights; a GGUF file is converted once.
 
-    Quantized tensors become float16: its rounding error, 2⁻¹¹ of a weight, is far below the quantization step, and
+    Quantized tensors become float16, whose rounding error, 2⁻¹¹ of a weight, is far below the quantization step;
     OpenVINO keeps the scales in float16 too. Tensors that were not quantized keep their type and every bit.
 
     Args:
-        weights: what `resolve` found.
-        say: called with one line when a conversion starts, as it takes seconds.
+        weights: the result of `resolve`.
+        say: called with one line when a conversion starts, because it takes seconds.
 
     Raises:
         ModelError: the file cannot be converted faithfully, or the cache cannot be written.
@@ -348,14 +348,14 @@ def as_gguf(weights: Weights, say: Say | None = None, *, faithful: bool = False,
     """A GGUF file with these weights; a transformers folder is exported once.
 
     Args:
-        weights: what `resolve` found.
-        say: called with one line when the export starts, as it takes seconds.
-        faithful: convert a quantized GGUF file too. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
+        weights: the result of `resolve`.
+        say: called with one line when the export starts, because it takes seconds.
+        faithful: also convert a quantized GGUF file. OpenVINO rounds the offsets of Q4_1 and Q4_K blocks to whole
             steps, which shifts log-probabilities by whole units; it reads F16 and Q8_0 exactly.
-        eight_bits: what is converted becomes Q8_0, not F16: half the size, and faster.
+        eight_bits: convert to Q8_0 instead of F16: half the size, and faster.
 
     Raises:
-        ModelError: GGUF, or our export, cannot express the model, or the cache cannot be written.
+        ModelError: GGUF, or our export, does not support the model, or the cache cannot be written.
     """
     file, target = weights.gguf, _exported(weights, eight_bits)
     if file is not None and not (faithful and (target.exists() or quantized(file))):
@@ -380,16 +380,16 @@ def _exported(weights: Weights, eight_bits: bool) -> Path:
 def unconverted(
     weights: Weights, *, gguf: bool, faithful: bool = False, eight_bits: bool = False
 ) -> tuple[Path, float]:
-    """The folder of the cache into which `as_gguf` or `as_folder` would convert these weights, and how many bytes.
+    """The cache folder into which `as_gguf` or `as_folder` would convert these weights, and the size in bytes.
 
     Args:
-        weights: what `resolve` found.
-        gguf: whether a GGUF file is wanted, and not a folder.
+        weights: the result of `resolve`.
+        gguf: True for a GGUF file, False for a folder.
         faithful: as in `as_gguf`.
         eight_bits: as in `as_gguf`.
     """
     target = _exported(weights, eight_bits) if gguf else cached(weights.fingerprint)
-    width = 1.07 if eight_bits else 2  # bytes for a number
+    width = 1.07 if eight_bits else 2  # bytes per weight
     if target.exists():
         size = 0.0
     elif weights.gguf is not None:

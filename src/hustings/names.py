@@ -1,6 +1,6 @@
-"""Names of people, in any script: when two are the same, where one stands in a text, what its parts are.
+"""People's names in any script: when two are the same, where one occurs in a text, and what its parts are.
 
-It does not know who has them.
+It does not know whose names they are.
 """
 
 import functools
@@ -10,29 +10,29 @@ from collections.abc import Iterable
 
 _APOSTROPHES = "['’ʼ]"
 _SHORT = 2
-"""Letters or digits that a part of a name needs to stand for the whole."""
+"""The fewest letters or digits with which a part of a name can stand for the whole."""
 _GIVEN = {3: 1, 4: 2}
-"""Where the given name begins in a Chinese, Japanese or Korean name without a space, by its length."""
+"""Where the given name begins in a Chinese, Japanese or Korean name without a space, by length of the name."""
 
 
 def composed(text: str) -> str:
-    """The text with its accents in one form: 'é' is one character, however it was typed."""
+    """The text in a single Unicode form: 'é' becomes one character, however it was typed."""
     return unicodedata.normalize("NFC", text)
 
 
 def key(name: str) -> str:
-    """What equal names share, however their letters, accents, apostrophes, spaces and last full stop are typed."""
+    """A key that equal names share, however their accents, apostrophes, spaces and final full stop are typed."""
     plain = " ".join(composed(composed(name).casefold()).split())
     return re.sub(_APOSTROPHES, "'", plain).rstrip(".,") or plain
 
 
 def on_one_line(name: str) -> bool:
-    """Whether a name can stand before what somebody says: visible, and without line breaks or broken characters."""
+    """Whether a name can precede what somebody says: visible, and without line breaks or broken characters."""
     return bool(name.strip()) and all(unicodedata.category(it) not in ("Cc", "Cs", "Zl", "Zp") for it in name)
 
 
 def parts(name: str) -> list[str]:
-    """What somebody may be called: the whole name first, then each part of it ("Mary", "Watson", "Mary Watson")."""
+    """What a person may be called: the whole name first, then its parts ("Mary", "Watson", "Mary Watson")."""
     words = composed(name).split()
     if not words:
         return []
@@ -46,9 +46,9 @@ def parts(name: str) -> list[str]:
 
 
 def pattern(names: Iterable[str]) -> str:
-    """A regular expression for any of these names in composed text, the longest first, wherever they end.
+    """A regular expression for any of these names in composed text, longest first, wherever they end.
 
-    Any space may be between two words, an apostrophe may be curly, and a last full stop may be left out.
+    Words may be separated by any space, apostrophes may be curly, and a final full stop is optional.
     """
     return "|".join(map(_spelled, sorted(names, key=len, reverse=True))) or "(?!)"
 
@@ -69,16 +69,16 @@ def _anywhere(name: str) -> re.Pattern[str]:
 
 
 def stands_in(name: str, text: str) -> bool:
-    """Whether a name, or its first or last part, stands in a text as a whole: "Ann" does not in "Annabel"."""
+    """Whether a name, or its first or last part, occurs in a text as whole words: "Ann" is not found in "Annabel"."""
     text = composed(text)
     return any(ends_at(text, it.start(), it.end()) for it in _anywhere(name).finditer(text))
 
 
 def ends_at(text: str, start: int, end: int) -> bool:
-    """Whether a name from `start` to `end` is no piece of a longer word.
+    """Whether a name from `start` to `end` is not part of a longer word.
 
-    Only scripts with small and capital letters are sure to have spaces between words; in others a letter may follow
-    that belongs to the next word ("ชูศรีเป็น"), but no mark that changes the last letter.
+    Only scripts with upper and lower case reliably put spaces between words; in others, a name may be followed by a
+    letter of the next word ("ชูศรีเป็น"), but not by a mark that changes its last letter.
     """
     before, after = text[start - 1 : start], text[end : end + 1]
     cut = _lettered(before) and _lettered(text[start])

@@ -1,7 +1,7 @@
-"""How surprising replies are to the model itself, without a persona: did a mitigation damage its language?
+"""How surprising replies are to the model itself without a persona: did a mitigation damage its language?
 
-Each reply is scored as what the Default might say first in a debate on the topic. The scores are in the run's folder, a
-line for each reply, so that none is scored twice.
+Each reply is scored as something that the Default might say first in a debate on the topic. The scores are kept in the
+run's folder, one line for each reply, so that no reply is scored twice.
 """
 
 import json
@@ -23,21 +23,21 @@ from hustings.settings import load as validated
 from hustings.study import Study, load
 
 KEY = ("topic", "repetition", "agent", "iteration")
-"""What identifies a reply within its run."""
+"""The columns that identify a reply within its run."""
 
 
 def score(folder: Path, scorer: EngineSettings) -> Path:
-    """Score the replies of a run that have not been scored, with the model that it ran on and without an adapter.
+    """Score the unscored replies of a run, with the model that it ran on and without an adapter.
 
     Args:
-        folder: of the run.
-        scorer: an engine that can do `text scores`.
+        folder: the run folder.
+        scorer: an engine with the capability `text scores`.
 
     Returns:
-        The file: JSON lines with KEY, `logprob` and `tokens`.
+        The path of the file: JSON lines with KEY, `logprob` and `tokens`.
 
     Raises:
-        RecordError: the folder is not a run's.
+        RecordError: the folder is not a run folder.
         SettingsError: the engine cannot score texts.
         ModelError: the model cannot be loaded.
     """
@@ -65,7 +65,7 @@ def score(folder: Path, scorer: EngineSettings) -> Path:
 
 
 def _requests(study: Study, settings: SimulateSettings) -> Iterator[tuple[Request, tuple[Any, ...]]]:
-    """What asks for each reply, and what the reply is known by."""
+    """The request that scores each reply, and the key of the reply."""
     rules, society = Rules.of(settings), settings.society
     agent = Agent(role=DEFAULT, persona=DEFAULT, name=society.default.names[0], story=society.default.story)
     for row in study.replies.to_dict("records"):

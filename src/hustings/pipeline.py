@@ -1,4 +1,4 @@
-"""A whole job, from settings to report.html: the same from the command line and from Python. It prints nothing."""
+"""A complete job, from settings to report.html, for both the command line and Python. It prints nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ class Launch:
     folder: Path
     """The run's folder."""
     command: Sequence[str]
-    """As it was typed, after `python`."""
+    """The command as it was typed, after `python`."""
     experiment: str | None
-    """Under which a tracker groups the run."""
+    """Name under which a tracker groups the run."""
     sweep: bool
-    """Whether it is one job of several, which are put together when all have ended."""
+    """Whether it is one of several jobs, whose results are combined when all have ended."""
 
 
 @explained()
 def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.DataFrame]":
-    """Play what is missing; write the run's tables, statistics, figures and page, which grows while a long run plays.
+    """Play missing debates; write tables, statistics, figures and the page, which is updated during a long run.
 
     Returns:
-        What was played, and the statistics (columns of analysis.statistics.COLUMNS).
+        What was played, and the statistics (with the columns of analysis.statistics.COLUMNS).
 
     Raises:
-        HustingsError: bad settings, a missing model, a busy or damaged artifact.
+        HustingsError: the settings are invalid, a model is missing, or an artifact is busy or damaged.
     """
     from hustings import page, tracking
     from hustings.report import run as report
@@ -57,10 +57,11 @@ def simulate(settings: SimulateSettings, launch: Launch) -> "tuple[Played, pd.Da
 
 @explained()
 def train(settings: TrainSettings, launch: Launch) -> "Trained":
-    """Train the adapter unless the store has it; write the run's description and page.
+    """Train the adapter if it is not in the store; write the run's description and page.
 
     Raises:
-        HustingsError: bad settings, a missing model, a busy or damaged artifact, a training that is not possible.
+        HustingsError: the settings are invalid, a model is missing, an artifact is busy or damaged, or the training is
+            not possible.
     """
     from hustings import page, tracking
     from hustings.training import job
@@ -77,13 +78,13 @@ def train(settings: TrainSettings, launch: Launch) -> "Trained":
 
 @explained()
 def evaluate(settings: EvaluateSettings, launch: Launch) -> "tuple[Evaluated, str]":
-    """Measure what is missing; write the scores, and unless it is a job of a sweep, the table and page.
+    """Measure what is missing; write the scores and, unless this is a job of a sweep, the table and page.
 
     Returns:
-        What was measured, and the table in Markdown; nothing in a sweep.
+        What was measured, and the table in Markdown, which is empty in a sweep.
 
     Raises:
-        HustingsError: bad settings, missing data, a missing adapter, a busy or damaged artifact.
+        HustingsError: the settings are invalid, data or an adapter are missing, or an artifact is busy or damaged.
     """
     from hustings import tracking
     from hustings.evaluation import job
@@ -97,17 +98,17 @@ def evaluate(settings: EvaluateSettings, launch: Launch) -> "tuple[Evaluated, st
 
 @explained()
 def tabulate(folders: Sequence[Path], target: Path) -> str:
-    """Write the table and the page of one evaluation or several.
+    """Write the table and the page for one or several evaluations.
 
     Args:
-        folders: of the evaluations' runs.
+        folders: run folders of evaluate.py.
         target: folder for the table and the page.
 
     Returns:
         The table in Markdown.
 
     Raises:
-        RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
+        RecordError: a folder is not an evaluation's run folder, or attitudes were measured on different scales.
     """
     from hustings import page
     from hustings.evaluation import table
@@ -119,18 +120,20 @@ def tabulate(folders: Sequence[Path], target: Path) -> str:
 
 @explained()
 def judge(settings: JudgeSettings, run: Path, *, named: bool, engine: "Engine | None" = None) -> "pd.DataFrame | str":
-    """Rate the replies of a run, and make its statistics, figures and page again.
+    """Rate the replies of a run, and update its statistics, figures and page.
 
     Args:
-        run: its folder.
-        named: whether somebody chose the judge; one that nobody chose must be another model than the debaters'.
-        engine: what answers instead of the judge's own engine.
+        run: the run folder.
+        named: whether the user chose the judge; otherwise it must be a different model than the debaters'.
+        engine: an engine that answers instead of the judge's own.
 
     Returns:
-        The run's statistics (columns of analysis.statistics.COLUMNS); with `dry_run`, what rating would take.
+        The run's statistics (columns of analysis.statistics.COLUMNS) or, with `dry_run`, an estimate of what rating
+        takes.
 
     Raises:
-        HustingsError: bad settings, a missing model, a busy or damaged artifact, a question that cannot be answered.
+        HustingsError: the settings are invalid, a model is missing, an artifact is busy or damaged, or a question
+            cannot be answered.
     """
     from hustings import page, study
     from hustings.judging import job

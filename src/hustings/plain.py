@@ -1,12 +1,12 @@
-"""Text that stays text where something would read it as markup: in pictures, Markdown tables and LaTeX."""
+"""Keeps text from being read as markup: in pictures, Markdown tables and LaTeX."""
 
 import re
 from collections.abc import Sequence
 
 _IMPOSSIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What XML, and so an SVG, cannot hold, and tabs."""
+"""Characters that XML, and therefore SVG, cannot contain, and tabs."""
 _MARKS = re.compile(r"[\\`<|~$]|\*(?!$)|\](?=[(\[:])|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown or HTML would read as more than text; a star at a cell's end and brackets alone are none."""
+"""What Markdown or HTML would read as markup; a star at the end of a cell and brackets alone are harmless."""
 _TEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -18,16 +18,16 @@ _TEX = {
 
 
 def printable(text: str) -> str:
-    """Text without characters that a picture cannot hold."""
+    """Text without the characters that a picture cannot contain."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _IMPOSSIBLE.sub(lambda found: " " if found[0] == "\t" else "\ufffd", text)
 
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = False) -> str:
-    """A table in Markdown, whatever is in its cells.
+    """A table in Markdown, whatever its cells contain.
 
     Args:
-        numbers: all columns but the first are aligned to the right.
+        numbers: whether to align all columns but the first to the right.
     """
     lines = ["---", *(("---:" if numbers else "---") for _ in columns[1:])]
     cells = [[escaped(text) for text in row] for row in (columns, *rows)]
@@ -35,10 +35,10 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: boo
 
 
 def escaped(text: str) -> str:
-    """Text for Markdown: one line, with the marks of Markdown and HTML escaped."""
+    """Text for Markdown: on one line, with the special characters of Markdown and HTML escaped."""
     return _MARKS.sub(r"\\\g<0>", " ".join(printable(text).split()))
 
 
 def latex(text: str) -> str:
-    """Text for LaTeX, in one line."""
+    """Text for LaTeX, on one line."""
     return "".join(_TEX.get(mark, mark) for mark in " ".join(text.split()))

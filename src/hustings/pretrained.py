@@ -1,7 +1,7 @@
-"""A transformers folder on disk: which of its files count, whether they are whole, and its config and tokenizer.
+"""A transformers folder on disk: which of its files matter, whether they are complete, and its config and tokenizer.
 
-It loads no weights. A pointer of Git LFS, a cut download and a missing shard are found here, before any library reads
-them.
+It loads no weights. It finds Git LFS pointers, truncated downloads and missing shards before any library reads the
+files.
 """
 
 import json
@@ -23,16 +23,16 @@ _OBJECTS = (
 )
 """Files that hold a JSON object."""
 _TEXTS = (".model", ".txt", ".jinja")
-"""Ends of the names of other files that are read."""
+"""Suffixes of the other files that are read."""
 _POINTER = b"version https://git-lfs"
 _AGAIN = "download it again"
 
 
 def check(folder: Path) -> None:
-    """Refuse a folder whose files are not whole.
+    """Refuse a folder with incomplete files.
 
     Raises:
-        ModelError: it names the first file that is missing, damaged, cut off, or a pointer of Git LFS.
+        ModelError: names the first file that is missing, damaged, truncated, or a Git LFS pointer.
     """
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -51,9 +51,9 @@ def check(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that transformers reads: `model.safetensors`, or the shards that its index names.
+    """The safetensors files that transformers reads: `model.safetensors`, or the shards that its index lists.
 
-    Others, as `consolidated.safetensors`, are second copies.
+    Others, such as `consolidated.safetensors`, are second copies.
 
     Raises:
         ModelError: there are none, or a shard is missing.
@@ -88,7 +88,7 @@ def read_object(file: Path, kind: type[HustingsError]) -> dict[str, Any]:
     """The JSON object in a file of a model.
 
     Args:
-        kind: of the error.
+        kind: class of the error to raise.
     """
     try:
         refuse_pointer(file, kind)
@@ -101,10 +101,10 @@ def read_object(file: Path, kind: type[HustingsError]) -> dict[str, Any]:
 
 
 def refuse_pointer(file: Path, kind: type[HustingsError]) -> None:
-    """Refuse what Git leaves in the place of a large file where Git LFS is not installed.
+    """Refuse the pointer that Git leaves in place of a large file if Git LFS is not installed.
 
     Args:
-        kind: of the error.
+        kind: class of the error to raise.
     """
     with file.open("rb") as opened:
         if opened.read(len(_POINTER)) == _POINTER:
@@ -114,10 +114,10 @@ def refuse_pointer(file: Path, kind: type[HustingsError]) -> None:
 
 
 def check_tensors(file: Path, kind: type[HustingsError]) -> None:
-    """Refuse a safetensors file that is damaged or cut off, from its header and its size.
+    """Refuse a safetensors file that is damaged or truncated, judging by its header and size.
 
     Args:
-        kind: of the error.
+        kind: class of the error to raise.
     """
     from safetensors import safe_open
 

@@ -1,4 +1,4 @@
-"""What a run shows: a live line on a terminal, a plain line now and then elsewhere, and tables at its end."""
+"""Output of a run: a live line on a terminal, an occasional plain line elsewhere, and tables at the end."""
 
 import sys
 import threading
@@ -9,11 +9,11 @@ from typing import Any
 
 _PLAIN_EVERY = 15.0
 _EARLY = 20
-"""Before a twentieth is done nobody knows how long it takes: answers come together, and the first ones late."""
+"""No time is estimated before 1/20 of the work is done, because answers arrive in batches, the first ones late."""
 
 
 class _Lasting:
-    """Standard error as a stream that fails silently: a run outlives the terminal that it was started from."""
+    """Standard error as a stream that fails silently, so that a run outlives the terminal that started it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
@@ -29,12 +29,12 @@ class _Lasting:
 
 
 def say(text: str) -> None:
-    """One line for the person who waits, on stderr."""
+    """Print one line for the person who is waiting, on stderr."""
     print(text, file=_Lasting(), flush=True)
 
 
 def show(renderable: Any) -> None:
-    """Print a rich renderable on stdout, in full width where that is not a terminal. Text in it is no markup."""
+    """Print a rich renderable on stdout, in full width if that is not a terminal. Its text is not read as markup."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else 120
@@ -42,7 +42,7 @@ def show(renderable: Any) -> None:
 
 
 def _plain(text: str) -> Any:
-    """Text for rich, without markup."""
+    """Text for rich, not read as markup."""
     from rich.text import Text
 
     return Text(text)
@@ -59,14 +59,14 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Counts of a run, shown as they grow.
+    """Counts of a run, displayed as they grow.
 
     Args:
-        title: what is counted, plural: `debates`, `personas`.
-        total: how many there are in all.
-        done: how many were there already.
-        work: what is still to come, in answers, or in a unit of which a long answer is several; for the time left.
-        above: a rich renderable that a terminal shows above the counts.
+        title: what is counted, in the plural: `debates`, `personas`.
+        total: how many there are in total.
+        done: how many existed already.
+        work: how much is left, in answers or in a unit of which a long answer has several; used for the time left.
+        above: a rich renderable shown above the counts on a terminal.
     """
 
     def __init__(self, title: str, total: int, done: int, work: int, above: Any = None) -> None:
@@ -80,11 +80,11 @@ class Progress:
 
     @property
     def seconds(self) -> float:
-        """Since the beginning."""
+        """Seconds since the beginning."""
         return time.monotonic() - self.began
 
     def text(self) -> str:
-        """The line as it stands now."""
+        """The current line."""
         seconds = max(self.seconds, 1e-9)
         parts = [f"{self.title} {self.done}/{self.total}"]
         if self.replies:
@@ -104,13 +104,13 @@ class Progress:
         return " · ".join(parts)
 
     def show(self) -> None:
-        """Say how far it is, now and then, where there is no terminal; cheap enough to be called for every answer."""
+        """Print the progress now and then if there is no terminal; cheap enough to be called for every answer."""
         if not self.live and time.monotonic() - self._said > _PLAIN_EVERY:
             self._said = time.monotonic()
             say(self.text())
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
-        """What the run has to show, and the counts under it."""
+        """The content above the counts, and the counts."""
         if self.above is not None:
             yield self.above
         yield _plain(self.text())
@@ -118,7 +118,7 @@ class Progress:
 
 @contextmanager
 def showing(title: str, total: int, done: int, work: int, above: Any = None) -> Generator[Progress]:
-    """A Progress on the screen for as long as the block lasts, brought up to date while nothing comes, too."""
+    """A Progress on the screen while the block runs; it is updated even while no answers arrive."""
     progress = Progress(title, total, done, work, above)
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What a manifest says of the software that made something."""
+"""What a manifest records about the software that made something."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from hustings import __version__
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """Of Hustings and of those packages that are installed."""
+    """Versions of Hustings and of those packages that are installed."""
     found = {"hustings": __version__}
     for package in packages:
         try:
@@ -21,7 +21,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of Hustings' own checkout; None where it is installed as a wheel, wherever one stands."""
+    """The git commit of Hustings' own checkout; None if it is installed as a wheel, even inside another checkout."""
     package = Path(__file__).resolve().parent
     root = package.parents[1]
     if not (root / ".git").exists() or package != root / "src" / "hustings":

@@ -1,6 +1,6 @@
-"""The event log, which is the source of truth: one JSON line per reply and survey answer, and tables made from it.
+"""The event log, which is the source of truth: one JSON line per reply and survey answer, and the tables made from it.
 
-It does not know how events come about.
+It does not know how events are produced.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,15 +33,15 @@ class Agent(BaseModel):
     role: str
     """Party, or `default`."""
     persona: str
-    """Persona id, or `default`."""
+    """Id of the persona, or `default`."""
     name: str
     story: str
     """What the agent is told about itself."""
     speaks: bool = True
     surveyed: Literal["always", "first", "never"] = "always"
-    """`first`: at iteration 0 only."""
+    """`first` means only at iteration 0."""
     hears: Literal["all"] | tuple[int, ...] = "all"
-    """Positions of the agents whose replies are in its prompts, itself excluded."""
+    """Positions of the other agents whose replies are in its prompts."""
     runs_on: str = ""
     """Model, adapter and engine."""
 
@@ -56,7 +56,7 @@ class Start(_Record):
     first: int
     """Position of the agent that speaks first."""
     reads: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """The debate whose transcript these agents read, where they do not debate themselves."""
+    """The debate whose transcript these agents read, if they do not debate themselves."""
     topology: str = "round_robin"
     """Who hears whom."""
     control: str = "none"
@@ -73,55 +73,55 @@ class Survey(_Record):
     iteration: int
     agent: int
     item: str
-    """Name in the instrument."""
+    """Name of the item in the instrument."""
     wording: int
-    """Which of the item's wordings was asked, from 0."""
+    """Index of the item's wording that was used, from 0."""
     value: float | None
-    """Attitude: what the chosen option is worth, in the item's normal direction; None when the answer was invalid."""
+    """Attitude: value of the chosen option, in the item's normal direction; None if the answer was invalid."""
     expected: float | None
-    """Mean of the values under the options' probabilities; None where the engine gives none."""
+    """Mean of the values, weighted by the options' probabilities; None if the engine gives no probabilities."""
     logprobs: tuple[float | None, ...] | None
-    """Natural log-probability of each option as asked, in the order asked; None for one too improbable to be listed."""
+    """Natural log-probability of each option, in the order asked; None for one too improbable to be listed."""
     mass: float | None
-    """Probability that the answer is an option at all."""
+    """Probability that the answer is one of the options."""
     valid: bool
     raw: str
-    """The answer as given."""
+    """The answer as it was given."""
 
 
 class Reply(_Record):
-    """An agent has spoken."""
+    """An agent's reply."""
 
     kind: Literal["reply"] = "reply"
     debate: str
     iteration: int
     agent: int
     text: str
-    """As the others see it."""
+    """The text that the others see."""
     full: str | None = Field(default=None, exclude_if=lambda value: value is None)
-    """As it was generated, where `text` was shortened."""
+    """The text as it was generated, if `text` was shortened."""
     tokens: int
-    """Generated tokens, whatever was cut from them."""
+    """Number of generated tokens, including those that were cut off."""
     finish: Literal["stop", "length", "empty"]
-    """`empty`: nothing was left after every attempt."""
+    """`empty` means that no attempt gave any text."""
 
 
 class Note(_Record):
-    """An agent has written something down for itself, because a treatment asked for it."""
+    """Something that an agent wrote down for itself, because a treatment asked for it."""
 
     kind: Literal["note"] = "note"
     debate: str
     iteration: int
-    """Replies made before."""
+    """Number of replies made before."""
     agent: int
     treatment: str
     text: str
     tokens: int
-    """Generated tokens."""
+    """Number of generated tokens."""
 
 
 class End(_Record):
-    """Every reply and survey answer of the debate is in the log."""
+    """Marks that every reply and survey answer of the debate is in the log."""
 
     kind: Literal["end"] = "end"
     debate: str
@@ -132,10 +132,10 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="k
 
 
 def parse(lines: Iterable[tuple[int, bytes]], path: Path) -> Iterator[Event]:
-    """The events on numbered lines.
+    """Parse the events on numbered lines.
 
     Args:
-        path: where the lines are from, for errors.
+        path: the file that the lines come from, for errors.
 
     Raises:
         RecordError: a line is not an event of this version.
@@ -157,7 +157,7 @@ def parse(lines: Iterable[tuple[int, bytes]], path: Path) -> Iterator[Event]:
 
 
 def read(path: Path) -> Iterator[Event]:
-    """The events of a log, oldest first; a half-written last line is passed over.
+    """The events of a log, oldest first; a half-written last line is skipped.
 
     Raises:
         RecordError: a line before the last is not an event of this version.
@@ -166,9 +166,9 @@ def read(path: Path) -> Iterator[Event]:
 
 
 def merge(path: Path, parts: Iterable[Path]) -> None:
-    """Append the events of other logs that are not in the log yet, and remove those logs.
+    """Append the events of other logs that are not yet in the log, and remove those logs.
 
-    It can be interrupted anywhere and done again: it loses nothing and writes nothing twice.
+    It can be interrupted anywhere and repeated: nothing is lost and nothing is written twice.
     """
     parts = list(parts)
     if not parts:
@@ -188,7 +188,7 @@ def merge(path: Path, parts: Iterable[Path]) -> None:
 
 
 def _place(event: Event) -> tuple[object, ...]:
-    """What an event is, whatever it says: a debate has each once."""
+    """What identifies an event, whatever its content; a debate has each of these once."""
     return (
         event.kind,
         event.debate,
@@ -205,27 +205,27 @@ REPLIES = [*_SPEAKER, "name", "iteration", "text", "full", "tokens", "finish"]
 """Columns of replies.csv: one row for each reply."""
 AGENTS = [*_SPEAKER, "name", "story", "speaks", "surveyed", "first", "hears", "runs_on", "topology", "control",
           "treatments", "reads"]  # fmt: skip
-"""Columns of agents.csv: one row for each agent of each debate. Lists are joined by spaces; `hears` may be `all`."""
+"""Columns of agents.csv: one row for each agent in each debate. Lists are joined by spaces; `hears` may be `all`."""
 
 
 REPEATED = (*("topic", "composition", "role", "persona", "item", "raw", "model", "adapter", "name", "finish", "story"),
             *("hears", "runs_on", "topology", "control", "treatments", "reads"))  # fmt: skip
-"""Columns whose text is the same in many rows."""
+"""Columns whose text is repeated in many rows."""
 
 Tables = tuple["pd.DataFrame", "pd.DataFrame", "pd.DataFrame"]
 """Attitudes, replies and agents: columns ATTITUDES, REPLIES and AGENTS."""
 _PIECE = 50_000
-"""Events in a piece of the tables, and those that are missing of its last debate."""
+"""Events per piece of the tables; a piece goes on until its last debate is complete."""
 
 
 def tables(events: Iterable[Event], model: str, adapter: str, seed: int) -> Tables:
     """Attitudes, replies and agents, each ordered by debate, iteration and agent.
 
-    An invalid answer has an empty score: never −1, never a guess.
+    An invalid answer has an empty score: never −1, and never a guess.
 
     Args:
-        events: each debate from its start on, in any order of the debates.
-        model, adapter, seed: what the run ran on, for columns of the attitudes.
+        events: complete debates, in any order.
+        model, adapter, seed: what the run used, for columns of the attitudes.
     """
     seats: dict[str, list[tuple[object, ...]]] = {}
     starts: dict[str, Start] = {}
@@ -258,10 +258,10 @@ def tables(events: Iterable[Event], model: str, adapter: str, seed: int) -> Tabl
 
 
 def pieces(events: Iterable[Event], model: str, adapter: str, seed: int) -> Iterator[Tables]:
-    """What `tables` makes, in pieces that together are the whole, for logs of any size; at least one piece.
+    """The output of `tables` in pieces that add up to the whole, for logs of any size; there is at least one piece.
 
     Args:
-        events: of whole debates, one after the other, in the order of the tables.
+        events: complete debates, one after the other, in the order of the tables.
     """
     piece: list[Event] | None = []
     for event in events:
@@ -275,7 +275,7 @@ def pieces(events: Iterable[Event], model: str, adapter: str, seed: int) -> Iter
 
 
 def _seated(start: Start, seats: Sequence[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
-    """Rows of agents.csv."""
+    """The rows of agents.csv."""
     for seat, agent in zip(seats, start.agents, strict=True):
         hears = agent.hears if isinstance(agent.hears, str) else " ".join(map(str, agent.hears))
         who = (agent.name, agent.story, agent.speaks, agent.surveyed, start.first, hears, agent.runs_on)

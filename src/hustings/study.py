@@ -1,6 +1,6 @@
-"""A run as tables: all that statistics, figures, the page, trackers and users read.
+"""A run as tables: everything that statistics, figures, the page, trackers and users read.
 
-It does not know how a run was made, and never loads a model.
+It does not know how the run was made, and it never loads a model.
 """
 
 import json
@@ -40,11 +40,12 @@ Outcome = Literal["score", "expected"]
 """`score`: the value of the chosen option; `expected`: the mean over the options' probabilities."""
 Pole = Literal["low", "high"]
 Poles = Mapping[tuple[str, str], Pole]
-"""Where a party stands, by party and topic."""
+"""The pole at which a party stands, by party and topic."""
 RATINGS = [*("topic", "composition", "repetition", "agent", "role", "iteration", "judge"),
            *("stance", "rating", "exchanged", "p_none", "pole_bias")]  # fmt: skip
-"""Columns of stances.csv. `rating` is what the judge chose, `exchanged` what it chose with the poles exchanged, turned
-back; `pole_bias` is how much the stance rises with the poles as they are; `p_none` the probability of no stance."""
+"""Columns of stances.csv. `rating` is the judge's choice, `exchanged` its choice with exchanged poles, turned back;
+`pole_bias` is how much higher the stance is with the poles in their normal order; `p_none` is the probability of no
+stance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +53,18 @@ class Panel:
     """The attitudes on one topic as an array: debates × agents × surveys."""
 
     repetitions: "NDArray[np.int64]"
-    """Of the debates, ascending, (debates,)."""
+    """Repetitions of the debates, ascending, (debates,)."""
     seats: tuple[tuple[int, str], ...]
     """Position and role of each agent."""
     times: "NDArray[np.int64]"
     """Iterations with a survey on any topic, ascending, (surveys,)."""
     values: "NDArray[np.float64]"
-    """Attitudes, (debates, agents, surveys); NaN where there is no valid answer."""
+    """Attitudes, (debates, agents, surveys); NaN if there is no valid answer."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """The tables of one run. Text that says the same in many rows (topic, role, story) is categorical in them.
+    """The tables of one run. Text that is repeated in many rows (topic, role, story) is categorical.
 
     Example:
         >>> import hustings
@@ -77,11 +78,11 @@ class Study:
     manifest: RunManifest
     """Settings, identities, versions, counts."""
     attitudes: "pd.DataFrame"
-    """One row for each agent, survey and item; columns of `records.ATTITUDES`."""
+    """One row for each agent, survey and item; the columns of `records.ATTITUDES`."""
     replies: "pd.DataFrame"
-    """One row for each reply; columns of `records.REPLIES`."""
+    """One row for each reply; the columns of `records.REPLIES`."""
     agents: "pd.DataFrame"
-    """One row for each agent of each debate; columns of `records.AGENTS`."""
+    """One row for each agent in each debate; the columns of `records.AGENTS`."""
 
     @property
     def design(self) -> Mapping[str, Any]:
@@ -90,20 +91,20 @@ class Study:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """What is analysed: `score` where a role's engine gave no probabilities, whatever the settings say."""
+        """The outcome that is analysed: `score` if a role's engine gave no probabilities, whatever the settings say."""
         wanted: Outcome = self.design["analysis"]["outcome"]
         return wanted if wanted in self.outcomes else "score"
 
     @cached_property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """What can be analysed: `expected` only if every role that gave valid answers has expected values."""
+        """The outcomes that can be analysed: `expected` only if every role with valid answers has expected values."""
         answered = self.attitudes[self.attitudes["score"].notna()]
         without = {*answered["role"].unique()} - {*answered.loc[answered["expected"].notna(), "role"].unique()}
         return ("score",) if without else ("score", "expected")
 
     @cached_property
     def perplexity(self) -> "pd.DataFrame":
-        """Log-probability and tokens of each reply that `hustings perplexity` has scored; no rows where it has none."""
+        """Log-probability and tokens of each reply scored by `hustings perplexity`; empty if none was."""
         import pandas as pd
 
         path = self.folder / PERPLEXITY
@@ -112,12 +113,12 @@ class Study:
 
     @property
     def control(self) -> str:
-        """The control that was in force; `none` is a debate."""
+        """The control that was used; `none` for a debate."""
         return self.design["control"]["name"]
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return self.design["seed"]
 
     @property
@@ -128,7 +129,7 @@ class Study:
 
     @property
     def poles(self) -> dict[tuple[str, str], Pole]:
-        """Where each party of the run stands on each of its topics."""
+        """The pole of each party of the run on each of its topics."""
         parties = self.design["society"]["parties"]
         present = {role for role in self.design["composition"]["roles"] if role in parties}
         return {
@@ -139,7 +140,7 @@ class Study:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Of roles and topics, as they appear in a sentence."""
+        """Labels of roles and topics, in the form used in sentences."""
         society = self.design["society"]
         roles = {role: party["label"] for role, party in society["parties"].items()}
         topics = {key: topic["label"] for key, topic in self.design["topics"].items()}
@@ -148,16 +149,16 @@ class Study:
 
     @cached_property
     def answers(self) -> "pd.DataFrame":
-        """Attitudes: the mean of an agent's items at a survey, in an order that does not depend on the log's.
+        """Attitudes: the mean of an agent's items at a survey, in an order that does not depend on the log's order.
 
         Returns:
-            One row for each agent and survey: topic, repetition, iteration, agent, role, `value` (the outcome
-            that is analysed; missing unless every item has a valid answer) and `valid`.
+            One row for each agent and survey: topic, repetition, iteration, agent, role, `value` (the analysed outcome;
+            missing unless every item has a valid answer) and `valid`.
         """
         return self._mean_of([*self.design["instrument"]["items"]])
 
     def _mean_of(self, items: Collection[str]) -> "pd.DataFrame":
-        """As `answers`, from these items only."""
+        """Like `answers`, but only from these items."""
         import numpy as np
 
         keys = ["topic", "repetition", "iteration", "agent", "role"]
@@ -181,14 +182,14 @@ class Study:
 
     @cached_property
     def parcels(self) -> tuple[dict[str, Panel], ...]:
-        """The answers to each of the instrument's two parcels as arrays, by topic; empty where it has only one."""
+        """The answers to each of the instrument's two parcels as arrays, by topic; empty if it has only one."""
         items: Mapping[str, Any] = self.design["instrument"]["items"]
         halves = [[name for name, item in items.items() if item["parcel"] == number] for number in (1, 2)]
         return tuple(_panels(self._mean_of(half)) for half in halves) if all(halves) else ()
 
     @cached_property
     def statistics(self) -> "pd.DataFrame | None":
-        """The table in the run's folder; None where it has not been made."""
+        """The table of statistics in the run's folder; None if it has not been made."""
         path = self.folder / STATISTICS
         whole = path.exists() and STATISTICS not in changed(self.folder, self.manifest)
         return read_statistics(path) if whole else None
@@ -198,8 +199,8 @@ class Study:
         """The judges' ratings, one row for each reply and judge; None if nobody has judged the replies.
 
         Returns:
-            Columns RATINGS: `stance` runs from −3 (the low end of the topic's scale) to +3 and is missing where a reply
-            takes none.
+            The columns RATINGS: `stance` is between −3 (the low end of the topic's scale) and +3, and missing if a
+            reply takes no stance.
         """
         if STANCES not in self.manifest.files or STANCES in changed(self.folder, self.manifest):
             return None
@@ -207,7 +208,7 @@ class Study:
         return _table(self.folder, STANCES, RATINGS) if path.exists() else None
 
     def analysed_as(self, outcome: Outcome | None) -> "Study":
-        """The same study with another outcome; None keeps its own.
+        """The same study with another outcome; None keeps the outcome.
 
         Raises:
             RecordError: the engine gave no probabilities, so there are no expected values.
@@ -251,7 +252,7 @@ def read_statistics(path: Path) -> "pd.DataFrame":
     """A table of statistics as it was written: text stays text, empty numbers are missing.
 
     Raises:
-        RecordError: it is a run's, and was changed since.
+        RecordError: the table is a run's, and has been modified since.
     """
     folder = path.parent
     of_run = path.name == STATISTICS and kind_of(folder) == "run"
@@ -261,14 +262,14 @@ def read_statistics(path: Path) -> "pd.DataFrame":
 
 
 def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
-    """The study in a run's folder, wherever it was copied to.
+    """Load the study in a run's folder, wherever that was copied to.
 
     Args:
-        folder: that a run printed as its last line.
-        outcome: what to analyse; None keeps the run's own.
+        folder: the folder that a run printed in its last line.
+        outcome: the outcome to analyse; None keeps the run's own.
 
     Raises:
-        RecordError: the folder is not a run's, or another version of Hustings made it, or its answers do not have
+        RecordError: the folder is not a run folder, another version of Hustings made it, or its answers do not have
             this outcome.
 
     Example:
@@ -287,7 +288,7 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
 
 
 def _mend(folder: Path, manifest: RunManifest) -> None:
-    """Make tables that were changed after the run, or were not packed with it, again, from its log."""
+    """Remake tables from the log if they were modified after the run, or were not packed with it."""
     damaged = changed(folder, manifest)
     tables = sorted(damaged & {ATTITUDES, REPLIES, AGENTS})
     if EVENTS in damaged and tables:
@@ -316,7 +317,7 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
 
 
 _TABLES = {ATTITUDES: records.ATTITUDES, REPLIES: records.REPLIES, AGENTS: records.AGENTS}
-"""Columns of each."""
+"""Columns of each table."""
 
 
 def _table(folder: Path, file: str, columns: Sequence[str]) -> "pd.DataFrame":

@@ -1,6 +1,6 @@
-"""What a sweep does when a job fails and when all jobs have ended.
+"""What a sweep does if a job fails, and when all jobs have ended.
 
-It does not know where jobs run: Hydra's launchers do, on this machine, on Slurm or on Ray.
+It does not know where jobs run; Hydra's launchers do: on this machine, on Slurm or on Ray.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from hustings.files import explained
 from hustings.progress import say, show
 
 ERROR = "error.txt"
-"""In a job's folder: the traceback of an error that is our own bug."""
+"""File in a job's folder with the traceback of an error that is a bug in Hustings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Failure:
 
 
 class _Tolerant(Launcher):
-    """A launcher that notes failing jobs and does not let them end the sweep."""
+    """A launcher that records failed jobs and does not let them end the sweep."""
 
     def __init__(self, inner: Launcher, folder: Path, failures: list[Failure]) -> None:
         self._inner, self._folder, self._failures = inner, folder, failures
@@ -48,7 +48,7 @@ class _Tolerant(Launcher):
         """Nothing to do: the inner launcher is ready."""
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs; those that failed return nothing."""
+        """Run the jobs; failed ones return nothing."""
         numbered = list(enumerate(job_overrides, initial_job_idx))
         try:
             returns = list(self._inner.launch(job_overrides, initial_job_idx))
@@ -61,7 +61,7 @@ class _Tolerant(Launcher):
         return returns
 
     def _lost(self, numbered: list[tuple[int, Sequence[str]]], error: Exception) -> Sequence[JobReturn]:
-        """Note unfinished jobs after a launcher gave up because one process died; finished jobs are on disk."""
+        """Record unfinished jobs after the launcher gave up because a process died; finished jobs are on disk."""
         if not any((self._folder / str(number)).exists() for number, _ in numbered):
             raise SweepError(
                 f"cluster: the launcher could not start the jobs ({first_line(error)}); check the settings under "
@@ -77,7 +77,7 @@ class _Tolerant(Launcher):
 
 
 def _error(job: JobReturn) -> BaseException:
-    """What a failed job raised; reading its result would print a line of Hydra's and raise the error here."""
+    """The error of a failed job; reading its result would print Hydra's message and raise the error here."""
     return job._return_value  # pyright: ignore[reportPrivateUsage]
 
 
@@ -89,25 +89,25 @@ def _reason(folder: Path, error: BaseException) -> str:
 
 
 class SweepEnd(Callback):
-    """Keeps a sweep going when jobs fail; puts tables and figures of all jobs together into the sweep's folder."""
+    """Keeps a sweep going if jobs fail, and combines the tables and figures of all jobs in the sweep's folder."""
 
     def __init__(self) -> None:
         self._failures: list[Failure] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Put a tolerant launcher between Hydra's sweeper and its launcher, where Hydra has no hook."""
+        """Wrap the launcher in a tolerant one; Hydra has no hook for this."""
         plugins = Plugins.instance()
         make = plugins.instantiate_launcher
         folder = Path(config.hydra.sweep.dir)
 
         def tolerant(**context: Any) -> Launcher:
-            del vars(plugins)["instantiate_launcher"]  # back to the class's own: workers get a copy of the plugins
+            del vars(plugins)["instantiate_launcher"]  # back to the class's own method: workers copy the plugins
             return _Tolerant(make(**context), folder, self._failures)
 
         vars(plugins)["instantiate_launcher"] = tolerant
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Write the traceback of a bug into the folder of the job, which may run on another machine."""
+        """Write the traceback of a bug into the job's folder; the job may run on another machine."""
         error = _error(job_return)
         if job_return.status == JobStatus.FAILED and not isinstance(error, HustingsError):
             folder = Path(config.hydra.runtime.output_dir)
@@ -115,12 +115,12 @@ class SweepEnd(Callback):
             (folder / ERROR).write_text("".join(traceback.format_exception(error)))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Put the finished jobs together; say which failed, and exit with an error code if any did."""
+        """Combine the finished jobs; report which ones failed, and exit with an error code if any did."""
         folder = Path(config.hydra.sweep.dir)
         try:
             with explained():
                 made = self.together(folder)
-        except HustingsError as error:  # Hydra would only warn of it
+        except HustingsError as error:  # Hydra would only print a warning
             say(str(error))
             sys.exit(error.exit_code)
         if self._failures:
@@ -131,9 +131,9 @@ class SweepEnd(Callback):
             sys.exit(SweepError.exit_code)
 
     def together(self, folder: Path) -> bool:
-        """Compare the jobs with the first of them, in the sweep's folder; whether there was anything to compare.
+        """Compare the jobs with the first one, in the sweep's folder; return whether there was anything to compare.
 
-        What they show together is printed too: U and S, mitigations, sets of life stories, specifications.
+        Their joint results are printed too: U and S, mitigations, sets of life stories, specifications.
         """
         from hustings import page
         from hustings.report import screen, together
@@ -150,11 +150,11 @@ class SweepEnd(Callback):
 
 
 class Multiverse(SweepEnd):
-    """Plays a balanced fraction of a sweep's grid, drawn by seed, and ends in a specification curve.
+    """Plays a balanced fraction of a sweep's grid, drawn by seed, and ends with a specification curve.
 
     Args:
-        specifications: how many jobs, at most.
-        seed: of the draw.
+        specifications: the most jobs to play.
+        seed: seed of the draw.
     """
 
     def __init__(self, specifications: int, seed: int) -> None:
@@ -164,7 +164,7 @@ class Multiverse(SweepEnd):
         self._grid = 0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Put the draw between Hydra's sweeper and its grid, before it composes every job of it."""
+        """Make Hydra's sweeper draw from its grid before it composes every job."""
         super().on_multirun_start(config, **kwargs)
         plugins = Plugins.instance()
         make = plugins.instantiate_sweeper
@@ -183,7 +183,7 @@ class Multiverse(SweepEnd):
         vars(plugins)["instantiate_sweeper"] = drawn
 
     def _draw(self, grid: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The jobs to play."""
+        """Draw the jobs to play."""
         from hustings.analysis.multiverse import fraction
 
         count: Any = self._count
@@ -199,7 +199,7 @@ class Multiverse(SweepEnd):
         return [[each[place] for each, place in zip(values, places, strict=True)] for places in chosen]
 
     def together(self, folder: Path) -> bool:
-        """As other sweeps, and the specification curve; whether there was anything to compare."""
+        """Like other sweeps, with the specification curve; return whether there was anything to compare."""
         from hustings.report import multiverse
 
         if len(runfolder.jobs(folder, "run")) > 1:
@@ -208,10 +208,10 @@ class Multiverse(SweepEnd):
 
 
 class Table1(SweepEnd):
-    """Puts the table of all rows into the folder of an evaluation sweep."""
+    """Writes the table of all rows into the folder of an evaluation sweep."""
 
     def together(self, folder: Path) -> bool:
-        """Put the rows of the finished jobs together; whether there was any."""
+        """Combine the rows of the finished jobs; return whether there were any."""
         from hustings import pipeline
 
         runs = runfolder.jobs(folder, "evaluation")
@@ -221,11 +221,11 @@ class Table1(SweepEnd):
 
 
 def summary(failures: Sequence[Failure], start: Sequence[str], hydra: Sequence[str]) -> str:
-    """What failed, why, and the commands that run only those jobs again.
+    """What failed and why, and the commands that rerun only the failed jobs.
 
     Args:
-        start: the words that start the job, up to its overrides.
-        hydra: overrides of Hydra's own settings that the sweep was given.
+        start: the command that starts the job, without overrides.
+        hydra: the sweep's overrides of Hydra's own settings.
     """
     lines = [f"{len(failures)} of the sweep's jobs failed:"]
     common = set.intersection(*(set(failure.overrides) for failure in failures)) if len(failures) > 1 else set[str]()
@@ -241,11 +241,11 @@ def summary(failures: Sequence[Failure], start: Sequence[str], hydra: Sequence[s
 
 
 _OF_THIS_SWEEP = ("hydra.mode=", "hydra.job.name=", "hydra.sweep.dir=", "hydra.run.dir=")
-"""Overrides of Hydra that the same jobs in another sweep do not need."""
+"""Overrides of Hydra's settings that must not be passed to a rerun of the same jobs."""
 
 
 def again(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Overrides of the sweeps that have exactly these jobs: one sweep if they are a product, else one for each job."""
+    """Overrides of sweeps with exactly these jobs: one sweep if they form a product, otherwise one for each job."""
     values: dict[str, dict[str, None]] = {}
     for job in jobs:
         for override in job:

@@ -1,4 +1,4 @@
-"""Text with gaps, as users write it in YAML: Jinja, strict, with errors that name the setting and its file."""
+"""Templates that users write in YAML: strict Jinja, with errors that name the setting and its file."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,19 +9,19 @@ from hustings.errors import SettingsError
 
 _ENVIRONMENT = Environment(undefined=StrictUndefined)
 _KEPT = 256
-"""Texts that a template remembers: one agent's surveys and its next reply have the same beginning."""
+"""Rendered texts that a template caches: the surveys and next reply of an agent have the same beginning."""
 
 
 class Template:
-    """One template of a config file, compiled.
+    """A compiled template from a config file.
 
     Args:
-        text: Jinja.
-        key: dotted key of the setting, for errors.
-        file: where users find it, for errors: `conf/prompt/paper.yaml`.
+        text: the Jinja source.
+        key: dotted key of the setting, for error messages.
+        file: where users find it, for error messages: `conf/prompt/paper.yaml`.
 
     Raises:
-        SettingsError: it does not compile.
+        SettingsError: the template does not compile.
     """
 
     def __init__(self, text: str, key: str, file: str) -> None:
@@ -36,13 +36,13 @@ class Template:
         self._render = lru_cache(maxsize=_KEPT)(self._filled)
 
     def render(self, **values: Any) -> str:
-        """The text with its gaps filled in.
+        """Render the template.
 
         Args:
-            values: text, numbers, and lists of them.
+            values: text, numbers, and lists of these.
 
         Raises:
-            SettingsError: it uses a variable that does not exist.
+            SettingsError: the template uses a variable that does not exist.
         """
         if self._parts is not None and all(type(values.get(name)) is str for _, name in self._parts if name):
             return "".join([values[name] if name else text for text, name in self._parts])
@@ -60,10 +60,10 @@ class Template:
 
 
 def _plain(text: str) -> list[tuple[str, str]] | None:
-    """A template as pairs of text and variable, one of them empty; None if it has anything but text and variables.
+    """A template as pairs of text and variable, one of them empty; None if it contains anything but these.
 
     Raises:
-        TemplateError: it does not compile.
+        TemplateError: the template does not compile.
     """
     parts: list[tuple[str, str]] = []
     for output in _ENVIRONMENT.parse(text).body:

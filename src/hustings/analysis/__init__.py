@@ -1,1 +1,1 @@
-"""From a study to statistics and figures; it never loads a model."""
+"""Statistics and figures of a study. Nothing here loads a model."""

@@ -1,6 +1,6 @@
-"""Replies for readers who must not know who speaks: without names and parties.
+"""Replies without names and parties, for readers who must not know who is speaking.
 
-It does not know who reads them (judges and annotators).
+It does not know who reads them (judges and annotators do).
 """
 
 import re
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 NAME, PARTY = "[name]", "[party]"
-"""What stands where a name or a party stood."""
+"""Placeholders for names and parties."""
 
 
 def blind(study: "Study") -> "pd.Series":
-    """The text of every reply without the names of its debate's agents and without the names of parties.
+    """The text of every reply, without the names of the agents in its debate and without party names.
 
-    Nicknames and other names for a party ("the GOP") stay, and so does anything that only its voters would say.
+    Nicknames for a party ("the GOP") are kept, and so is anything that only its voters would say.
 
     Returns:
-        Texts, with the index of `study.replies`; empty where nothing was said.
+        Texts, with the index of `study.replies`; empty text if the reply was empty.
     """
     import pandas as pd
 
@@ -45,12 +45,12 @@ def _cells(table: "pd.DataFrame", columns: Iterable[str]) -> Iterable[Any]:
 
 
 def _called(people: Iterable[str]) -> set[str]:
-    """What these people may be called: their names, and parts of them."""
+    """Every way to refer to these people: their full names, and parts of them."""
     return {part for name in people for part in names.parts(name)}
 
 
 def _parties(parties: Mapping[str, Mapping[str, Any]]) -> re.Pattern[str]:
-    """Finds the parties of a society, and their voters."""
+    """A pattern that matches the parties of a society and their voters."""
     words = {re.escape(party[key]) for party in parties.values() for key in ("label", "adjective")}
     return re.compile(rf"\b(?:{'|'.join(sorted(words, key=len, reverse=True))})(?:s|ic|an|ans)?\b")
 

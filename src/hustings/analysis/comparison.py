@@ -1,6 +1,6 @@
-"""What changed between two runs, debate by debate if they share debates.
+"""What changed between two runs, compared debate by debate if they share debates.
 
-It does not know what was changed; the caller names the runs.
+It does not know what was changed between them; the caller names the runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from hustings.study import Outcome, Study
 
 MEASURES = ("closing", "start", "end", "echo", "convergence")
-"""Of each debate, in each run with its own shadow, b and T: the closing of the distance to the shadow; A(d,r,0);
-A(d,r,T); the change towards the own pole; and the convergence to b."""
+"""Measured in each debate, each run with its own shadow, b and T: `closing`, the reduction of the distance to the
+shadow; `start`, A(d,r,0); `end`, A(d,r,T); `echo`, the change towards the own pole; `convergence`, that towards b."""
 PAIRED = (
     f"pairs of debates with the same repetition and personas; {INTERVAL}; two-sided sign-flip permutation test; "
     "effect size: Cohen's d_z"
@@ -71,15 +71,15 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One measure of one role on one topic in two runs."""
+    """One measure, for one role on one topic, in two runs."""
 
     measure: str
     topic: str
     role: str
     first: "pd.Series"
-    """In the baseline, by repetition."""
+    """Values in the baseline, by repetition."""
     second: "pd.Series"
-    """In the other run."""
+    """Values in the other run."""
     seed: int
 
     def row(self, n: int, method: str, remark: str, numbers: Numbers | None = None) -> Row:
@@ -90,20 +90,22 @@ class _Cell:
 def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.DataFrame":
     """How `other` differs from `baseline`: differences of MEASURES by topic and role.
 
-    Where both runs have a role's debates on a topic with the same repetition and persona, the difference is taken
-    within these pairs: expanded percentile bootstrap and sign flips over pairs. Where they share none, the runs are
-    independent samples: bootstrap within each, permutation of debates between them. Both are analysed with the
-    baseline's outcome, or as scores where the other run has no expected values, and with the baseline's seed.
+    If both runs have debates on a topic with the same repetition and the same personas for a role, the difference is
+    taken within these pairs, with an expanded percentile bootstrap and sign flips over pairs. If they share none, the
+    runs are
+    independent samples: the bootstrap resamples within each run, and a permutation test moves debates between them.
+    Both runs are analysed with the baseline's outcome, or as scores if the other run has no expected values, and with
+    the baseline's seed.
 
     Args:
-        names: of the baseline and the other run, as they appear in a sentence.
+        names: names of the baseline and the other run, as they appear in a sentence.
 
     Returns:
-        Columns of statistics.COLUMNS; `statistic` is one of MEASURES; estimates are other minus baseline, in points.
-        Only roles and topics that both runs have. The primary family is `closing`.
+        Columns of statistics.COLUMNS; `statistic` is one of MEASURES, and estimates are other minus baseline, in
+        points. Only roles and topics that both runs have are included. The primary family is `closing`.
 
     Raises:
-        ValueError: a study's tables mix runs.
+        ValueError: a study's tables contain several runs.
     """
     from dataclasses import replace
 
@@ -117,7 +119,7 @@ def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.Da
 
 
 def _cells(one: "Study", two: "Study") -> "Iterator[tuple[_Cell, list[int]]]":
-    """Everything that both runs have, each with the repetitions in which both had the same personas."""
+    """Everything that both runs have, with the repetitions in which both used the same personas."""
     seated = [personas(study) for study in (one, two)]
     for topic in sorted({*topics(one)} & {*topics(two)}):
         roles = [*(role for role in parties(one, topic) if role in parties(two, topic)), DEFAULT, SHADOW]
@@ -137,7 +139,7 @@ def _asked(study: "Study", topic: str, role: str) -> bool:
 
 
 def personas(study: "Study") -> dict[tuple[str, str], dict[int, tuple[str, ...]]]:
-    """Who played a role in each debate: by topic and role, by repetition, in the order of seats."""
+    """The personas that played a role in each debate: by topic and role, then by repetition, in seating order."""
     agents = study.agents.sort_values("agent", kind="stable")
     found: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {}
     columns = (agents[name].tolist() for name in ("topic", "role", "repetition", "persona"))
@@ -148,16 +150,16 @@ def personas(study: "Study") -> dict[tuple[str, str], dict[int, tuple[str, ...]]
 
 
 def shared(one: Mapping[int, object], two: Mapping[int, object]) -> list[int]:
-    """Repetitions in which both runs had the same personas for a role.
+    """Repetitions in which both runs used the same personas for a role.
 
     Args:
-        one, two: its personas in either run, by repetition.
+        one, two: the role's personas in the two runs, by repetition.
     """
     return [repetition for repetition, who in one.items() if two.get(repetition) == who]
 
 
 def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
-    """MEASURES and `change`, A(T) − A(0), of a role in each debate, by repetition; missing where there are none."""
+    """MEASURES and `change`, A(T) − A(0), of a role in each debate, by repetition; NaN where a value is missing."""
     import pandas as pd
 
     panel, later = study.panels[topic], last_iteration(study) > 0
@@ -176,10 +178,10 @@ def measured(study: "Study", topic: str, role: str) -> "pd.DataFrame":
 
 
 def _difference(cell: _Cell, same: list[int]) -> Row:
-    """The row of a cell: within pairs where there are any.
+    """The row of a cell, computed within pairs if there are any.
 
     Args:
-        same: repetitions in which both runs had the same personas.
+        same: repetitions in which both runs used the same personas.
     """
     pairs = cell.first.index.intersection(cell.second.index)
     pairs = pairs[pairs.isin(same)]
@@ -193,10 +195,10 @@ def _difference(cell: _Cell, same: list[int]) -> Row:
 
 
 def _independent(cell: _Cell, one: Floats, two: Floats) -> Row:
-    """The row of runs that share no debate: a difference of two independent means.
+    """The row for runs that share no debate: the difference of two independent means.
 
     Args:
-        one, two: one value for each debate of either run, (debates,).
+        one, two: one value for each debate of each run, (debates,).
     """
     from scipy.stats import permutation_test
 
@@ -224,7 +226,7 @@ def _independent(cell: _Cell, one: Floats, two: Floats) -> Row:
 
 
 def _sentence(row: Row, labels: Mapping[str, str], names: tuple[str, str]) -> str:
-    """What one row says, in words that can be quoted."""
+    """A row as a sentence that can be quoted."""
     baseline, other = names
     topic, agents = where(row, labels), who(row, labels)
     if np.isnan(row.estimate):

@@ -1,6 +1,6 @@
-"""What a sweep over controls says about an agent: does it drift without reason, and does it respond to arguments?
+"""What a sweep over controls shows about an agent: does it drift without a reason, and does it respond to arguments?
 
-Everything is paired by repetition: the same personas debate under every control (Source: protocol.md, controls).
+All values are paired by repetition: the same personas debate under every control (Source: protocol.md, controls).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from hustings.study import Outcome, Study
 
 UNWARRANTED = ("advocates_both", "off_topic")
-"""Controls under which nobody has a reason to change their mind."""
+"""Controls under which no agent has a reason to change its attitude."""
 EQUIVALENT = 0.3
-"""Of ten points: unwarranted drift within which an agent counts as steadfast."""
+"""Largest unwarranted drift, in points of ten, with which an agent still counts as steadfast."""
 FAMILY = "controls"
-"""Tests of unwarranted drift and responsiveness, which are adjusted together."""
+"""Family of the tests of unwarranted drift and responsiveness, which are adjusted together."""
 PAIRED = (
     f"repetitions with the same personas; {INTERVAL}; two-sided sign-flip permutation test; effect size: Cohen's d_z"
 )
@@ -49,16 +49,16 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """One role on one topic under every control that has both."""
+    """One role on one topic, under every control that includes both."""
 
     topic: str
     role: str
     values: "Mapping[str, pd.DataFrame]"
-    """By control: measures of each debate, by repetition; only repetitions with the same personas everywhere."""
+    """Measures of each debate, by control and repetition; only repetitions with the same personas everywhere."""
     study: "Study"
 
     def row(self, name: str, control: str, values: "pd.Series | None", family: str = "") -> Row:
-        """The row of the mean of one value for each repetition; None where a control is missing."""
+        """The row for the mean of one value per repetition; `values` is None if a control is missing."""
         if values is None:
             return Row(name, self.topic, self.role, 0, PAIRED, f"no run has control={control}", control)
         made = values.dropna().to_numpy(float)
@@ -72,10 +72,10 @@ class _Cell:
 
 
 def sets(studies: "Mapping[str, Study]") -> "list[dict[str, Study]]":
-    """Studies that differ in their control only (and in topics), with at least two controls each.
+    """Groups of studies that differ only in their control (and topics), with at least two controls each.
 
     Args:
-        studies: by name; so are the sets.
+        studies: studies by name; the groups keep the names.
     """
     groups: dict[str, dict[str, Study]] = {}
     for name, study in studies.items():
@@ -85,22 +85,23 @@ def sets(studies: "Mapping[str, Study]") -> "list[dict[str, Study]]":
 
 
 def controls(studies: "Mapping[str, Study]") -> "pd.DataFrame":
-    """Unwarranted drift U, responsiveness S and what they are made of, by topic and role.
+    """Unwarranted drift U, responsiveness S and their components, by topic and role.
 
-    U is the mean change under advocates_both and off_topic, whichever are there, averaged within each repetition; two
-    one-sided tests say whether it is within ± 0.3 of 10 points. S = [Δ(advocates_high) − Δ(advocates_low)]/2. Also the
-    change under each control; the debate beyond the retest, in change and in closing; reading against speaking; and
-    the noise of repeated surveys. All runs are analysed with the same outcome: `expected` if all have it.
+    U is the mean change under advocates_both and off_topic (or whichever was run), averaged within each repetition; two
+    one-sided tests check whether it is within ± 0.3 of 10 points. S = [Δ(advocates_high) − Δ(advocates_low)]/2. The
+    table also has the change under each control; the difference between debate and retest, in change and in closing;
+    reading compared with speaking; and the noise of repeated surveys. All runs are analysed with the same outcome:
+    `expected` if all of them have it.
 
     Args:
-        studies: by name; no two with the same control and topic.
+        studies: studies by name; no two may have the same control and topic.
 
     Returns:
-        Columns of statistics.COLUMNS, `control` in the place of `at`; `statistic` is one of change, unwarranted_drift,
+        Columns of statistics.COLUMNS, with `control` in place of `at`; `statistic` is one of change, unwarranted_drift,
         equivalence, responsiveness, beyond_retest, closing_beyond_retest, reading, retest_noise.
 
     Raises:
-        ValueError: two studies have the same control and topic, or a study's tables mix runs.
+        ValueError: two studies have the same control and topic, or a study's tables contain several runs.
     """
     chosen = [*studies.values()]
     wanted: Outcome = chosen[0].outcome if all(chosen[0].outcome in study.outcomes for study in chosen) else "score"
@@ -125,14 +126,14 @@ def controls(studies: "Mapping[str, Study]") -> "pd.DataFrame":
 
 
 Changes = Mapping[str, "pd.Series"]
-"""Change of a role on a topic, by control: one value for each repetition."""
+"""Change of a role on a topic under each control: one value for each repetition."""
 
 
 def changes(studies: "Mapping[str, Study]") -> dict[tuple[str, str], Changes]:
-    """Changes under each control by topic and role, in the repetitions with the same personas under every control.
+    """Changes under each control, by topic and role, in repetitions with the same personas under every control.
 
     Args:
-        studies: by name; no two with the same control and topic.
+        studies: studies by name; no two may have the same control and topic.
     """
     chosen = [*studies.values()]
     wanted: Outcome = chosen[0].outcome if all(chosen[0].outcome in study.outcomes for study in chosen) else "score"
@@ -148,7 +149,7 @@ def changes(studies: "Mapping[str, Study]") -> dict[tuple[str, str], Changes]:
 
 
 def _cells(topic: str, studies: "Mapping[str, Study]") -> Iterator[_Cell]:
-    """Every role on a topic, with the repetitions that have the same personas under each control."""
+    """Every role on a topic, with the repetitions that have the same personas under every control."""
     any_of = next(iter(studies.values()))
     seated = {control: personas(study) for control, study in studies.items()}
     roles = [*parties(any_of, topic), *(role for role in (DEFAULT, SHADOW) if has(any_of, role))]
@@ -167,7 +168,7 @@ def _cells(topic: str, studies: "Mapping[str, Study]") -> Iterator[_Cell]:
 
 
 def _rows(cell: _Cell) -> Iterator[Row]:
-    """Everything about one role on one topic."""
+    """All rows for one role on one topic."""
     changes = {control: table["change"] for control, table in cell.values.items()}
     for control, change in changes.items():
         yield cell.row("change", control, change)
@@ -191,14 +192,14 @@ def _rows(cell: _Cell) -> Iterator[Row]:
 
 
 def _mean(changes: "Sequence[pd.Series]") -> "pd.Series | None":
-    """The mean over controls in the repetitions that have all of them."""
+    """The mean over controls, for repetitions that have values under all of them."""
     import pandas as pd
 
     return pd.concat(changes, axis=1).mean(axis=1, skipna=False) if changes else None
 
 
 def _equivalence(cell: _Cell, names: str, drift: "pd.Series | None") -> Row:
-    """Is the unwarranted drift within the margin?"""
+    """The row of the equivalence test: is unwarranted drift within the margin?"""
     row = replace(cell.row("equivalence", names, drift), method=TOST)
     if np.isnan(row.estimate) or drift is None:
         return row
@@ -209,7 +210,7 @@ def _equivalence(cell: _Cell, names: str, drift: "pd.Series | None") -> Row:
 
 
 def _sentence(row: Row, labels: Mapping[str, str]) -> str:
-    """What one row says, in words that can be quoted."""
+    """A row as a sentence that can be quoted."""
     agents, topic = who(row, labels), where(row, labels)
     if np.isnan(row.estimate):
         return f"For {agents}, {_TITLES[row.statistic]} on {topic} is not estimable: {row.remark}."

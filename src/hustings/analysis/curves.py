@@ -1,4 +1,4 @@
-"""Mean attitude by role and iteration, the debate being the unit; and the gap between parties and that among people."""
+"""Mean attitude by role and iteration, with the debate as the unit; the gap between parties, in agents and people."""
 
 import itertools
 from typing import TYPE_CHECKING
@@ -17,9 +17,9 @@ KEYS = ["topic", "composition", "role", "iteration"]
 
 
 def per_debate(study: "Study") -> "pd.DataFrame":
-    """One row for each debate, role and iteration: agents of one role in one debate are averaged first.
+    """One row for each debate, role and iteration, after averaging the agents of one role in one debate.
 
-    Invalid answers are missing, not zero.
+    Invalid answers are missing values, not zeros.
 
     Returns:
         Columns topic, composition, repetition, role, iteration, value (points).
@@ -43,14 +43,14 @@ def curve(study: "Study") -> "pd.DataFrame":
 
 
 def gaps(study: "Study") -> "pd.DataFrame":
-    """The gap between each party at the high pole and each at the low pole, among people and among agents.
+    """The gap between each party at the high pole and each at the low pole, in people and in agents.
 
-    Like with like: the difference in the share that calls the topic a very big problem. Among agents these are
-    attitudes in the highest quarter of the scale (Source: protocol.md, humans).
+    To compare like with like, it is the difference in the share that calls the topic a very big problem. For agents,
+    this means attitudes in the highest quarter of the scale (Source: protocol.md, humans).
 
     Returns:
         Columns topic, high_party, low_party, n (debates), humans, start and end (percentage points). Only topics and
-        parties for which all of these are known; none where the society has no poll.
+        parties for which all of these are known are included; there are none if the society has no poll.
     """
     import pandas as pd
 

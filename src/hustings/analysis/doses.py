@@ -1,4 +1,4 @@
-"""Dose and response: how unwarranted drift and responsiveness follow the dose of each mitigation."""
+"""Dose and response: how unwarranted drift and responsiveness depend on the dose of each mitigation."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,13 @@ PANELS = {"unwarranted_drift": "Unwarranted drift U, points", "responsiveness": 
 
 @drawing
 def doses(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path | None:
-    """U and S by dose, one column for each mitigation that was played at several doses; the line is that without it.
+    """Plot U and S against the dose, a column for each mitigation with several doses; a line shows the runs without it.
 
     Args:
-        table: that of report.mitigations.table.
+        table: the table of report.mitigations.table.
 
     Returns:
-        The PNG; an SVG and the CSV are next to it. None where no mitigation has two doses.
+        The PNG; an SVG and the CSV are next to it. None if no mitigation has two doses.
     """
     from matplotlib.lines import Line2D
 
@@ -58,12 +58,12 @@ def doses(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path | 
 
 
 def _parties(table: "pd.DataFrame") -> set[str]:
-    """Roles that speak for a party: those whose spread was measured."""
+    """Roles that speak for a party: those with a measured spread."""
     return {*table.loc[table["statistic"] == "spread_kept", "role"]}
 
 
 def _line(panel: Any, points: "pd.DataFrame", style: dict[str, Any]) -> None:
-    """The estimates of one agent by dose, with bars where there are intervals."""
+    """The estimates for one agent by dose, with error bars where there are intervals."""
     there: Any = points[points["estimate"].notna()]
     low, high = there["estimate"] - there["ci_low"], there["ci_high"] - there["estimate"]
     bars = [low.fillna(0.0).to_numpy(), high.fillna(0.0).to_numpy()]

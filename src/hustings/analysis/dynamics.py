@@ -1,10 +1,10 @@
-"""Least squares for what moves attitudes from round to round, with a jackknife over clusters.
+"""Least squares for the forces that move attitudes from round to round, with a jackknife over clusters.
 
-It knows arrays only. The equation (Source: protocol.md, statistics):
+It works only on arrays. The equation (Source: protocol.md, statistics):
 
     A(t+1) − A(t) = c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε
 
-c is free and differs between topics, so that it absorbs a movement that all agents share.
+c is free and differs between topics, so it absorbs any movement that all agents share.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ NAMES = ("beta", "alpha", "kappa")
 
 _SINGULAR = 1e-9
 _Y = 6
-"""Place of the change in a vector (x, z, y): three regressors, three instruments, the change."""
+"""Position of the change in a vector (x, z, y): three regressors, three instruments, the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums over agents and rounds of one topic, by cluster: all that least squares needs to know."""
+    """Sums over the agents and rounds of one topic, by cluster: everything that least squares needs."""
 
     count: Floats
-    """Observations, (clusters,)."""
+    """Number of observations, (clusters,)."""
     sums: Floats
-    """Of (x, z, y), (clusters, 7)."""
+    """Sums of (x, z, y), (clusters, 7)."""
     products: Floats
-    """Of their products, (clusters, 7, 7)."""
+    """Sums of their products, (clusters, 7, 7)."""
 
     @classmethod
     def of(cls, values: Floats, hears: Floats, instrument: Floats | None = None) -> Self:
         """The moments of attitudes (debates, speakers, surveys), one cluster for each debate.
 
         Args:
-            hears: 1 where one speaker hears another, (debates, listeners, speakers).
+            hears: 1 where a listener hears a speaker, (debates, listeners, speakers).
             instrument: the same attitudes measured by other items; by default the attitudes themselves.
         """
         x = _regressors(values, hears)
@@ -52,7 +52,7 @@ class Moments:
 
     @property
     def used(self) -> Floats:
-        """1 for clusters with anything to fit, (clusters,)."""
+        """1 for clusters with any observations, (clusters,)."""
         return (self.count > 0).astype(float)
 
 
@@ -63,7 +63,7 @@ def _regressors(values: Floats, hears: Floats) -> Floats:
 
 
 def heard(now: Floats, hears: Floats) -> Floats:
-    """Mean attitude of those whom each speaker hears; NaN where it hears nobody or one of them has no attitude.
+    """Mean attitude of the speakers that each listener hears; NaN if it hears none, or if one has no attitude.
 
     Args:
         now: attitudes, (debates, speakers, times).
@@ -79,22 +79,22 @@ def heard(now: Floats, hears: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """β, α, κ and the c of each topic, with and without each cluster."""
+    """β, α, κ and the c of each topic, from all clusters and with each cluster left out."""
 
     pulls: Floats
-    """(3,), in the order of NAMES."""
+    """Estimates, (3,), in the order of NAMES."""
     level: Floats
     """c, (topics,)."""
     pulls_without: Floats
-    """Without each cluster in turn, (clusters, 3)."""
+    """Estimates with each cluster left out in turn, (clusters, 3)."""
     level_without: Floats
-    """(clusters, topics)."""
+    """c with each cluster left out in turn, (clusters, topics)."""
     first_stage: float
-    """Smallest Cragg–Donald F of the instruments; infinite where the regressors are their own."""
+    """Smallest Cragg–Donald F of the instruments; infinite if the regressors are their own instruments."""
 
 
 def why_not(directions: Sequence[Sequence[Moments]], clusters: int) -> str:
-    """Why the pulls cannot be estimated; empty when they can.
+    """Why the pulls cannot be estimated; empty if they can.
 
     Args:
         directions: as for `fit`.
@@ -112,11 +112,11 @@ def why_not(directions: Sequence[Sequence[Moments]], clusters: int) -> str:
 
 
 def fit(directions: Sequence[Sequence[Moments]]) -> Fit:
-    """Least squares, or with instruments θ = (Z′X)⁻¹Z′y, averaged over the directions.
+    """Least squares or, with instruments, θ = (Z′X)⁻¹Z′y, averaged over the directions.
 
     Args:
-        directions: the topics' moments, with the clusters of all topics aligned; for instruments, once with each half
-            of the survey as the instrument of the other.
+        directions: the moments of each topic, with the clusters of all topics aligned; with instruments, there are two
+            directions, and each uses the other half of the survey as the instrument.
     """
     fits = [_fit(each) for each in directions]
     return Fit(
@@ -147,7 +147,7 @@ def _whole(parts: Sequence[Moments]) -> Floats:
 
 
 def _centred(count: Floats, sums: Floats, products: Floats) -> Floats:
-    """Products around the topic's means, (…, 7, 7): a free intercept for each topic."""
+    """Products around the means of each topic, (…, 7, 7), which gives each topic a free intercept."""
     outer = sums[..., :, None] * sums[..., None, :]
     return products - np.divide(
         outer, count[..., None, None], out=np.zeros_like(outer), where=count[..., None, None] > 0
@@ -182,10 +182,10 @@ def _level(count: Floats, sums: Floats, pulls: Floats) -> Floats:
 
 
 def _first_stage(centred: Floats, observations: float) -> float:
-    """The Cragg–Donald F: how well the instruments predict the regressors, in their weakest combination.
+    """The Cragg–Donald F: how well the instruments predict the regressors in their weakest combination.
 
     Source: Cragg & Donald (1993), Testing Identifiability and Specification in Instrumental Variable Models,
-    Econometric Theory 9(2); it is the F of the first stage where there is one regressor.
+    Econometric Theory 9(2). With one regressor, it equals the F of the first stage.
     """
     xx, zx, zz = centred[0:3, 0:3], centred[3:6, 0:3], centred[3:6, 3:6]
     explained = zx.T @ np.linalg.solve(zz, zx)
@@ -205,17 +205,17 @@ def jackknife(estimate: Floats, without: Floats) -> Floats:
 
     Args:
         estimate: (k,).
-        without: without each cluster in turn, (clusters, k).
+        without: estimates with each cluster left out in turn, (clusters, k).
     """
     away = without - estimate
     return (len(without) - 1) / len(without) * away.T @ away
 
 
 def student(estimate: float, error: float, clusters: int) -> Numbers:
-    """Interval and two-sided p of Student's t, as fields of a Row.
+    """Interval and two-sided p from Student's t, as fields of a Row.
 
     Args:
-        error: its standard error, above 0.
+        error: standard error of the estimate, above 0.
     """
     from scipy.stats import t
 
@@ -225,12 +225,12 @@ def student(estimate: float, error: float, clusters: int) -> Numbers:
 
 
 def fieller(above: float, below: float, covariance: Floats, clusters: int) -> tuple[float, float]:
-    """Fieller's 95 % interval of above/below; infinite ends where `below` is not clearly different from 0.
+    """Fieller's 95 % interval of above/below; its ends are infinite if `below` is not clearly different from 0.
 
     Source: Fieller (1954), Some Problems in Interval Estimation, Journal of the Royal Statistical Society B 16(2).
 
     Args:
-        covariance: of above and below, (2, 2).
+        covariance: covariance of above and below, (2, 2).
     """
     from scipy.stats import t
 

@@ -1,4 +1,4 @@
-"""Figures as in the paper, each with the CSV that it was drawn from. They are drawn from tables, never from a model."""
+"""Figures like those in the paper, each with the CSV it was drawn from. They are drawn from tables, without a model."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 SHADOW_COLOUR = "#80868b"
-"""Of the shadow Default, whose line is dashed."""
+"""Colour of the shadow Default, whose line is dashed."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 TOPICS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#7f7f7f", "#b2a400")
-"""Okabe and Ito's colours, which colour-blind readers can distinguish; parties have their own."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish; parties have their own colours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How roles, topics and the scale are shown."""
+    """How roles, topics and the scale are displayed."""
 
     labels: Mapping[str, str]
-    """Of roles."""
+    """Labels of roles."""
     colours: Mapping[str, str]
-    """Of roles, as #rrggbb."""
+    """Colours of roles, as #rrggbb."""
     topics: Mapping[str, str]
-    """Labels of topics, as they appear in a sentence."""
+    """Labels of topics, in the form used in sentences."""
     ends: Mapping[str, tuple[str, str]]
     """What the lowest and the highest attitude mean, by topic."""
     scale: tuple[float, float]
@@ -43,7 +43,7 @@ class Look:
 
     @classmethod
     def of(cls, study: "Study") -> Self:
-        """The look of one run."""
+        """The display settings of one run."""
         design, manifest = study.design, study.manifest
         society, topics = design["society"], design["topics"]
         shown = {**society["parties"], DEFAULT: society["default"]}
@@ -62,11 +62,11 @@ class Look:
 
 _DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.5))
 _LONG = 48
-"""Characters of a label in one line."""
+"""The most characters of a label on one line."""
 
 
 def ticks(scale: tuple[float, float]) -> list[float]:
-    """Where an axis of attitudes is labelled: about five whole steps from one end of the scale to the other."""
+    """Where an axis of attitudes is labelled: about five whole steps over the whole scale."""
     low, high = scale
     steps = next((steps for steps in (5, 4, 6, 7, 3) if (high - low) % steps == 0), 4)
     return [low + (high - low) * step / steps for step in range(steps + 1)]
@@ -74,15 +74,15 @@ def ticks(scale: tuple[float, float]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How panels are arranged: two columns of topics, or a row of topics for each of several runs."""
+    """How panels are arranged: two columns of topics, or one row of topics for each of several runs."""
 
     topics: Sequence[str]
     runs: Sequence[Any]
-    """Names; only None where there is one run."""
+    """Names of the runs; only None for a single run."""
 
     @property
     def grid(self) -> bool:
-        """Each run has a row of its own."""
+        """Whether each run has its own row."""
         return len(self.runs) > 2
 
     @property
@@ -103,7 +103,7 @@ class _Layout:
 
     @property
     def panels(self) -> list[tuple[str, Any]]:
-        """Topic and run of each panel, row by row; None stands for all runs in one panel."""
+        """Topic and run of each panel, row by row; None means that one panel shows all runs."""
         return [(topic, run) for run in (self.runs if self.grid else [None]) for topic in self.topics]
 
 
@@ -111,14 +111,13 @@ class _Layout:
 def curves(curve: "pd.DataFrame", look: Look, folder: Path, name: str, faint: "pd.DataFrame | None" = None) -> Path:
     """Attitude curves: one panel for each topic, one line for each role, standard errors as bars.
 
-    The shadow Default is a dashed grey line. A role that was surveyed only before the debate, while others continued,
-    becomes a horizontal dashed line. Two runs share the panels, the first one dashed (before and after) and the shadow
-    dotted; more than two have a row of panels each.
+    The shadow Default is a dashed grey line. A role that was surveyed only before the debate, while others were
+    surveyed throughout, becomes a horizontal dashed line. Two runs share their panels, with the first dashed (before
+    and after) and the shadow dotted; more than two runs get one row of panels each.
 
     Args:
-        curve: the table of analysis.curves.curve, of one composition; for several runs with a column `run`.
-        faint: what is drawn behind the means, single debates or trainings; columns topic, role, iteration, value,
-            line.
+        curve: the table of analysis.curves.curve for one composition; for several runs, with a column `run`.
+        faint: single debates or trainings, drawn behind the means; columns topic, role, iteration, value, line.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -161,14 +160,14 @@ def counted(table: "pd.DataFrame") -> str:
 
 
 def note(figure: "Figure", text: str) -> None:
-    """The line under a figure, wrapped at the width of the figure."""
+    """The line below a figure, wrapped to the figure's width."""
     lines = label(text, 12.5 * figure.get_figwidth(), most=12)
     make_room(figure, lines.count("\n") + 1)
     figure.supxlabel(lines, fontsize=9, color="#444444")
 
 
 def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: "pd.DataFrame | None") -> None:
-    """The curves of one topic."""
+    """Draw the curves for one topic."""
     roles = [role for role in look.labels if (curve["role"] == role).any()]
     runs = _runs(curve)
     last = int(curve["iteration"].max())
@@ -196,24 +195,24 @@ def _panel(panel: "Axes", curve: "pd.DataFrame", topic: str, look: Look, faint: 
 
 @dataclass(frozen=True, slots=True)
 class _Stroke:
-    """How one line is drawn."""
+    """The style of one line."""
 
     colour: str
     marker: str
     name: str
-    """In the legend."""
+    """Name in the legend."""
     dashes: Any
-    """Style of the line."""
+    """Dash pattern of the line."""
     hollow: bool
-    """Markers are filled with white: before the change that is compared."""
+    """Whether markers are filled with white, which marks the run before a change."""
 
 
 def _line(panel: "Axes", line: "pd.DataFrame", shift: float, stroke: _Stroke, last: int) -> None:
-    """One role's mean with its standard errors; a horizontal line where it was surveyed before the debate only.
+    """One role's mean with standard errors; a horizontal line if the role was surveyed only before the debate.
 
     Args:
-        shift: sideways, iterations, so that error bars of roles do not overlap.
-        last: iteration of the panel.
+        shift: horizontal offset in iterations, so that error bars of different roles do not overlap.
+        last: last iteration of the panel.
     """
     if last > 0 and int(line["iteration"].max()) == 0:
         style: Any = {"color": stroke.colour, "linestyle": (0, (5, 3)), "linewidth": 1.8}
@@ -241,10 +240,10 @@ def capitalised(label: str) -> str:
 
 @drawing
 def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
-    """How far agents ended nearer to the shadow Default, with intervals: one row for each topic, role and run.
+    """How much nearer agents ended to the shadow Default, with intervals: one row for each topic, role and run.
 
     Args:
-        tests: rows `closing` of analysis.statistics.statistics, of one outcome; for several runs with a column `run`.
+        tests: rows `closing` of analysis.statistics.statistics, for one outcome; for several runs, with a column `run`.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -273,10 +272,10 @@ def forest(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
 
 
 def _rows(panel: Any, labels: Sequence[str], height: float) -> None:
-    """Label the rows of a panel, from above, and give its figure the size that they need.
+    """Label the rows of a panel from the top, and make the figure tall enough for them.
 
     Args:
-        height: of a row whose label has one line, inches.
+        height: height of a row with a one-line label, inches.
     """
     lines = max((text.count("\n") for text in labels), default=0)
     panel.figure.set_size_inches(max(8.5, 6.2 + wide(labels)), (height + 0.18 * lines) * len(labels) + 1.9)
@@ -289,7 +288,7 @@ def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
     """Model pull β against social pull α, one point for each topic, with intervals.
 
     Args:
-        tests: rows `social_pull` and `model_pull` of analysis.statistics.statistics, of one run.
+        tests: rows `social_pull` and `model_pull` of analysis.statistics.statistics, for one run.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -327,7 +326,7 @@ def pulls(tests: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
 
 
 def _fitted(tests: "pd.DataFrame") -> str:
-    """How the pulls were estimated, and what that means for the reader."""
+    """How the pulls were estimated, and what the reader should conclude from that."""
     instruments = tests["method"].str.startswith("instrumental").any()
     return "Instrumental variables" if instruments else "Least squares, which survey noise inflates,"
 
@@ -336,11 +335,11 @@ def _fitted(tests: "pd.DataFrame") -> str:
 def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str) -> Path:
     """The gap between two parties among people, and between their agents at start and end: one row for each topic.
 
-    Where there are more than two parties, each topic has a row for each two of them that stand at different ends.
+    With more than two parties, each topic has one row for each pair of parties at different ends.
 
     Args:
         table: the table of analysis.curves.gaps.
-        source: of the poll.
+        source: source of the poll.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -371,6 +370,6 @@ def gaps(table: "pd.DataFrame", look: Look, source: str, folder: Path, name: str
 
 
 def save(figure: "Figure", table: "pd.DataFrame", folder: Path, name: str) -> Path:
-    """Write a figure as PNG and SVG beside the table that it was drawn from; the PNG."""
+    """Write a figure as PNG and SVG next to the table that it was drawn from; return the PNG."""
     write_table(folder / f"{name}.csv", table)
     return write_picture(figure, folder, name)

@@ -1,6 +1,6 @@
-"""What each debate contributes to a statistic: attitudes of roles at the first and the last survey, and the Default's.
+"""What each debate contributes to a statistic: the attitudes of roles at the first and last survey, and the Default's.
 
-It works on `Study.panels` and says in words why a measure does not exist. It does not test anything.
+It works on `Study.panels`, and explains in words why a measure is missing. It does not test anything.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from hustings.study import Panel, Study
 
 CROWDED = 0.2
-"""Sign flips are not to be trusted if at least this share of first attitudes is at an end of the scale."""
+"""Sign flips are unreliable if at least this share of first attitudes is at an end of the scale."""
 _EDGE = 0.05
-"""Attitudes this near to an end of the scale count as at the end: 0.5 of 10 points."""
+"""Attitudes this close to an end of the scale count as at the end, as a share of it: 0.5 of 10 points."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """A role's attitude at iteration 0 and at T in each debate that has both."""
+    """A role's attitude at iteration 0 and at T, in each debate that has both."""
 
     repetitions: Floats
     """Ascending, (debates,)."""
     first: Floats
-    """A(d,r,0), points: the mean over the role's agents that gave valid answers at both."""
+    """A(d,r,0), points: the mean over the role's agents with valid answers at both."""
     last: Floats
     """A(d,r,T)."""
 
@@ -38,10 +38,10 @@ class Ends:
 
 
 def check_one_run(study: "Study") -> None:
-    """Refuse tables that mix runs, whose debates must not be averaged.
+    """Refuse tables that contain several runs, whose debates must not be averaged.
 
     Raises:
-        ValueError: it names the column with several values.
+        ValueError: names the column with several values.
     """
     for key in ("composition", "model", "adapter", "seed"):
         if study.attitudes[key].nunique(dropna=False) > 1:
@@ -49,7 +49,7 @@ def check_one_run(study: "Study") -> None:
 
 
 def topics(study: "Study") -> list[str]:
-    """Topics in the study's tables, and those on which its parties have a pole."""
+    """Topics in the study's tables, and those on which a party of the study has a pole."""
     return sorted({*study.panels, *(topic for _, topic in study.poles)})
 
 
@@ -60,7 +60,7 @@ def parties(study: "Study", topic: str) -> list[str]:
 
 
 def speakers(study: "Study", topic: str) -> list[str]:
-    """Roles that take part in the debates and are surveyed after iteration 0, the shadow excluded."""
+    """Roles that take part in debates and are surveyed after iteration 0, without the shadow."""
     agents = study.agents
     speak = {*agents.loc[agents["speaks"].astype(bool) & (agents["topic"] == topic), "role"].unique()}
     panel = study.panels.get(topic)
@@ -69,12 +69,12 @@ def speakers(study: "Study", topic: str) -> list[str]:
 
 
 def has(study: "Study", role: str) -> bool:
-    """Whether agents of this role were surveyed."""
+    """Whether the study has surveyed agents of this role."""
     return any(role == other for panel in study.panels.values() for _, other in panel.seats)
 
 
 def last_iteration(study: "Study") -> int:
-    """T: the last iteration with a survey; debates that were cut short before it have no final answer."""
+    """T: the last iteration with a survey; a debate that was cut short before T has no final answer."""
     return max((int(panel.times[-1]) for panel in study.panels.values()), default=0)
 
 
@@ -98,7 +98,7 @@ def ends(study: "Study", topic: str, role: str) -> Ends:
 
 
 def paired(one: Ends, two: Ends) -> tuple[Ends, Ends]:
-    """The debates that both have."""
+    """The debates that are in both."""
     both = np.intersect1d(one.repetitions, two.repetitions)
 
     def only(it: Ends) -> Ends:
@@ -109,16 +109,16 @@ def paired(one: Ends, two: Ends) -> tuple[Ends, Ends]:
 
 
 def agent_means(values: Floats) -> Floats:
-    """Means over agents (debates, agents), by debate; NaN where no agent has a value."""
+    """Means over agents, (debates, agents) → (debates,); NaN where no agent has a value."""
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64))
 
 
 def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
-    """A role's attitude in each debate at one survey, (debates,): agents averaged; debates without one are left out.
+    """A role's attitude at one survey in each debate that has one, (debates,), averaged over its agents.
 
     Args:
-        survey: 0 for the first, −1 for the last.
+        survey: 0 for the first survey, −1 for the last.
     """
     panel = study.panels.get(topic)
     means = np.empty(0) if panel is None else agent_means(of_role(panel, role)[:, :, survey])
@@ -126,12 +126,12 @@ def at(study: "Study", topic: str, role: str, survey: int) -> Floats:
 
 
 def bias_role(study: "Study") -> str:
-    """The role with the attitude b at iteration 0: the Default, or the shadow if no other Default was surveyed."""
+    """The role whose attitude at iteration 0 is b: the Default, or the shadow if no other Default was surveyed."""
     return DEFAULT if has(study, DEFAULT) or not has(study, SHADOW) else SHADOW
 
 
 def first_default(study: "Study", topic: str) -> tuple[Floats, Floats]:
-    """The Default's own attitude at iteration 0, (debates,), and in which repetitions it gave one, (debates,)."""
+    """The Default's own attitude at iteration 0, (debates,), and the repetitions in which it gave one, (debates,)."""
     panel = study.panels.get(topic)
     if panel is None:
         return np.empty(0), np.empty(0)
@@ -141,16 +141,16 @@ def first_default(study: "Study", topic: str) -> tuple[Floats, Floats]:
 
 
 def no_bias(study: "Study") -> str:
-    """Why there is no b on a topic."""
+    """Why a topic has no b."""
     asked = has(study, bias_role(study))
     return "the Default gave no valid answer at iteration 0" if asked else "no Default agent was surveyed"
 
 
 def no_change(study: "Study", topic: str, role: str, changes: int) -> str:
-    """Why there is no mean of one change for each debate; empty when there is one.
+    """Why the mean of a change over debates does not exist; empty if it does.
 
     Args:
-        changes: debates that have one.
+        changes: number of debates with a value.
     """
     panel = study.panels.get(topic)
     if panel is None or all(role != other for _, other in panel.seats):
@@ -166,7 +166,7 @@ def no_change(study: "Study", topic: str, role: str, changes: int) -> str:
 
 
 def margin(study: "Study", of_ten: float) -> float:
-    """A number of points out of ten, on the study's own scale."""
+    """Convert points on a ten-point scale to the study's own scale."""
     low, high = study.scale
     return of_ten * (high - low) / 10
 
@@ -179,10 +179,10 @@ def at_edges(study: "Study", values: Floats) -> tuple[Floats, Floats]:
 
 
 def at_an_end(study: "Study", *first: Floats) -> str:
-    """'40 % of first attitudes are at an end of the scale'; empty where fewer than CROWDED are.
+    """'40 % of first attitudes are at an end of the scale'; empty if the share is below CROWDED.
 
     Args:
-        first: attitudes at iteration 0, (debates,) for each role; the role with the largest share counts.
+        first: attitudes at iteration 0 of each role, (debates,); the role with the largest share counts.
     """
     shares = [max(float(edge.mean()) for edge in at_edges(study, it)) for it in first if len(it)]
     most = max(shares, default=0.0)
@@ -190,7 +190,7 @@ def at_an_end(study: "Study", *first: Floats) -> str:
 
 
 def crowded(study: "Study", *first: Floats) -> str:
-    """The remark on sign flips where many attitudes begin at an end of the scale.
+    """The remark on sign flips if many attitudes begin at an end of the scale.
 
     Args:
         first: as for `at_an_end`.

@@ -1,6 +1,7 @@
-"""Which mitigation keeps agents in character, and at what price: each compared with the same debates without it.
+"""Which mitigation keeps agents in character, and at what cost: each is compared with the same debates without it.
 
-Everything is paired by repetition: the same personas debate under every mitigation (Source: protocol.md, mitigations).
+All values are paired by repetition: the same personas debate under every mitigation (Source: protocol.md,
+mitigations).
 """
 
 import itertools
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 FAMILY = "mitigations"
-"""Tests of what a mitigation changes, which are adjusted together over all mitigations, topics and roles."""
+"""Family of the tests of what a mitigation changes, adjusted together over all mitigations, topics and roles."""
 PAIRED = (
     f"repetitions with the same personas; {INTERVAL}; two-sided sign-flip permutation test; effect size: Cohen's d_z"
 )
@@ -38,14 +39,14 @@ _WORD = re.compile(r"\w+(?:['’]\w+)?")
 
 @dataclass(frozen=True, slots=True)
 class Mitigated:
-    """The runs of one mitigation, which differ in their control (and topics) only."""
+    """The runs of one mitigation, which differ only in their control (and topics)."""
 
     name: str
-    """`none`, or what it is called in the settings."""
+    """`none`, or the mitigation's name in the settings."""
     dose: float
-    """NaN where it has none, or several mitigations are combined."""
+    """NaN if it has no dose, or if several mitigations are combined."""
     studies: "Mapping[str, Study]"
-    """By name."""
+    """Studies by name."""
 
     @property
     def label(self) -> str:
@@ -54,17 +55,18 @@ class Mitigated:
 
 
 def mitigations(compared: "list[Mitigated]", tuning: Collection[str]) -> "pd.DataFrame":
-    """What each mitigation does to drift, response and speech, by topic and role.
+    """The effect of each mitigation on drift, response and speech, by topic and role.
 
-    `unwarranted_drift`, `equivalence` and `responsiveness` are those of the controls, `closing`, `truncated` and
-    `disclaimer` those of the debate itself. `drift_stopped` is how much less agents drift without a reason than
-    without the mitigation, `response_lost` how much less they respond to advocates, both within repetitions.
-    `spread_kept` is the SD over debates at the end divided by that at the start; `distinct_2` the share of pairs of
-    neighbouring words in a debate's replies that are different; `seconds` and `tokens` are a debate's.
+    `unwarranted_drift`, `equivalence` and `responsiveness` are those of the controls; `closing`, `truncated` and
+    `disclaimer` are those of the debate itself. `drift_stopped` is how much less agents drift without a reason than
+    they do without the mitigation, and `response_lost` how much less they respond to advocates, both within
+    repetitions. `spread_kept` is the SD over debates at the end divided by that at the start; `distinct_2` is the share
+    of distinct word pairs among the pairs of neighbouring words in a debate's replies; `seconds` and `tokens` are per
+    debate.
 
     Args:
-        compared: mitigations whose runs differ in nothing else; the one called `none` is what others are compared with.
-        tuning: topics on which doses were chosen; all others are held out.
+        compared: mitigations whose runs differ in nothing else; the one named `none` is the baseline.
+        tuning: topics on which doses were chosen; all other topics are held out.
 
     Returns:
         Columns `mitigation`, `dose`, `held_out`, and those of statistics.COLUMNS.
@@ -88,7 +90,7 @@ def mitigations(compared: "list[Mitigated]", tuning: Collection[str]) -> "pd.Dat
 
 
 def _rows(mitigated: Mitigated, plain: Mitigated | None) -> Iterator[Row]:
-    """Everything about one mitigation."""
+    """All rows for one mitigation."""
     debates = [study for study in mitigated.studies.values() if study.control == "none"]
     if len({study.control for study in mitigated.studies.values()}) > 1:
         table: Any = controls(mitigated.studies).rename(columns={"control": "at"})
@@ -107,7 +109,7 @@ def _rows(mitigated: Mitigated, plain: Mitigated | None) -> Iterator[Row]:
 
 
 def _again(made: Mapping[str, Any]) -> Row:
-    """A row of another table, outside of its family: here there are more tests."""
+    """A row of another table, taken out of its family because this table has more tests."""
     kept = {name: value for name, value in made.items() if name not in ("sentence", "family", "p_holm")}
     return Row(**kept)
 
@@ -137,7 +139,7 @@ def _against(mitigated: Mitigated, plain: Mitigated) -> Iterator[Row]:
 
 
 def key_is_party(mitigated: Mitigated, key: tuple[str, str]) -> bool:
-    """Whether a topic and role are those of a party."""
+    """Whether the role in a (topic, role) key is a party."""
     return any(key[1] in study.design["society"]["parties"] for study in mitigated.studies.values())
 
 
@@ -161,7 +163,7 @@ def _response(of: Changes) -> "pd.Series | None":
 
 
 def _speech(study: "Study") -> Iterator[Row]:
-    """How far attitudes still differ, and how varied the replies are."""
+    """How much attitudes still differ, and how varied the replies are."""
     for topic in topics(study):
         for role in parties(study, topic):
             mine = ends(study, topic, role)
@@ -182,12 +184,12 @@ def _speech(study: "Study") -> Iterator[Row]:
 
 
 def _untested(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """A mean with its interval alone, where there is nothing to test it against."""
+    """A mean and its interval only, for values without a null hypothesis."""
     return {name: numbers[name] for name in ("estimate", "ci_low", "ci_high")}
 
 
 def _spread(values: Floats, weights: Floats) -> Floats:
-    """SD at the end over SD at the start, in each sample of debates.
+    """SD at the end divided by SD at the start, in each bootstrap sample of debates.
 
     Args:
         values: (debates, 2).
@@ -200,7 +202,7 @@ def _spread(values: Floats, weights: Floats) -> Floats:
 
 
 def _distinct(texts: "pd.Series") -> float:
-    """The share of neighbouring words, over all texts, that are different; NaN where there are none."""
+    """The share of distinct pairs among the pairs of neighbouring words in all texts; NaN if there are none."""
     pairs: list[tuple[str, str]] = []
     for text in texts.astype(str):
         words = [word.casefold() for word in _WORD.findall(text)]
@@ -209,7 +211,7 @@ def _distinct(texts: "pd.Series") -> float:
 
 
 def _perplexity(study: "Study") -> Iterator[Row]:
-    """Perplexity of each party's replies to the model as it is; nothing where `hustings perplexity` was not run."""
+    """Perplexity of each party's replies under the unmodified model; empty if `hustings perplexity` was not run."""
     if study.perplexity.empty:
         return
     replies: Any = study.replies.merge(
@@ -230,17 +232,17 @@ def _perplexity(study: "Study") -> Iterator[Row]:
 
 
 def _surprise(sums: Floats, weights: Floats) -> Floats:
-    """Perplexity in each sample of debates.
+    """Perplexity in each bootstrap sample of debates.
 
     Args:
-        sums: log-probability and tokens of each debate, (debates, 2).
+        sums: log-probability and number of tokens of each debate, (debates, 2).
         weights: (samples, debates).
     """
     return np.exp(-ratio(weights @ sums[:, 0], weights @ sums[:, 1]))
 
 
 def _costs(mitigated: Mitigated) -> Iterator[Row]:
-    """Seconds, and tokens that were read and generated, for each debate of all runs together."""
+    """Seconds per debate, and tokens read and generated per debate, over all runs together."""
     spent = [study.manifest.spent for study in mitigated.studies.values()]
     debates = int(sum(it.get("played", 0) for it in spent))
     if debates:
@@ -263,11 +265,11 @@ _NAMES = {
     "spread_kept": "the spread that was kept",
     "distinct_2": "the share of different word pairs",
 }
-"""What sentences call statistics."""
+"""Names of the statistics in sentences."""
 
 
 def _sentence(row: Row, labels: Mapping[str, str]) -> str:
-    """What one row says, after the words that name the mitigation."""
+    """A row as a sentence that follows the name of the mitigation."""
     topic = where(row, labels) if row.topic else ""
     named = _NAMES.get(row.statistic, row.statistic)
     if np.isnan(row.estimate):

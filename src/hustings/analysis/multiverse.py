@@ -1,6 +1,6 @@
-"""One result under many specifications that should make no difference: which to try, and how and why it varies.
+"""One result under many specifications that should not matter: which ones to try, how the result varies, and why.
 
-A specification has one value of every choice. It does not know what the choices are.
+A specification has one value for every choice. This module does not know what the choices are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 SPECIFICATION = ["run", "topic", "role", "n", "estimate", "ci_low", "ci_high", "se"]
-"""First columns of specifications.csv; a column for each choice follows."""
+"""The first columns of specifications.csv; a column for each choice follows."""
 SUMMARY = ["topic", "role", "measure", "choice", "n", "estimate", "low", "high", "sentence"]
-"""Columns of multiverse.csv; n is specifications. `measure` is one of median (low and high: the extremes), same_sign,
-variance (by choice), unexplained and sampling, the last four as shares."""
+"""Columns of multiverse.csv; n counts specifications. `measure` is one of median (low and high are the extremes),
+same_sign, variance (by choice), unexplained and sampling; the last four are shares."""
 _SWAPS = 3000
 
 
 def fraction(levels: Sequence[int], count: int, seed: int) -> list[tuple[int, ...]]:
-    """A balanced part of a grid: each level of a factor equally often, and each pair of levels nearly so.
+    """A balanced fraction of a grid: each level of a factor equally often, and each pair of levels nearly so.
 
-    The first specification has the first level of everything. Levels start in a random order and are swapped within
-    their factor wherever that evens out the pairs.
+    The first specification has the first level of every factor. Levels start in random order and are swapped within
+    their factor wherever that makes the pairs more even.
 
     Args:
-        levels: of each factor, how many.
-        count: specifications; the whole grid if it has no more.
+        levels: number of levels of each factor.
+        count: number of specifications; if the grid has no more than that, all of it is returned.
 
     Returns:
-        Positions of the levels, one tuple for each specification, all different.
+        Level indices, one tuple for each specification, all different.
     """
     grid = int(np.prod(levels, dtype=np.int64))
     if grid <= count:
@@ -62,7 +62,7 @@ def fraction(levels: Sequence[int], count: int, seed: int) -> list[tuple[int, ..
 
 
 def _unevenness(design: Any, levels: Sequence[int]) -> float:
-    """How far pairs of levels are from being equally frequent; a specification that is there twice counts most."""
+    """How unevenly pairs of levels occur; duplicate specifications are penalised most."""
     count, total = len(design), 0.0
     for one in range(len(levels)):
         for two in range(one):
@@ -73,14 +73,14 @@ def _unevenness(design: Any, levels: Sequence[int]) -> float:
 
 
 def specifications(studies: "Mapping[str, Study]", chosen: Mapping[str, Mapping[str, str]]) -> "pd.DataFrame":
-    """The primary statistic in every run.
+    """The primary statistic of every run.
 
     Args:
-        studies: by name.
-        chosen: by the same name, the value of each choice.
+        studies: studies by name.
+        chosen: the value of each choice, by the same names.
 
     Returns:
-        Columns SPECIFICATION and the choices; `se` is the standard error over debates, points.
+        Columns SPECIFICATION and one for each choice; `se` is the standard error over debates, points.
     """
     import pandas as pd
 
@@ -102,11 +102,11 @@ def specifications(studies: "Mapping[str, Study]", chosen: Mapping[str, Mapping[
 
 
 def summary(table: "pd.DataFrame", labels: Mapping[str, str]) -> "pd.DataFrame":
-    """How the result varies over specifications, by topic and role, and how much each choice has to do with that.
+    """How the result varies over specifications, by topic and role, and how much of that is due to each choice.
 
     Args:
-        table: of `specifications`.
-        labels: of roles and topics.
+        table: the table of `specifications`.
+        labels: labels of roles and topics.
 
     Returns:
         Columns SUMMARY.
@@ -128,7 +128,7 @@ _Row = tuple[str, str, float, float, float, str]
 
 
 def _result(mine: "pd.DataFrame", where: str) -> Iterator[_Row]:
-    """The median, and how many specifications have its sign."""
+    """The median, and how many specifications have the same sign."""
     values = mine["estimate"].to_numpy(float)
     median, low, high = (float(it) for it in (np.median(values), values.min(), values.max()))
     said = (
@@ -142,7 +142,7 @@ def _result(mine: "pd.DataFrame", where: str) -> Iterator[_Row]:
 
 
 def _parts(mine: "pd.DataFrame", choices: Sequence[str], where: str) -> Iterator[_Row]:
-    """Shares of the variance over specifications; nothing where there is none."""
+    """Shares of the variance over specifications; empty if there is no variance."""
     values = mine["estimate"].to_numpy(float)
     for choice, share in decomposed(values, {it: mine[it].to_numpy() for it in choices}).items():
         what = f"The choice of {choice} accounts for" if choice else "The choices one by one leave unexplained"
@@ -163,18 +163,18 @@ def _debates(mine: "pd.DataFrame") -> str:
 
 
 def decomposed(values: Floats, choices: Mapping[str, Any]) -> dict[str, float]:
-    """Shares of the variance of a result that are due to each choice: main effects, each given all others.
+    """Shares of a result's variance that are due to each choice: main effects, each adjusted for all others.
 
-    Sums of squares of type II without interactions, over the total. In a balanced design they add up to 1 with what is
-    left; in a fraction they nearly do.
+    Type II sums of squares without interactions, divided by the total. In a balanced design, they and the unexplained
+    share add up to 1; in a fraction of the grid, they nearly do.
 
     Args:
-        values: one for each specification, (n,).
-        choices: by name, the value in each specification, (n,).
+        values: one value for each specification, (n,).
+        choices: the value of each choice in each specification, by name, (n,).
 
     Returns:
-        By choice, in their order; and under the empty name what all of them together leave, which has interactions and
-        chance in it. Nothing where the result does not vary.
+        Shares by choice, in the given order; the empty name has the unexplained share, which includes interactions and
+        chance. Empty if the result does not vary.
     """
     total = float(((values - values.mean()) ** 2).sum())
     if total <= 1e-12:
@@ -189,13 +189,13 @@ def decomposed(values: Floats, choices: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _dummies(values: Any) -> Floats:
-    """Indicators of all values but the first, (n, values − 1)."""
+    """Indicator variables for all values but the first, (n, values − 1)."""
     _, place = np.unique(np.asarray(values, dtype=str), return_inverse=True)
     return np.eye(place.max() + 1)[place][:, 1:]
 
 
 def _residual(values: Floats, columns: Sequence[Floats]) -> float:
-    """Sum of squares that a linear model leaves."""
+    """Residual sum of squares of a linear model."""
     exog = np.column_stack([np.ones(len(values)), *columns])
     fitted = exog @ np.linalg.lstsq(exog, values, rcond=None)[0]
     return float(((values - fitted) ** 2).sum())

@@ -1,4 +1,4 @@
-"""The U–S plane: unwarranted drift across, responsiveness upwards, one point for each topic and role."""
+"""The U–S plane: unwarranted drift on the x-axis, responsiveness on the y-axis, one point for each topic and role."""
 
 import math
 from pathlib import Path
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 @drawing
 def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
-    """Where agents are in the plane: a believable one is in the grey band, clearly above the line.
+    """Plot agents in the plane: a believable one is inside the grey band and clearly above the line.
 
     Args:
-        table: that of analysis.controls.controls; for several sets of runs with a column `run`, one marker each.
+        table: the table of analysis.controls.controls; for several sets of runs, with a column `run`, and one marker
+            for each.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -50,14 +51,14 @@ def plane(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
 
 
 def _key(label: str, marker: str, colour: str) -> "Line2D":
-    """An entry of the legend."""
+    """An entry in the legend."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, marker=marker, linestyle="", markersize=8, label=label)
 
 
 def _point(panel: Any, drift: Any, response: Any, style: dict[str, Any]) -> None:
-    """One agent; without bars where there is no interval."""
+    """Draw one agent; without error bars if there is no interval."""
     if math.isnan(drift["estimate"]) or math.isnan(response["estimate"]):
         return
     bars = [

@@ -1,4 +1,4 @@
-"""How many repetitions a study needs, by planted simulation. It uses no model: you set the noise."""
+"""How many repetitions a study needs, from simulations with planted effects. No model is used: you set the noise."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ class Design:
     """A study that has not been run yet.
 
     Raises:
-        SettingsError: impossible numbers.
+        SettingsError: the numbers are impossible.
     """
 
     points: float
@@ -33,9 +33,9 @@ class Design:
     distance: float
     """Mean distance of first attitudes from the shadow Default, points."""
     level: float
-    """Of the test."""
+    """Significance level of the test."""
     rounds: int
-    """Of a debate."""
+    """Number of rounds in a debate."""
 
     def __post_init__(self) -> None:
         for name, fine, rule in (
@@ -51,10 +51,11 @@ class Design:
 
 
 def power(design: Design, seed: int) -> "pd.DataFrame":
-    """Share of planted studies whose one-sided sign-flip test finds the closing (Source: protocol.md, statistics).
+    """Share of planted studies whose one-sided sign-flip test detects the closing (Source: protocol.md, statistics).
 
-    Each study plants debates whose role starts `distance` from the shadow Default, which stays where it is, and is
-    pulled towards it by the β that closes `points` over all rounds; α and κ are 0. The test is that of `closing`.
+    Each study plants debates in which the role starts `distance` points from the shadow Default, which does not move,
+    and is pulled towards it by the β that closes `points` over all rounds; α and κ are 0. The test is that of
+    `closing`.
 
     Returns:
         Columns repetitions, power (share of studies with p at or below `level`).
@@ -73,6 +74,6 @@ def power(design: Design, seed: int) -> "pd.DataFrame":
 
 
 def _p(moved: Floats, rng: np.random.Generator) -> Floats:
-    """One-sided sign-flip p of each study's mean, (studies,), from its debates, (studies, n)."""
+    """One-sided sign-flip p of each study's mean, (studies,), from one value per debate, (studies, n)."""
     signs = rng.integers(0, 2, size=(moved.shape[1], _FLIPS)) * 2.0 - 1.0
     return ((moved @ signs >= moved.sum(axis=1, keepdims=True) - SAME).sum(axis=1) + 1) / (_FLIPS + 1)

@@ -1,6 +1,6 @@
-"""Bootstrap intervals and sign-flip tests, which every statistic shares.
+"""Bootstrap intervals and sign-flip tests, shared by all statistics.
 
-The debate is the unit. It knows numbers only: no tables, roles or sentences.
+The unit is the debate. This module works only on numbers: no tables, roles or sentences.
 """
 
 import zlib
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 SMALL = 10
-"""With fewer debates than this, an interval is too narrow."""
+"""With fewer debates than this, intervals are too narrow."""
 BUNDLES = 500
-"""Units beyond which random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
+"""With more units than this, random bundles of units are drawn or flipped: equally valid, at a bounded cost."""
 INTERVAL = f"95 % expanded percentile bootstrap over debates ({RESAMPLES:,} resamples)"
 SPREAD = 0.005
-"""Points within which values count as equal: engines round, so the same question asked twice differs by less."""
+"""Values this close count as equal, points: engines round, so the answers to a repeated question differ by less."""
 SAME = 1e-9
-"""How much sums of equal numbers may differ."""
+"""Tolerance for sums of equal numbers."""
 LEVEL = 0.95
-"""Of the intervals."""
+"""Confidence level of the intervals."""
 
 Floats = NDArray[np.float64]
 Alternative = Literal["greater", "two-sided"]
@@ -42,7 +42,7 @@ class Numbers(TypedDict, total=False):
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Random numbers for one test, independent of the other topics and roles of the run."""
+    """A random generator for one test, independent of those for the other topics and roles of the run."""
     return np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
 
 
@@ -50,7 +50,7 @@ def resample(rng: np.random.Generator, units: int) -> Iterator[Floats]:
     """How often each unit is drawn in each of RESAMPLES bootstrap samples.
 
     Returns:
-        Chunks of shape (samples, units); the size of a chunk bounds memory and does not change results.
+        Chunks of shape (samples, units); the chunk size limits memory and does not affect results.
     """
     bundles = min(units, BUNDLES)
     bundle = rng.permutation(np.arange(units) % bundles) if units > bundles else None
@@ -65,10 +65,11 @@ def resample(rng: np.random.Generator, units: int) -> Iterator[Floats]:
 
 
 def bootstrap(rng: np.random.Generator, units: int, of: Callable[[Floats], Floats]) -> Floats:
-    """Resampled statistics.
+    """Statistics of the bootstrap samples.
 
     Args:
-        of: from weights (samples, units) to statistics (samples,) or (samples, k); NaN where a sample has none.
+        of: function from weights (samples, units) to statistics (samples,) or (samples, k); NaN where a sample has
+            none.
 
     Returns:
         Shape (RESAMPLES,) or (RESAMPLES, k).
@@ -78,7 +79,7 @@ def bootstrap(rng: np.random.Generator, units: int, of: Callable[[Floats], Float
 
 @lru_cache(maxsize=2)
 def _drawn(seed: int, units: int) -> Floats:
-    """How often each unit is drawn, (RESAMPLES, units): the same for every mean of a study."""
+    """How often each unit is drawn, (RESAMPLES, units); identical for all means of a study."""
     rng = generator(seed, "means")
     drawn = rng.integers(0, units, size=(RESAMPLES, units)) + np.arange(RESAMPLES)[:, None] * units
     counts = np.bincount(drawn.ravel(), minlength=RESAMPLES * units)
@@ -87,14 +88,14 @@ def _drawn(seed: int, units: int) -> Floats:
 
 @lru_cache(maxsize=2)
 def _flipped(seed: int, units: int) -> Floats:
-    """1 where a sign is flipped, (ways, units): all 2ⁿ ways if they are few, else RESAMPLES random ones."""
+    """1 where a sign is flipped, (ways, units): all 2ⁿ ways if there are few, otherwise RESAMPLES random ones."""
     if 2**units <= RESAMPLES:
         return ((np.arange(2**units)[:, None] >> np.arange(units)) & 1).astype(np.float64)
     return generator(seed, "signs").integers(0, 2, size=(RESAMPLES, units), dtype=np.int8).astype(np.float64)
 
 
 def _bundled(values: Floats, seed: int) -> tuple[Floats, Floats]:
-    """Sums and sizes of at most BUNDLES random bundles of the values."""
+    """Sums and sizes of random bundles of the values, at most BUNDLES of them."""
     if len(values) <= BUNDLES:
         return values, np.ones(len(values))
     bundle = generator(seed, "bundles").permutation(np.arange(len(values)) % BUNDLES)
@@ -103,22 +104,22 @@ def _bundled(values: Floats, seed: int) -> tuple[Floats, Floats]:
 
 
 def resampled_means(values: Floats, seed: int) -> Floats:
-    """Means in RESAMPLES bootstrap samples of the values, one for each debate, (n,)."""
+    """Means of RESAMPLES bootstrap samples of the values, one value for each debate, (n,)."""
     sums, sizes = _bundled(values, seed)
     drawn = _drawn(seed, len(sums))
     return (drawn @ sums) / (len(sums) if len(sums) == len(values) else drawn @ sizes)
 
 
 def interval(samples: Floats, units: int, level: float = LEVEL) -> tuple[float, float]:
-    """Expanded percentile interval of one statistic; samples without a value are left out.
+    """Expanded percentile interval of one statistic; samples without a value are ignored.
 
-    Plain percentiles are too narrow when there are few units: they use the normal distribution's tails and divide by
-    n. The percentiles are moved out to where Student's t and n − 1 would put them.
+    Plain percentile intervals are too narrow for few units, because they use the tails of the normal distribution and
+    divide by n. The percentiles are moved outwards to match Student's t and n − 1.
     Source: Hesterberg (2015), What Teachers Should Know About the Bootstrap, The American Statistician 69(4).
 
     Args:
         samples: resampled statistics, (samples,) or (samples, 1).
-        units: how many were resampled.
+        units: number of units that were resampled.
     """
     if units < 2:
         return np.nan, np.nan
@@ -136,15 +137,15 @@ def _tail(units: int, level: float) -> float:
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """above / below, NaN where below is 0."""
+    """above / below; NaN where below is 0."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def sign_flip(values: Floats, seed: int, alternative: Alternative) -> float:
-    """Permutation p of a mean against 0, by flipping signs: all 2ⁿ ways if there are few, else 10,000 random ones.
+    """Permutation p of a mean against 0 by sign flips: all 2ⁿ ways if there are few, otherwise 10,000 random ones.
 
     Args:
-        values: one for each debate, (n,).
+        values: one value for each debate, (n,).
     """
     sums, _ = _bundled(values, seed)
     flipped = _flipped(seed, len(sums))
@@ -167,16 +168,16 @@ def smallest_p(n: int, alternative: Alternative) -> float:
 
 
 def effect_size(values: Floats) -> float:
-    """Cohen's d_z; NaN where the values do not differ by more than engines round."""
+    """Cohen's d_z; NaN if the values differ by no more than the engines' rounding."""
     return float(values.mean() / values.std(ddof=1)) if len(values) > 1 and np.ptp(values) > SPREAD else np.nan
 
 
 def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floats | None = None) -> Numbers:
-    """The mean of one value for each debate: interval, Cohen's d_z and sign-flip p, as fields of a Row.
+    """Interval, Cohen's d_z and sign-flip p for the mean of one value per debate, as fields of a Row.
 
     Args:
-        values: one for each debate, (n,), at least one.
-        samples: resampled means, where they are more than the means of resampled values.
+        values: one value for each debate, (n,), at least one.
+        samples: resampled means, if they are not simply the means of resampled values.
     """
     low, high = interval(resampled_means(values, seed) if samples is None else samples, len(values))
     return {
@@ -190,10 +191,10 @@ def mean_test(values: Floats, seed: int, alternative: Alternative, samples: Floa
 
 
 def equivalence(values: Floats, seed: int, margin: float) -> Numbers:
-    """Is a mean within ± margin? Two one-sided sign-flip tests and their 90 % interval, as fields of a Row.
+    """Is a mean within ± margin? Two one-sided sign-flip tests and the matching 90 % interval, as fields of a Row.
 
     Args:
-        values: one for each debate, (n,), at least one.
+        values: one value for each debate, (n,), at least one.
         margin: points.
     """
     low, high = interval(resampled_means(values, seed), len(values), 0.9)
@@ -203,7 +204,7 @@ def equivalence(values: Floats, seed: int, margin: float) -> Numbers:
 
 
 def wilson(hits: int, n: int) -> Numbers:
-    """A share with its 95 % Wilson interval, as fields of a Row.
+    """A share and its 95 % Wilson interval, as fields of a Row.
 
     Args:
         n: at least 1.
@@ -218,10 +219,10 @@ def wilson(hits: int, n: int) -> Numbers:
 
 
 def few(n: int) -> str:
-    """The remark on a single debate; that a few debates have too narrow intervals is said once, by report.alerts."""
+    """The remark on a single debate; report.alerts warns once that intervals from few debates are too narrow."""
     return "there is only one debate, so there is no interval" if n == 1 else ""
 
 
 def remarks(*each: str) -> str:
-    """Several remarks as one, without the empty ones."""
+    """Several remarks joined into one, without the empty ones."""
     return "; ".join(filter(None, each))

@@ -1,7 +1,7 @@
-"""Several sets of life stories for the same names: `closing` with the sets as a random effect.
+"""Several sets of life stories for the same names: `closing` with the set as a random effect.
 
-A set is a draw from all the stories that the model could have written, so its debates are not independent of each
-other: with k sets there are k observations of the mean, whatever the number of debates.
+A set is one draw from all the stories that the model could have written, so its debates are not independent: k sets
+give k observations of the mean, however many debates they contain.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 SETS = ["statistic", "topic", "role", "sets", "n", "estimate", "ci_low", "ci_high", "p", "share", "share_low",
         "share_high", "means", "sentence"]  # fmt: skip
-"""Columns of sets.csv. `share` is the part of the variance between debates that is between sets, with its interval."""
+"""Columns of sets.csv. `share` is the part of the variance between debates that lies between sets, with interval."""
 
 
 def random_effect(groups: Sequence[Floats]) -> dict[str, float]:
-    """A mean over groups that are themselves drawn, and the share of the variance that lies between them.
+    """A mean over groups that are themselves a sample, and the share of the variance that lies between them.
 
-    One-way random effects: the mean of the groups' means with Student's t on k − 1 degrees of freedom, which is exact
-    where groups are equally large; the intraclass correlation by analysis of variance, its interval from F.
+    One-way random effects: the mean of the group means, with Student's t on k − 1 degrees of freedom, which is exact if
+    the groups are equally large; and the intraclass correlation from the analysis of variance, with an interval from F.
     Source: Searle, Casella, McCulloch (1992), Variance Components, chapter 3.
 
     Args:
-        groups: the values of each group, (n,), two and more groups.
+        groups: the values of each group, (n,); at least two groups.
 
     Returns:
         estimate, ci_low, ci_high, p (two-sided, against 0), share, share_low, share_high; NaN where undefined.
@@ -51,7 +51,7 @@ def random_effect(groups: Sequence[Floats]) -> dict[str, float]:
     grand = float(np.concatenate(groups).mean())
     between = float((sizes * (means - grand) ** 2).sum()) / (k - 1)
     inside = within / (total - k)
-    each = (total - float((sizes**2).sum()) / total) / (k - 1)  # size of a group, where they differ
+    each = (total - float((sizes**2).sum()) / total) / (k - 1)  # size of a group, if sizes differ
     ratio = between / inside
     upper, lower = (ratio / float(f.ppf(level, k - 1, total - k)) for level in (0.025, 0.975))
     share, low, high = (max(0.0, (it - 1) / (it - 1 + each)) for it in (ratio, lower, upper))
@@ -59,13 +59,13 @@ def random_effect(groups: Sequence[Floats]) -> dict[str, float]:
 
 
 def sets(studies: Iterable["Study"]) -> "pd.DataFrame":
-    """`closing` by topic and role over runs that differ in their set of life stories and in nothing else.
+    """`closing` by topic and role, over runs that differ only in their set of life stories.
 
     Args:
-        studies: two and more.
+        studies: two or more studies.
 
     Returns:
-        Columns SETS; only topics and roles of which two sets have debates.
+        Columns SETS; only topics and roles with debates from at least two sets.
     """
     import pandas as pd
 
@@ -87,7 +87,7 @@ def _rows(studies: Sequence["Study"]) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    """What a row says, in words that can be quoted."""
+    """A row as a sentence that can be quoted."""
     way = "nearer to" if row["estimate"] >= 0 else "further from"
     sign = 1 if row["estimate"] >= 0 else -1
     low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))

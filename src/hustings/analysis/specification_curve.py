@@ -1,4 +1,4 @@
-"""The specification curve: a result under every specification, sorted, and below it what each specification had."""
+"""The specification curve: a result under every specification, sorted, with the choices of each one shown below."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 @drawing
 def specification_curve(table: "pd.DataFrame", look: Look, folder: Path, name: str) -> Path:
-    """The primary statistic over all specifications of one topic, a column of panels for each role.
+    """The primary statistic over all specifications for one topic, with a column of panels for each role.
 
     Args:
-        table: of analysis.multiverse.specifications, of one topic.
+        table: the table of analysis.multiverse.specifications, for one topic.
 
     Returns:
         The PNG; an SVG and the CSV are next to it.
@@ -44,7 +44,7 @@ def specification_curve(table: "pd.DataFrame", look: Look, folder: Path, name: s
 
 
 def _in_order(values: "pd.Series") -> list[Any]:
-    """Values of a choice, the most frequent spelling of numbers ascending, words as they come."""
+    """The distinct values of a choice: ascending if all are numbers, otherwise in order of appearance."""
     found = list(dict.fromkeys(values))
     return sorted(found, key=float) if all(str(it).replace(".", "", 1).isdigit() for it in found) else found
 
@@ -60,7 +60,7 @@ def _curve(panel: "Axes", mine: "pd.DataFrame", colour: str) -> None:
 
 
 def _matrix(panel: "Axes", mine: "pd.DataFrame", rows: list[tuple[str, str]], colour: str) -> None:
-    """A dot where a specification has a value."""
+    """Draw a dot for each value that a specification has."""
     for place, (choice, value) in enumerate(rows):
         there = np.flatnonzero(mine[choice].astype(str).to_numpy() == value)
         panel.plot(there, np.full(len(there), place), linestyle="", marker="s", markersize=4, color=colour)

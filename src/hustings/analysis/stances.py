@@ -1,4 +1,4 @@
-"""What agents say beside what they answer, round by round: a table and its picture."""
+"""What agents say compared with what they answer, round by round: a table and a figure."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ def by_round(study: "Study", judge: str) -> "pd.DataFrame":
 
 @drawing
 def stances(study: "Study", judge: str, look: Look, folder: Path, name: str) -> Path:
-    """Attitude curves, and beside them the mean stance of replies on the same axis of iterations.
+    """Attitude curves, next to the mean stance of replies over the same iterations.
 
     Returns:
         The PNG; an SVG and the CSV of the stances are next to it.
@@ -63,7 +63,7 @@ def stances(study: "Study", judge: str, look: Look, folder: Path, name: str) -> 
 
 
 def _lines(panel: "Axes", table: "pd.DataFrame", across: str, look: Look) -> None:
-    """One line for each role; `across` is the column of the horizontal axis."""
+    """Draw one line for each role; `across` is the column for the horizontal axis."""
     for place, role in enumerate(look.labels):
         mine = table[table["role"] == role]
         if mine.empty:

@@ -1,6 +1,6 @@
-"""What a statistic is: a name, the question it answers, a function of a study, and a sentence for each of its rows.
+"""A statistic: a name, the question it answers, a function of a study, and a sentence for each of its rows.
 
-It does not know which statistics there are.
+It does not know which statistics exist.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ SECONDARY = "secondary"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One estimate with its test; a number that does not exist is NaN."""
+    """One estimate with its test; missing numbers are NaN."""
 
     statistic: str
     """Name of the statistic."""
@@ -31,37 +31,37 @@ class Row:
     role: str
     """Party, `default` or `shadow`; empty for all agents."""
     n: int
-    """Debates that the estimate is made from."""
+    """Number of debates behind the estimate."""
     method: str
     """How the numbers were computed, for a methods section."""
     remark: str = ""
     """Why there is no estimate, or what the reader should keep in mind."""
     at: str = ""
-    """`start` or `end` where a statistic describes a moment of the debate; otherwise empty."""
+    """`start` or `end` if the statistic describes a moment of the debate; otherwise empty."""
     outcome: str = ""
-    """`expected` or `score`: what was analysed; filled in for the table."""
+    """`expected` or `score`, whichever was analysed; filled in for the table."""
     estimate: float = np.nan
     ci_low: float = np.nan
     ci_high: float = np.nan
-    """Ends of the 95 % interval; infinite where it has no end."""
+    """Ends of the 95 % interval; infinite if it is unbounded."""
     effect_size: float = np.nan
-    """Cohen's d; the method says which. Missing where debates do not differ."""
+    """Cohen's d; `method` says which kind. Missing if debates do not differ."""
     p: float = np.nan
     p_smallest: float = np.nan
     """The smallest p that n debates can give; missing for tests without such a limit."""
     p_holm: float = np.nan
     """p after Holm's adjustment within the family; filled in for the table."""
     family: str = ""
-    """Tests that are adjusted together: PRIMARY, SECONDARY, or a statistic's own; filled in for the table."""
+    """Tests that are adjusted together: PRIMARY, SECONDARY, or the statistic's own; filled in for the table."""
 
     def negated(self) -> "Row":
-        """The same difference, seen from the other side."""
+        """The same difference with the opposite sign."""
         return replace(self, estimate=-self.estimate, ci_low=-self.ci_high, ci_high=-self.ci_low)
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A question that is asked of a study, and how it is answered.
+    """A question about a study, and how to answer it.
 
     Example:
         >>> from hustings.analysis.statistic import Row, Statistic
@@ -78,21 +78,21 @@ class Statistic:
     """
 
     name: str
-    """In the column `statistic`."""
+    """Value in the column `statistic`."""
     title: str
-    """As the subject of a sentence: 'convergence to the Default', 'the mean final score'."""
+    """Noun phrase for the subject of a sentence: 'convergence to the Default', 'the mean final score'."""
     about: str
     """The question it answers, in one line."""
     function: Callable[["Study"], Iterable[Row]]
-    """Gives its rows. Statistics that share a function are computed together; each row belongs to the one it names."""
+    """Returns the rows. Statistics that share a function are computed together; each row names its own statistic."""
     sentence: Callable[[Row, Mapping[str, str]], str]
-    """What a row with an estimate says, without the full stop; from the row and the labels of roles and topics."""
+    """From a row with an estimate and the labels of roles and topics, makes its sentence, without the full stop."""
     family: str | None = None
     """The p-values of one family are adjusted together (Holm); None leaves them as they are."""
     order: int = 1000
     """Position of its rows in the table, smaller first."""
     both: bool = False
-    """Its rows are also given for the other outcome, outside of every family."""
+    """Whether its rows are also given for the other outcome, outside of every family."""
 
 
 _NUMBERS = ("estimate", "ci_low", "ci_high", "effect_size", "p", "p_smallest", "p_holm")
@@ -105,7 +105,7 @@ assert {*COLUMNS} == {field.name for field in fields(Row)} - {"remark"} | {"sent
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjustment over the p-values that exist; the others stay missing."""
+    """Holm's adjustment of the p-values that exist; missing ones stay missing."""
     values = np.asarray(p, dtype=np.float64)
     there = np.flatnonzero(~np.isnan(values))
     order = there[np.argsort(values[there], kind="stable")]
@@ -114,10 +114,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def tabulate(rows: Iterable[Row], say: Callable[[Row], str]) -> "pd.DataFrame":
-    """Rows as a table, with p-values adjusted within their families, and sentences.
+    """Rows as a table, with sentences, and with p-values adjusted within their families.
 
     Args:
-        say: from a row to its sentence.
+        say: function from a row to its sentence.
 
     Returns:
         Columns COLUMNS.

@@ -1,6 +1,6 @@
-"""What agents say next to what they answer: the stance of each reply, and the surveys before and after it.
+"""What agents say compared with what they answer: the stance of each reply, and the surveys before and after it.
 
-It works on `Study.stances` and `Study.answers`, and tests nothing.
+It works on `Study.stances` and `Study.answers`, and does not test anything.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 MOST = 3
-"""The strongest stance, towards either end."""
+"""The strongest stance in either direction."""
 APART = 1.0
-"""Distance from the middle, in points of ten and of stance, at which both part ways if they are on different sides."""
+"""How far both must be from the middle, in points of ten and of stance, to disagree if they are on different sides."""
 _AGENT = ["topic", "repetition", "agent"]
 
 
 def talk(study: "Study", judge: str) -> "pd.DataFrame":
-    """Every reply that was judged, with the agent's own attitude at the surveys around it.
+    """Every judged reply, with the agent's own attitude at the surveys before and after it.
 
     Args:
-        judge: whose ratings.
+        judge: the judge whose ratings are used.
 
     Returns:
-        Columns topic, repetition, agent, role, iteration, `round` (of the agent's own replies, from 1), stance, rating,
-        exchanged, p_none, pole_bias, `before` and `after` (points; the agent's attitude at the last survey before the
-        reply and the first after it; missing where there is none).
+        Columns topic, repetition, agent, role, iteration, `round` (counted over the agent's own replies, from 1),
+        stance, rating, exchanged, p_none, pole_bias, `before` and `after` (points; the agent's attitude at the last
+        survey before the reply and at the first after it; missing if there is none).
     """
     import pandas as pd
 
@@ -54,13 +54,13 @@ def talk(study: "Study", judge: str) -> "pd.DataFrame":
 
 
 def changes(said: "pd.DataFrame") -> "pd.DataFrame":
-    """From each reply of an agent to its next one: how far its stance moved, and its attitude around the replies.
+    """The change from each reply of an agent to its next one, in stance and in the attitude before and after.
 
     Args:
-        said: of `talk`.
+        said: the table of `talk`.
 
     Returns:
-        Columns topic, repetition, role, stance, before, after; missing where either end is.
+        Columns topic, repetition, role, stance, before, after; missing if either end is missing.
     """
     groups: Any = said.groupby(_AGENT, sort=False)
     moved = groups[["stance", "before", "after"]].diff()
@@ -69,10 +69,10 @@ def changes(said: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def parted(study: "Study", judge: str) -> "pd.DataFrame":
-    """Replies in which an agent says one thing and answers another, the widest apart first.
+    """Replies in which an agent says one thing and answers another, largest disagreement first.
 
-    Stance and attitude are on different sides of the middle, both clearly (APART), and the attitude at the surveys
-    both before and after the reply. An agent that is surveyed once has only that.
+    The stance must be clearly (APART) on one side of the middle, and the attitudes at the surveys before and after the
+    reply clearly on the other. If there is only one of these surveys, it counts alone.
 
     Returns:
         Columns of `talk`, and `apart`: the distance on the scale, points.

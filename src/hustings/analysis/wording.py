@@ -1,4 +1,4 @@
-"""Numbers and names as they appear in sentences that a reader can quote."""
+"""Numbers and names in the form used in sentences that can be quoted."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def who(row: "Row", labels: Mapping[str, str]) -> str:
-    """'Republican agents', 'the shadow Default'; nothing where the row is about all agents."""
+    """'Republican agents', 'the shadow Default'; empty if the row covers all agents."""
     if row.role == SHADOW:
         return f"the {labels.get(row.role, row.role)}"
     return f"{labels.get(row.role, row.role)} agents" if row.role else ""
@@ -25,7 +25,7 @@ def whose(row: "Row", labels: Mapping[str, str]) -> str:
 
 
 def sentence(words: str, remark: str) -> str:
-    """Words as a sentence, with the remark after a semicolon where there is one."""
+    """Words as a sentence, with the remark, if any, after a semicolon."""
     return f"{words[0].upper()}{words[1:]}{'; ' if remark else ''}{remark}."
 
 
@@ -35,7 +35,7 @@ def where(row: "Row", labels: Mapping[str, str]) -> str:
 
 
 def evidence(row: "Row", unit: str = "debates") -> str:
-    """'n = 40 debates, d = 2.1, p < 0.001 after Holm'; without what the row does not have."""
+    """'n = 40 debates, d = 2.1, p < 0.001 after Holm'; parts that the row lacks are left out."""
     parts = [f"n = {row.n:,} {unit if row.n != 1 else unit.removesuffix('s')}"]
     if not np.isnan(row.effect_size):
         parts.append(f"d = {_number(abs(row.effect_size), 1)}")
@@ -48,7 +48,7 @@ def evidence(row: "Row", unit: str = "debates") -> str:
 
 
 def span(row: "Row", unit: str = " points") -> str:
-    """'2.1 points [1.4, 2.8]', with more digits where one would hide the number."""
+    """'2.1 points [1.4, 2.8]', with more digits if one digit would hide the number."""
     half = (row.ci_high - row.ci_low) / 2
     wide = max(abs(row.estimate), half if np.isfinite(half) else 0.0)
     return interval(row, unit, 1 if wide >= 0.95 else 2 if abs(row.estimate) >= 0.095 else 3)
@@ -60,7 +60,7 @@ def size(row: "Row") -> str:
 
 
 def interval(row: "Row", unit: str, digits: int) -> str:
-    """'2.13 points [1.40, 2.81]'; without the interval where there is none, or where it has no end."""
+    """'2.13 points [1.40, 2.81]'; without the interval if there is none or if it is unbounded."""
     said = f"{_number(row.estimate, digits)}{unit}"
     if not np.isfinite([row.ci_low, row.ci_high]).all():
         return said
@@ -68,7 +68,7 @@ def interval(row: "Row", unit: str, digits: int) -> str:
 
 
 def share(row: "Row") -> str:
-    """'8 % [3, 20]'; without the interval where there is none."""
+    """'8 % [3, 20]'; without the interval if there is none."""
     digits = 0 if 0.01 <= row.estimate <= 0.99 or row.estimate in (0, 1) else 2
     low, high = (_number(100 * end, digits) for end in (row.ci_low, row.ci_high))
     between = "" if np.isnan(row.ci_low) else f" [{low}, {high}]"
@@ -76,5 +76,5 @@ def share(row: "Row") -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """Rounded, never '-0.0'."""
+    """A rounded number, never '-0.0'."""
     return f"{round(value, digits) + 0.0:.{digits}f}"

@@ -1,1 +1,1 @@
-"""People rate what agents said, and how far they agree."""
+"""Ratings by people of what agents said, and how far they agree."""

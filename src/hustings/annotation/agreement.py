@@ -1,6 +1,6 @@
-"""How far people agree on what was said, and how far the judge agrees with them.
+"""How far raters agree on what was said, and how far the judge agrees with them.
 
-Ordinal Krippendorff α is the `krippendorff` package's, weighted κ statsmodels'.
+Ordinal Krippendorff α is from the package `krippendorff`, weighted κ from statsmodels.
 """
 
 import csv
@@ -27,32 +27,32 @@ VALUES = tuple(range(-3, 4))
 NONE = "none"
 AGREEMENT, DISAGREEMENTS = "agreement.csv", "disagreements.csv"
 TENTATIVE = 0.667
-"""α below which Krippendorff advises against any conclusion (Content Analysis, 4th edition, 2018, p. 356)."""
+"""Krippendorff advises against conclusions if α is below this (Content Analysis, 4th edition, 2018, p. 356)."""
 WIDE = 2.0
-"""Ratings this many steps apart make a reply worth reading."""
+"""A reply whose ratings are this many steps apart is worth reading."""
 _RESAMPLES = 1000
 _NUMBER = re.compile(r"[+-]?[0-3](?:\.0+)?")
 
 Rating = float | str
-"""−3 … +3, or NONE."""
+"""A number from −3 to +3, or NONE."""
 Ratings = Mapping[str, Mapping[str, Rating]]
-"""By rater, by reply."""
+"""Ratings by rater, then by reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What raters sent back."""
+    """The ratings that raters sent back."""
 
     ratings: Ratings
     texts: Mapping[str, tuple[str, str]]
-    """Topic and text, by reply."""
+    """Topic and text of each reply."""
 
 
 def read(paths: Sequence[Path]) -> Read:
-    """The ratings in raters' files; a file without names in its column `rater` is one rater, called like the file.
+    """Read the ratings in raters' files; a file with an empty column `rater` counts as one rater, named after the file.
 
     Raises:
-        RecordError: a file cannot be read, a rating is none of those there are, or one rater rated a reply twice.
+        RecordError: a file cannot be read, a rating is invalid, or a rater gave one reply two ratings.
     """
     ratings: dict[str, dict[str, Rating]] = {}
     texts: dict[str, tuple[str, str]] = {}
@@ -75,7 +75,7 @@ def read(paths: Sequence[Path]) -> Read:
 
 
 def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
-    """Numbered rows of a file, with commas or, as spreadsheets in many countries write it, semicolons."""
+    """Numbered rows of a file, separated by commas or, as spreadsheets in many countries write them, semicolons."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,10 +96,10 @@ def _rows(path: Path) -> Iterable[tuple[int, dict[str, str]]]:
 
 
 def _rating(text: str, where: str) -> Rating | None:
-    """A rating as it was typed; None where there is none.
+    """A rating as it was typed; None if the cell is empty.
 
     Raises:
-        RecordError: it is no rating.
+        RecordError: it is not a rating.
     """
     plain = text.strip().replace("−", "-").replace("–", "-").lower()
     if not plain:
@@ -114,9 +114,9 @@ def _rating(text: str, where: str) -> Rating | None:
 
 
 def majority(given: Iterable[Rating]) -> Rating | None:
-    """What most raters say. Ties go to the number nearest to their mean, then to the one nearest to 0.
+    """The most frequent rating. Ties go to the number nearest to the mean, then to the one nearest to 0.
 
-    None if nobody rated.
+    It is None if nobody rated.
     """
     counts = Counter(given)
     if not counts:
@@ -128,13 +128,13 @@ def majority(given: Iterable[Rating]) -> Rating | None:
 
 
 def alpha(ratings: Ratings, seed: int, *, stance: bool) -> dict[str, Any]:
-    """Krippendorff's α between raters, with a percentile interval over 1,000 resamples of the replies.
+    """Krippendorff's α between raters, with a percentile interval from 1,000 resamples of the replies.
 
     Args:
-        stance: ordinal, of the stances from −3 to +3; otherwise nominal, of whether there is any.
+        stance: True for ordinal α of the stances from −3 to +3; False for nominal α of whether there is any stance.
 
     Returns:
-        estimate, ci_low, ci_high, n (replies that two or more raters gave this kind of rating); NaN where undefined.
+        estimate, ci_low, ci_high, n (replies with this kind of rating from two or more raters); NaN where undefined.
     """
     counts = _counted(ratings, stance=stance)
     counts = counts[counts.sum(axis=1) > 1]
@@ -149,7 +149,7 @@ def alpha(ratings: Ratings, seed: int, *, stance: bool) -> dict[str, Any]:
 
 
 def _counted(ratings: Ratings, *, stance: bool) -> Floats:
-    """How many raters gave each value, (replies, values)."""
+    """Number of raters that gave each value, (replies, values)."""
     ids = sorted({it for each in ratings.values() for it in each})
     counts = np.zeros((len(ids), len(VALUES) if stance else 2))
     for each in ratings.values():
@@ -172,10 +172,10 @@ def _alpha(counts: Floats, *, stance: bool) -> float:
 
 
 def kappa(one: Sequence[float], two: Sequence[float]) -> dict[str, Any]:
-    """Cohen's κ of two raters' stances with quadratic weights and its asymptotic 95 % interval.
+    """Cohen's κ of two raters' stances, with quadratic weights and an asymptotic 95 % interval.
 
     Returns:
-        estimate, ci_low, ci_high, n; NaN where a rater gave one value only.
+        estimate, ci_low, ci_high, n; NaN if a rater gave only one value.
     """
     from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -203,10 +203,10 @@ def judged(study: "Study") -> dict[str, dict[str, Rating]]:
 
 
 def agreement(given: Read, study: "Study | None") -> "pd.DataFrame":
-    """How far raters agree with each other, and their majority with each judge of the run.
+    """How far raters agree with each other, and how far their majority agrees with each judge of the run.
 
     Args:
-        study: the run that the replies are from.
+        study: the run from which the replies were taken.
 
     Returns:
         Columns measure, judge, n (replies), estimate, ci_low, ci_high, sentence.
@@ -253,12 +253,12 @@ def _of_kappa(found: Mapping[str, Any], judge: str) -> str:
 
 
 def disagreements(given: Read, study: "Study | None") -> "pd.DataFrame":
-    """Replies on which raters differ by two steps and more, or on whether there is a stance, or with the judge.
+    """Replies on which raters differ by two or more steps, or on whether there is a stance, or differ from the judge.
 
     Returns:
-        Columns id, topic, role and iteration (empty without a study), text, a column for each rater, majority, the last
-        judge's stance, and `apart`: steps between the two that differ most, among raters and between their majority and
-        the judge; WIDE where one of them finds no stance. The widest first.
+        Columns id, topic, role and iteration (empty without a study), text, one column for each rater, majority, the
+        last judge's stance, and `apart`: the largest difference in steps, among raters or between their majority and
+        the judge; it is WIDE if only one side finds a stance. Largest differences come first.
     """
     import pandas as pd
 
@@ -284,21 +284,21 @@ def disagreements(given: Read, study: "Study | None") -> "pd.DataFrame":
 
 
 def _steps(one: Rating | None, two: Rating | None) -> float:
-    """Steps between two ratings; as many as are worth reading where one of them is no stance."""
+    """Steps between two ratings; WIDE if only one of them is a stance."""
     if one is None or two is None or one == two:
         return 0.0
     return abs(one - two) if isinstance(one, float) and isinstance(two, float) else WIDE
 
 
 def _typed(rating: Rating | None) -> str:
-    """A rating as people type it."""
+    """A rating in the form that people type it."""
     if rating is None or isinstance(rating, str):
         return rating or ""
     return f"{rating:+.0f}" if rating else "0"
 
 
 def write(given: Read, study: "Study | None", folder: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Write agreement.csv and disagreements.csv into a folder; both tables.
+    """Write agreement.csv and disagreements.csv into a folder; return both tables.
 
     Raises:
         RecordError: none of the rated replies is from the study.

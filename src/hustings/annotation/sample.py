@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 FORM, SHEET = "form.html", "replies.csv"
 RATED = ["id", "topic", "text", "rating", "note", "rater"]
-"""Columns of a sheet, empty from `rating` on, and of what raters send back."""
+"""Columns of the sheet; raters fill in those from `rating` on, and send it back."""
 
 
 def id_of(topic: str, text: str) -> str:
-    """The id of a reply on a sheet: it does not reveal who speaks, and identical replies share one id."""
+    """The id of a reply on a sheet; it does not reveal who speaks, and identical replies share one id."""
     return identity([topic, text])
 
 
 def replies(study: Study) -> "pd.DataFrame":
-    """Every distinct reply of a run.
+    """All distinct replies of a run.
 
     Returns:
-        Columns of records.REPLIES, and `id`, `blind` (what raters read) and `round` (of the agent's own replies).
+        The columns of records.REPLIES, and `id`, `blind` (the text that raters read) and `round` (counted over the
+        agent's own replies).
     """
     said: Any = study.replies.assign(blind=blind(study))
     said = said.assign(round=said.groupby(["topic", "repetition", "agent"]).cumcount() + 1)
@@ -40,10 +41,10 @@ def sample(study: Study, count: int, seed: int) -> "pd.DataFrame":
     """A sample of replies, spread as evenly as possible over roles, topics and rounds, in a seeded random order.
 
     Returns:
-        Columns of `replies`.
+        The columns of `replies`.
 
     Raises:
-        SettingsError: nobody speaks.
+        SettingsError: nobody speaks in the run.
     """
     said = replies(study)
     if said.empty:
@@ -59,10 +60,10 @@ def export(study: Study, folder: Path, count: int, seed: int) -> int:
     """Write a form and a sheet with the same replies, for people to rate.
 
     Returns:
-        How many replies are on it.
+        The number of replies on them.
 
     Raises:
-        SettingsError: nobody speaks.
+        SettingsError: nobody speaks in the run.
         ArtifactError: the folder cannot be written.
     """
     chosen = sample(study, count, seed)

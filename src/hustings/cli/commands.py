@@ -1,4 +1,4 @@
-"""The `hustings` command: the three jobs, and everything that needs no experiment config."""
+"""The `hustings` command: the three jobs, and the commands that need no experiment config."""
 
 import argparse
 import os
@@ -25,7 +25,7 @@ _TELLING = ("closing", "party_gap", "drift", "default_drift", "model_pull", "att
 
 
 def main() -> None:
-    """Run the command line of the process."""
+    """Run the command line of this process."""
     for job in get_args(Job):
         if sys.argv[1:2] == [job]:
             return entry.main(job, sys.argv[2:], f"{INSTALLED}{job}")
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, run: Callable[[Arguments], None], summary: str) -> argparse.ArgumentParser:
-    """A new command and the function that runs it."""
+    """Add a command and the function that runs it."""
     parser = commands.add_parser(name, help=summary)
     parser.set_defaults(run=run)
     return parser
@@ -146,7 +146,7 @@ def _report(arguments: Arguments) -> None:
 
 
 def _runs(folder: Path) -> Sequence[Path]:
-    """The runs that a folder stands for: itself, or the jobs of a sweep."""
+    """The runs in a folder: the folder itself, or the jobs of a sweep."""
     kinds = ("run", "training", "evaluation")
     if runfolder.kind_of(folder) in kinds:
         return [folder]
@@ -174,7 +174,7 @@ def _report_several(runs: Sequence[Path], target: Path, arguments: Arguments) ->
 
 
 def _report_one(folder: Path, target: Path, arguments: Arguments) -> None:
-    """Report a run again in its own folder, or in a copy of it."""
+    """Remake the report of a run in its own folder, or in a copy of it."""
     from hustings import page, study
     from hustings.report import run
 

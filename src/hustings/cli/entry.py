@@ -1,4 +1,4 @@
-"""How a job starts from the command line, with a script of the checkout or the `hustings` command: through Hydra."""
+"""How a job starts from the command line, by a script of the checkout or the `hustings` command, through Hydra."""
 
 import os
 import sys
@@ -16,11 +16,11 @@ _TRACEBACK = "HYDRA_FULL_ERROR"
 
 
 def main(job: Job, words: Sequence[str] | None = None, name: str | None = None) -> None:
-    """Run a job as its command line says.
+    """Run a job as specified on its command line.
 
     Args:
-        words: the arguments; None takes those of the process.
-        name: Hydra's name of the job; None is that of the script.
+        words: the arguments; None uses those of the process.
+        name: Hydra's name for the job; None uses that of the script.
     """
     given = sys.argv[1:] if words is None else list(words)
     with one_paragraph():
@@ -33,9 +33,9 @@ def main(job: Job, words: Sequence[str] | None = None, name: str | None = None) 
 
 
 def _hydra(job: Job, words: list[str], name: str) -> None:
-    """What `hydra.main` does, with our arguments in place of the process's.
+    """Do what `hydra.main` does, with our arguments in place of the process's.
 
-    Those stay as they were typed: Lightning starts its other processes with them.
+    The process's own arguments stay as typed, because Lightning starts its other processes with them.
     """
     from hydra import version
     from hydra._internal.utils import get_args_parser
@@ -53,7 +53,7 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
         if not folder.is_dir():
             raise SettingsError(f"--config-dir {folder}: there is no such folder.")
     traceback_wanted = os.environ.get(_TRACEBACK, "0") != "0"
-    os.environ[_TRACEBACK] = "1"  # errors reach us, in place of Hydra's own summary of them
+    os.environ[_TRACEBACK] = "1"  # errors reach us instead of Hydra's summary of them
     try:
         check_files(typed, folder)
         _start(job, arguments, parser, folder)
@@ -69,17 +69,17 @@ def _hydra(job: Job, words: list[str], name: str) -> None:
 
 
 _PLAIN = {"overrides", "run", "config_dir", "config_name"}
-"""Arguments with which Hydra runs a job, or a sweep if the config asks for one, and does nothing else."""
+"""Arguments with which Hydra only runs a job, or a sweep if the config asks for one."""
 
 
 def _start(job: Job, arguments: Namespace, parser: ArgumentParser, folder: Path | None) -> None:
     """Do what the arguments ask for.
 
-    Hydra composes a config once to learn whether it asks for a sweep, and once more to run the job. Here the job gets
-    the first one.
+    Hydra composes a config once to find out whether it asks for a sweep, and again to run the job. Here the job reuses
+    the first config.
 
     Args:
-        folder: the user's own configs.
+        folder: folder of the user's own configs.
     """
     from hydra._internal.callbacks import Callbacks
     from hydra._internal.utils import _run_hydra  # pyright: ignore[reportPrivateUsage]
@@ -102,16 +102,16 @@ def _start(job: Job, arguments: Namespace, parser: ArgumentParser, folder: Path 
         callbacks.on_run_start(config=config, config_name=name)
         ran = run_job(JOBS[job], config, "hydra.run.dir", None, HydraContext(hydra.config_loader, callbacks))
         callbacks.on_run_end(config=config, config_name=name, job_return=ran)
-        _ = ran.return_value  # raises what the job raised
+        _ = ran.return_value  # raises the job's error, if any
 
 
 def _refuse(message: str) -> NoReturn:
-    """End the process with what argparse says of a command line, in one paragraph."""
+    """End the process with argparse's message about the command line, in one paragraph."""
     fail(f"{message}; settings are written as name=value, and --help lists them.", 2)
 
 
 def _of_composing(error: Exception) -> bool:
-    """Whether Hydra raised an error while it read overrides and YAML files, and not the job or the disk."""
+    """Whether the error comes from Hydra reading overrides and YAML files, and not from the job or the disk."""
     frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
     ours = any(name in ("hustings.cli.jobs", "hustings.sweeps") for name in frames)
     return not ours and not (isinstance(error, OSError) and error.filename is not None)

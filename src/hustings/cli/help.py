@@ -1,4 +1,4 @@
-"""The text of --help. Hydra prints the same from the same templates, but composes the config once for each group."""
+"""The text of --help. Hydra prints the same text from the same templates, but composes the config once per group."""
 
 from string import Template
 
@@ -6,7 +6,7 @@ from hustings.configuration import Job, conf_folder
 
 
 def help_of(job: Job) -> str:
-    """What `--help` prints."""
+    """The text that `--help` prints."""
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import get_args_parser
     from omegaconf import OmegaConf

@@ -90,7 +90,7 @@ JOBS: dict[Job, Callable[["DictConfig"], None]] = {"simulate": simulate, "train"
 
 
 def _launch() -> "Launch":
-    """How Hydra started the running job, which may be in a process of its own: its streams take any text from here."""
+    """How Hydra started the running job. It may be in its own process, so its streams are opened here."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -108,7 +108,7 @@ def _launch() -> "Launch":
 
 @contextmanager
 def _refusing(launch: "Launch") -> Generator[None]:
-    """End a job that is not possible, and leave nothing of its folder; a sweep learns of the error and continues."""
+    """If a job is not possible, end it and remove its folder; a sweep records the error and continues."""
     try:
         yield
     except HustingsError as error:
@@ -120,7 +120,7 @@ def _refusing(launch: "Launch") -> Generator[None]:
 
 @contextmanager
 def _printing(launch: "Launch") -> Generator[None]:
-    """Say so where the output of a finished job cannot be written; in a sweep that is not a failure of the job."""
+    """Report it if the output of a finished job cannot be written; in a sweep, this does not make the job fail."""
     try:
         yield
         check_output()
@@ -133,7 +133,7 @@ def _printing(launch: "Launch") -> Generator[None]:
 
 
 def _check_devices(settings: "SimulateSettings", launch: "Launch") -> None:
-    """Refuse several devices for a job of a sweep."""
+    """Refuse several devices for a job in a sweep."""
     if launch.sweep and settings.trainer.ranks > 1:
         raise SettingsError(
             f"trainer.devices={settings.trainer.devices}, trainer.num_nodes={settings.trainer.num_nodes}: a job of a "
@@ -143,7 +143,7 @@ def _check_devices(settings: "SimulateSettings", launch: "Launch") -> None:
 
 
 def _leave_nothing(folder: Path) -> None:
-    """Remove the folders that Hydra made for a run that never began."""
+    """Remove the folders that Hydra created for a run that never began."""
     here = Path.cwd()
     for empty in (folder, *folder.parents):
         if here not in empty.parents:

@@ -1,4 +1,4 @@
-"""What commands do alike on the terminal: a run's tables and warnings, and errors as one paragraph and an exit code."""
+"""What all commands show on the terminal: a run's tables and warnings, and errors as one paragraph and an exit code."""
 
 import errno
 import io
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def show_run(study: "Study", statistics: "pd.DataFrame") -> None:
-    """Print a run's curves and statistics, warnings in one line each, and what was found in three sentences."""
+    """Print a run's curves and statistics, its warnings, one line each, and its findings in three sentences."""
     from hustings.report import screen
     from hustings.report.alerts import alerts
     from hustings.report.finding import finding
@@ -35,13 +35,13 @@ def show_run(study: "Study", statistics: "pd.DataFrame") -> None:
 
 
 def fail(text: str, code: int) -> NoReturn:
-    """End the process with a text on stderr."""
+    """Print a text on stderr and end the process."""
     say(text)
     sys.exit(code)
 
 
 class _Stopped(KeyboardInterrupt):
-    """A signal that asks the process to end; libraries clean up after it as after Ctrl-C."""
+    """A signal that asks the process to end; libraries clean up after it as they do after Ctrl-C."""
 
     def __init__(self, number: int) -> None:
         self.name, self.code = signal.Signals(number).name, 128 + number
@@ -52,10 +52,10 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def _stoppable() -> Generator[None]:
-    """Within it, SIGTERM and a closed terminal are exceptions; whoever ignores them (nohup) still does."""
+    """In the block, SIGTERM and a closed terminal raise exceptions; signals that are ignored (nohup) stay ignored."""
 
     def stop(number: int, _: Any) -> None:
-        for other in mine:  # the same signal again ends the process at once
+        for other in mine:  # a second signal of the same kind ends the process at once
             signal.signal(other, signal.SIG_DFL if other == number else signal.SIG_IGN)
         raise _Stopped(number)
 
@@ -70,14 +70,14 @@ def _stoppable() -> Generator[None]:
 
 
 class _Stream(io.FileIO):
-    """A standard stream that drops what cannot be written (`| head`, a closed terminal, a full disk): a job goes on."""
+    """A standard stream that discards what cannot be written (`| head`, closed terminal, full disk), so jobs go on."""
 
     lost: OSError | None = None
-    """Why something was dropped that somebody may miss: it was for a file."""
+    """The error that lost output which somebody may miss, because it was meant for a file."""
 
     def write(self, data: Any, /) -> int:
         try:
-            while (written := super().write(data)) is None:  # a pipe that does not block, and is full
+            while (written := super().write(data)) is None:  # a full pipe in non-blocking mode
                 select.select([], [self], [])
             return written
         except OSError as error:
@@ -90,9 +90,9 @@ class _Stream(io.FileIO):
 
 
 def open_streams() -> None:
-    """Make the standard streams take any text: what their encoding lacks becomes `?`. A closed one takes and drops it.
+    """Make the standard streams accept any text: unencodable characters become `?`, and closed streams discard it.
 
-    Streams that another program put in their place (pytest, a notebook) stay as they are.
+    Streams that another program has replaced (pytest, a notebook) are left as they are.
     """
     _fill_closed_streams()
     for name in ("stdout", "stderr"):
@@ -117,10 +117,10 @@ def _raw(stream: io.TextIOWrapper) -> Any:
 
 
 def check_output() -> None:
-    """Make sure that what was printed is where it should be.
+    """Check that all printed output was written.
 
     Raises:
-        OSError: some of it could not be written; said once.
+        OSError: some of it could not be written; raised only once.
     """
     sys.stdout.flush()
     raw = _raw(sys.stdout) if isinstance(sys.stdout, io.TextIOWrapper) else None
@@ -131,7 +131,7 @@ def check_output() -> None:
 
 @contextmanager
 def one_paragraph() -> Generator[None]:
-    """Turn errors that a user can act on into one paragraph and an exit code; a traceback means a bug of ours."""
+    """Turn errors that the user can act on into one paragraph and an exit code; a traceback means a bug in Hustings."""
     open_streams()
     try:
         with _stoppable():
@@ -157,10 +157,10 @@ def one_paragraph() -> Generator[None]:
 
 
 def _fill_closed_streams() -> None:
-    """Put the null device where a standard stream was closed: a file that is opened later must not take its place."""
+    """Open the null device for closed standard streams, so that a file opened later cannot take their place."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is `number`
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))

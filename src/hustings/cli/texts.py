@@ -1,4 +1,4 @@
-"""The commands about what agents said: `hustings judge` and `hustings annotate`."""
+"""The commands that rate what agents said: `hustings judge` and `hustings annotate`."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ _OF_TEXTS = ("stance", "stance_change", "stance_none", "judge_bias", "judge_cons
 
 
 def judge_parser(parser: argparse.ArgumentParser) -> None:
-    """What `hustings judge` takes."""
+    """The arguments of `hustings judge`."""
     parser.description = (
         "A model reads each reply of a run without name, party, round or neighbours, and rates its stance from -3 to "
         "+3, or none. Ratings are kept in the artifact store: no reply is rated twice by one judge, and the same "
@@ -50,12 +50,12 @@ def judge(arguments: Arguments) -> None:
 
 
 def sentences(statistics: "pd.DataFrame") -> list[str]:
-    """What the statistics of texts say."""
+    """The sentences of the statistics on texts."""
     return statistics.loc[statistics["statistic"].isin(_OF_TEXTS), "sentence"].tolist()
 
 
 def annotate_parser(parser: argparse.ArgumentParser) -> None:
-    """What `hustings annotate` takes."""
+    """The arguments of `hustings annotate`."""
     parser.description = "People rate what agents said, without knowing who said it; how far they agree is computed."
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     out = steps.add_parser("export", help="a form and a sheet with replies of a run, for people to rate")

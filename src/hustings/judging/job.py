@@ -1,6 +1,6 @@
-"""The judge at work: rates every reply of a run that has no rating in the store yet, and writes the table.
+"""The judge's job: rate every reply of a run that has no rating in the store yet, and write the table.
 
-A rating is stored by its text, topic and judge, so the same words in another run are not rated again.
+Ratings are stored by text, topic and judge, so the same words in another run are not rated again.
 """
 
 import json
@@ -34,34 +34,34 @@ if TYPE_CHECKING:
 FILE = "ratings.jsonl"
 _KIND = "ratings"
 Key = tuple[str, str, Poles]
-"""Topic, name of the text, and poles."""
+"""Topic, hash of the text, and poles."""
 Known = Mapping[Key, Rated]
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """A judge with the replies of a run before it."""
+    """A judge and the replies of a run that it rates."""
 
     settings: JudgeSettings
     study: Study
     weights: models.Weights
-    """The judge's."""
+    """The judge's weights."""
     replies: "pd.DataFrame"
-    """Columns of records.REPLIES, and `blind`: what the judge reads. Only replies in which something was said."""
+    """Columns of records.REPLIES, and `blind`, the text that the judge reads. Empty replies are left out."""
     questions: Mapping[str, Question]
-    """By topic."""
+    """Questions by topic."""
     engine: Engine
-    """What answers."""
+    """The engine that answers the questions."""
 
     @classmethod
     def of(cls, settings: JudgeSettings, study: Study, engine: Engine | None = None) -> Self:
-        """The judge for these settings, not loaded yet.
+        """The judge with these settings; its model is not loaded yet.
 
         Args:
-            engine: what answers instead of the judge's own engine.
+            engine: an engine that answers instead of the judge's own.
 
         Raises:
-            SettingsError: nobody spoke, or a template does not compile.
+            SettingsError: nobody spoke in the run, or a template does not compile.
             ModelError: the judge's weights are missing.
         """
         replies = study.replies.assign(blind=blind(study))
@@ -76,22 +76,22 @@ class Bench:
 
     @property
     def name(self) -> str:
-        """The judge's, as tables show it."""
+        """The judge's name in tables."""
         return self.weights.name
 
     @property
     def poles(self) -> tuple[Poles, ...]:
-        """How each reply is asked about."""
+        """The orders of the poles in which each reply is rated."""
         return ("normal", "exchanged") if self.settings.exchanged else ("normal",)
 
     def place(self, topic: str) -> Place:
-        """Where the ratings of replies on a topic are kept."""
+        """Where the store keeps the ratings of replies on a topic."""
         judge = {"model": self.weights.fingerprint, "engine": self.settings.engine.substance()}
         substance = {**judge, "asked": self.questions[topic].substance(), "ratings": list(RATINGS)}
         return Place(Path(self.settings.artifacts), _KIND, f"{self.name}-{topic}", substance)
 
     def missing(self, known: Known) -> list[tuple[Key, Request]]:
-        """What has to be asked, in an order that is drawn by seed, so that neighbours are no neighbours there."""
+        """The questions still to be asked, shuffled by seed, so that neighbouring replies are not rated in sequence."""
         asked: dict[Key, Request] = {}
         for topic, text in zip(self.replies["topic"], self.replies["blind"], strict=True):
             for poles in self.poles:
@@ -101,10 +101,10 @@ class Bench:
         return sorted(asked.items(), key=lambda it: seed_of(self.settings.seed, *it[0]))
 
     def table(self, known: Known) -> "pd.DataFrame":
-        """One row for each reply.
+        """The table with one row for each reply.
 
         Returns:
-            Columns study.RATINGS.
+            The columns study.RATINGS.
         """
         import pandas as pd
 
@@ -116,10 +116,10 @@ class Bench:
 
 
 def _joined(each: Sequence[Rated]) -> dict[str, Any]:
-    """What the answers about one reply say together.
+    """The combined result of the answers about one reply.
 
-    The stance is the mean over the two ways to ask, which cancels a liking for one end; it is missing where neither
-    gave a number.
+    The stance is the mean over the two orders of the poles, which cancels a preference for one end; it is missing if
+    neither answer gave a number.
     """
     stances = [it.stance for it in each if it.stance is not None]
     none = [it.none for it in each if it.none is not None]
@@ -133,10 +133,10 @@ def _joined(each: Sequence[Rated]) -> dict[str, Any]:
 
 
 def check_other(bench: Bench) -> None:
-    """Refuse the debaters' own model as judge unless it was named explicitly.
+    """Refuse a judge that is the debaters' own model, unless it was chosen explicitly.
 
     Raises:
-        SettingsError: it is the same.
+        SettingsError: it is the same model.
     """
     if bench.weights.fingerprint == bench.study.manifest.model.sha256:
         raise SettingsError(
@@ -146,10 +146,10 @@ def check_other(bench: Bench) -> None:
 
 
 def estimate(bench: Bench) -> str:
-    """What rating the run would take, in one paragraph.
+    """An estimate of what rating the run would take, in one paragraph.
 
     Raises:
-        ArtifactError: what the store has is damaged.
+        ArtifactError: the store's ratings are damaged.
     """
     known: dict[Key, Rated] = {}
     calls = seconds = 0.0
@@ -177,14 +177,14 @@ def estimate(bench: Bench) -> str:
 
 
 def judge(bench: Bench) -> "pd.DataFrame":
-    """Rate what the store has no rating of, and write stances.csv into the run's folder beside other judges' rows.
+    """Rate the replies that have no rating in the store, and write the judge's rows into the run's stances.csv.
 
     Returns:
-        The judge's rows, columns study.RATINGS.
+        The judge's rows, with the columns study.RATINGS.
 
     Raises:
         BusyError: another process is rating with this judge.
-        EngineError: a question cannot be answered, or the budget is used up; what was answered is kept.
+        EngineError: a question cannot be answered, or the budget is used up; answers received so far are kept.
     """
     if bench.settings.engine.kind == "openai":
         say(estimate(bench))
@@ -202,7 +202,7 @@ def judge(bench: Bench) -> "pd.DataFrame":
 
 @contextmanager
 def _kept(bench: Bench) -> Generator[dict[str, Rows]]:
-    """The ratings of each topic, locked."""
+    """The stored ratings of each topic, locked."""
     with ExitStack() as stack:
         yield {it: stack.enter_context(artifacts.rows(bench.place(it), FILE, wait=False)) for it in bench.questions}
 
@@ -211,7 +211,7 @@ def _known(topic: str, path: Path, lines: Iterator[tuple[int, bytes]]) -> dict[K
     """The ratings in the store.
 
     Raises:
-        ArtifactError: a line is no rating.
+        ArtifactError: a line is not a rating.
     """
     known: dict[Key, Rated] = {}
     for number, line in lines:
@@ -231,7 +231,7 @@ def _known(topic: str, path: Path, lines: Iterator[tuple[int, bytes]]) -> dict[K
 def _ask(
     bench: Bench, missing: Sequence[tuple[Key, Request]], rows: Mapping[str, Rows], known: dict[Key, Rated]
 ) -> None:
-    """Ask what is missing, and keep each answer as it arrives."""
+    """Ask the missing questions, and store each answer as it arrives."""
     keys = {id(request): key for key, request in missing}
     with bench.engine, showing("ratings", len(missing), 0, len(missing)) as progress:
         bench.engine.prepare()
@@ -249,7 +249,7 @@ def _ask(
 
 
 def _count(bench: Bench, progress: Progress, answer: Score, rated: Rated) -> None:
-    """Bring the screen up to date."""
+    """Update the progress display."""
     progress.done += 1
     progress.answers += 1
     progress.tokens += answer.tokens
@@ -261,7 +261,7 @@ def _count(bench: Bench, progress: Progress, answer: Score, rated: Rated) -> Non
 
 
 def _spent(rows: Mapping[str, Rows], calls: int, seconds: float) -> None:
-    """Note what the ratings took, over all processes; each topic its share."""
+    """Record the calls and seconds spent, added up over all processes and split evenly between topics."""
     for each in rows.values():
         before = each.artifact.manifest.get("spent") or {"calls": 0, "seconds": 0.0}
         share = calls / len(rows)
@@ -270,7 +270,7 @@ def _spent(rows: Mapping[str, Rows], calls: int, seconds: float) -> None:
 
 
 def _write(study: Study, table: "pd.DataFrame") -> None:
-    """Put a judge's rows into stances.csv, instead of its earlier ones, and last."""
+    """Replace the judge's rows in stances.csv; the new rows go last."""
     import pandas as pd
 
     before = study.stances

@@ -1,4 +1,4 @@
-"""What a judge is asked about one reply, and what its answer is worth. It does not know runs."""
+"""The question that a judge is asked about one reply, and how its answer is read. It does not know runs."""
 
 import hashlib
 import math
@@ -13,34 +13,34 @@ from hustings.identity import seed_of
 from hustings.template import Template
 
 Poles = Literal["normal", "exchanged"]
-"""Which end of the topic's scale is +3 in the question: the high one, or the low one."""
+"""Which end of the topic's scale is +3 in the question: `normal` is the high end, `exchanged` the low one."""
 VALUES: dict[str, int] = {f"{value:+d}" if value else "0": value for value in range(-3, 4)}
-"""What each rating is worth, from the low end of the topic's scale to the high end (Source: protocol.md, judge)."""
+"""Value of each rating, from the low end of the topic's scale to the high end (Source: protocol.md, judge)."""
 NONE = "none"
 """The rating of a reply that takes no stance."""
 RATINGS = (*VALUES, NONE)
-"""What a judge can answer."""
+"""All answers that a judge can give."""
 _TOKENS = 8
-"""Longest answer, on engines that have to generate it."""
+"""Longest answer, in tokens, on engines that have to generate it."""
 _MINUS = str.maketrans("−–", "--")
 _UNSIGNED = re.compile(r"(?<![-+\w.])(?=[1-3](?![\w.]))")
 
 
 class Rated(NamedTuple):
-    """One answer of a judge, as it is kept."""
+    """One answer of a judge, as it is stored."""
 
     poles: Poles
     rating: str | None
-    """What was chosen; None where the answer was none of RATINGS."""
+    """The chosen rating; None if the answer was none of RATINGS."""
     logprobs: tuple[float | None, ...] | None
-    """Natural log-probability of each of RATINGS; None for one too improbable to be listed."""
+    """Natural log-probability of each of RATINGS; None for one that was too improbable to be listed."""
     raw: str
 
     @property
     def stance(self) -> float | None:
-        """Mean of the values under the numbers' probabilities, towards the high end; None where no number was chosen.
+        """Mean of the values, weighted by their probabilities, towards the high end; None if no number was chosen.
 
-        Without probabilities it is the number that was chosen.
+        Without probabilities, it is the chosen number.
         """
         if self.rating is None or self.rating == NONE:
             return None
@@ -51,19 +51,19 @@ class Rated(NamedTuple):
 
     @property
     def none(self) -> float | None:
-        """Probability of no stance among all ratings; None without probabilities."""
+        """Probability that the reply takes no stance, among all ratings; None without probabilities."""
         weights = self._weights(len(RATINGS))
         return weights[-1] if weights else None
 
     @property
     def turned(self) -> str:
-        """The rating in the direction of the topic's scale; empty where there is none."""
+        """The rating in the direction of the topic's scale; empty if there is none."""
         if self.rating in (None, NONE) or self.poles == "normal":
             return self.rating or ""
         return next(name for name, value in VALUES.items() if value == -VALUES[str(self.rating)])
 
     def _weights(self, count: int) -> list[float]:
-        """Probabilities of the first so many ratings, renormalised; empty where there are none."""
+        """Renormalised probabilities of the first `count` ratings; empty without probabilities."""
         known = [-math.inf if it is None else it for it in (self.logprobs or ())[:count]]
         top = max(known, default=-math.inf)
         weights = [math.exp(it - top) for it in known] if math.isfinite(top) else []
@@ -72,10 +72,10 @@ class Rated(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked about replies on one topic.
+    """The question about replies on one topic.
 
     Args:
-        text: a template, as JudgeSettings.question.
+        text: a template, like JudgeSettings.question.
         topic: `label`, `question`, `low` and `high` of the topic.
     """
 
@@ -84,19 +84,19 @@ class Question:
 
     @classmethod
     def of(cls, text: str, topic: Mapping[str, Any]) -> "Question":
-        """The question of a template.
+        """The question from a template.
 
         Raises:
-            SettingsError: it does not compile.
+            SettingsError: the template does not compile.
         """
         return cls(Template(text, "question", "conf/judge.yaml"), topic)
 
     def substance(self) -> list[str]:
-        """What is asked, for its identity: as it is rendered, without a reply."""
+        """What identifies the question: its rendered text, without a reply."""
         return [self.prompt("{text}", poles) for poles in ("normal", "exchanged")]
 
     def prompt(self, text: str, poles: Poles) -> str:
-        """The question about one reply."""
+        """The text of the question about one reply."""
         low, high = self.topic["low"], self.topic["high"]
         ends = {"low": low, "high": high} if poles == "normal" else {"low": high, "high": low}
         words = {"topic": self.topic["label"], "question": self.topic["question"], "ratings": list(RATINGS)}
@@ -111,12 +111,12 @@ class Question:
 
 
 def name_of(text: str) -> str:
-    """What a reply is known by: the sha256 of its text."""
+    """The key under which a reply is stored: the sha256 of its text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read(answer: Score, poles: Poles) -> Rated:
-    """What an answer says: the most probable rating, or the one that the generated text gives."""
+    """Read an answer: the most probable rating or, without probabilities, the one that the generated text gives."""
     if answer.logprobs is None:
         signed = _UNSIGNED.sub("+", answer.text.translate(_MINUS))
         place = parse(signed, RATINGS, cut=answer.cut)

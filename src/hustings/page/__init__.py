@@ -1,7 +1,7 @@
-"""The report: one HTML file that contains everything, made from runs' folders, with no network and no model.
+"""The report: one self-contained HTML file, made from run folders without network access and without a model.
 
-Model output is hostile text. It enters the page in one JSON block that is escaped here, and the script puts it into
-the document as text only; a strict Content-Security-Policy allows nothing but the page's own script and style.
+Model output is treated as hostile text. It enters the page in one JSON block that is escaped here, and the script
+inserts it into the document only as text; a strict Content-Security-Policy allows only the page's own script and style.
 """
 
 import base64
@@ -39,9 +39,9 @@ _ALONE: dict[str, Any] = {
     "sets": [],
     "multiverse": {},
 }
-"""What several runs have together, of one run."""
+"""Values for the parts of the template that only a page of several runs fills."""
 _RENEWED = '<meta http-equiv="refresh" content="60">'
-"""Makes a browser load a growing page again."""
+"""Makes the browser reload a page that is still being updated."""
 _UNSAFE = re.compile("[<>&\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -50,26 +50,27 @@ def write(folders: Sequence[Path], target: Path) -> Path:
     """Write the page of one run, or one page that compares several.
 
     Args:
-        folders: of runs, as a run printed them.
-        target: the HTML file; for several runs, in the folder with their comparison.
+        folders: run folders, as printed by the runs.
+        target: the HTML file; for several runs, it goes into the folder with their comparison.
 
     Returns:
         The target.
 
     Raises:
-        RecordError: a folder is not a run's.
+        RecordError: a folder is not a run folder.
     """
     return _write([load(folder) for folder in folders], target)
 
 
 @contextmanager
 def growing(target: Path) -> Generator[Callable[[Study, int, int], None]]:
-    """For as long as the block lasts, a page can be written of a run that still plays.
+    """Within the block, the page of a run that is still playing can be written and updated.
 
-    A block that fails leaves a page which says that the run was stopped.
+    If the block fails, the page is left with a note that the run was stopped.
 
     Returns:
-        Writes the page of a study, which is part of a run, and of how many of how many debates have ended.
+        A function that writes the page from the part of the study that exists so far, the number of finished debates,
+        and the total number of debates.
     """
     shown = said = ""
 
@@ -92,7 +93,7 @@ def growing(target: Path) -> Generator[Callable[[Study, int, int], None]]:
 
 
 def _stop(target: Path, said: str, shown: str) -> None:
-    """Say on a growing page that its run was stopped; it is not drawn again, so that a stopped run ends at once."""
+    """Mark a growing page as stopped; the page is not rendered again, so that stopping a run takes no time."""
     html = target.read_text(encoding="utf-8")
     if said in html:
         now = f"Stopped: this page shows {shown}. To finish the run, start the same command again; nothing is lost."
@@ -100,10 +101,10 @@ def _stop(target: Path, said: str, shown: str) -> None:
 
 
 def _write(studies: Sequence[Study], target: Path, so_far: str = "") -> Path:
-    """Write the page of these runs.
+    """Write the page for these runs.
 
     Args:
-        so_far: how far the run is, where it still plays.
+        so_far: how far the run has progressed, if it is still playing.
     """
     runs = [data.run(study, len(studies)) for study in studies]
     for each, name in zip(runs, _names(runs), strict=True):
@@ -123,7 +124,7 @@ def _write(studies: Sequence[Study], target: Path, so_far: str = "") -> Path:
 
 
 def _together(runs: Sequence[Run], folder: Path) -> dict[str, Any]:
-    """What is in the folder of several runs: how they differ, what controls say, and pictures."""
+    """What the shared folder of several runs contains: their differences, what the controls show, and pictures."""
     figures = {it["name"]: it for it in tables.figures(folder / FIGURES)}
     compared = tables.statistics(folder / COMPARISON)
     return {
@@ -147,14 +148,14 @@ def write_trainings(folders: Sequence[Path], target: Path) -> Path:
     """Write the page of one training, or one page of several with their table next to it.
 
     Args:
-        folders: of runs of train.py.
+        folders: run folders of train.py.
         target: the HTML file.
 
     Returns:
         The target.
 
     Raises:
-        RecordError: there is no finished training in a folder.
+        RecordError: a folder has no finished training.
     """
     import pandas as pd
 
@@ -170,18 +171,18 @@ def write_trainings(folders: Sequence[Path], target: Path) -> Path:
 
 
 def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: Path) -> Path:
-    """Write the page of benchmark scores, of one evaluation or of several together.
+    """Write the page of benchmark scores for one evaluation, or for several together.
 
     Args:
-        folders: of runs of evaluate.py.
+        folders: run folders of evaluate.py.
         table: `columns`, `rows`, `note` and `sentences`, as text.
-        target: the HTML file; pictures are taken from its folder.
+        target: the HTML file; pictures are read from its folder.
 
     Returns:
         The target.
 
     Raises:
-        RecordError: a folder is not an evaluation's.
+        RecordError: a folder is not an evaluation's run folder.
     """
     figures = [it for it in tables.figures(target.parent) if it["name"] == "table1"]
     values = {"table": table, "figures": figures, "runs": [training.evaluation(it) for it in folders], "embedded": ""}
@@ -189,10 +190,10 @@ def write_evaluation(folders: Sequence[Path], table: Mapping[str, Any], target: 
 
 
 def write_form(items: Sequence[Mapping[str, str]], target: Path) -> Path:
-    """Write a form on which somebody rates what was said; it works from disk, saves locally and exports a CSV.
+    """Write a form for rating replies; it works as a local file, saves in the browser and exports a CSV.
 
     Args:
-        items: `id`, `topic`, `question`, `low`, `high` and `text` of each reply, in the order in which they are shown.
+        items: `id`, `topic`, `question`, `low`, `high` and `text` of each reply, in display order.
         target: the HTML file.
 
     Returns:
@@ -203,7 +204,7 @@ def write_form(items: Sequence[Mapping[str, str]], target: Path) -> Path:
 
 
 def _rendered(target: Path, template: str, scripts: Sequence[str], values: Mapping[str, Any]) -> Path:
-    """Fill in a template with its scripts and the style inlined, and their hashes in the policy."""
+    """Render a template with its scripts and style inlined, and put their hashes into the policy."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     own = files(__name__)
@@ -236,23 +237,23 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
-    """The dotted keys of the settings that not all runs share; of a control, its name alone."""
+    """The dotted keys of the settings that differ between the runs; for a control, only its name."""
     keys = dict.fromkeys(key for each in runs for key in each.settings if key not in ("artifacts", "tracker.folder"))
     different = [key for key in keys if len({each.settings.get(key) for each in runs}) > 1]
     return [key for key in different if key == "control.name" or not key.startswith("control.")]
 
 
 def _embedded(value: Any) -> str:
-    """JSON that is safe between script tags, whatever is in its strings."""
+    """JSON that is safe inside a script element, whatever its strings contain."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _clean(value: Any) -> Any:
-    """Text without characters that HTML does not allow; markup stays as it is."""
+    """Text without characters that HTML does not allow; markup is left as it is."""
     return _CONTROL.sub("�", value) if type(value) is str else value
 
 
 def _hash(text: str) -> str:
-    """The source expression of an inline block in a Content-Security-Policy."""
+    """The source expression for an inline block in a Content-Security-Policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,6 +1,7 @@
-"""One run as the page wants it: words for the template, numbers for the script. It trusts no text.
+"""One run in the form the page needs: words for the template, numbers for the script. It treats all text as untrusted.
 
-A run with more transcripts than a page can carry is sampled by debate; curves, counts and statistics cover all debates.
+If a run has more transcripts than a page can hold, they are sampled by debate; curves, counts and statistics still
+cover all debates.
 """
 
 import re
@@ -22,19 +23,19 @@ from hustings.runfolder import ADAPTER, FIGURES, STATISTICS, DebateKey
 from hustings.study import Study
 
 TRANSCRIPTS = 12_000_000
-"""Characters of transcripts and life stories that a page carries at most, over all its runs."""
+"""The most characters of transcripts and life stories on a page, over all its runs."""
 LINES = 160
-"""Single debates that are drawn for each topic at most, over all runs of a page."""
+"""The most single debates drawn for each topic, over all runs of a page."""
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 @dataclass(slots=True)
 class Run:
-    """One run, as the templates and the script want it."""
+    """One run, in the form that the templates and the script need."""
 
     study: Study
     settings: dict[str, str]
-    """By dotted key."""
+    """Values by dotted key."""
     title: str
     sentence: str
     """What was run."""
@@ -43,9 +44,9 @@ class Run:
     counts: Counter[str]
     statistics: list[Group]
     labels: dict[str, str]
-    """Of roles and topics."""
+    """Labels of roles and topics."""
     alerts: list[str]
-    """What the reader must be warned of, in one line each."""
+    """Warnings for the reader, one line each."""
     tables: list[dict[str, Any]]
     figures: list[dict[str, str]]
     invalid: list[dict[str, Any]]
@@ -54,20 +55,20 @@ class Run:
     """What the script draws: curves, single debates, transcripts."""
     command: str
     training: Training | None
-    """Of the adapter that the run used."""
+    """How the adapter that the run used was trained."""
     facts: dict[str, str]
-    """Who heard whom, interventions, model, versions, time and what a rerun promises, by what they are called."""
+    """Who heard whom, interventions, model, versions, time and what a rerun guarantees, by the label shown for each."""
     talk: Talk
-    """What a judge says of the replies."""
+    """A judge's ratings of the replies."""
     name: str = field(default="")
     """What distinguishes this run from the others on the page."""
 
 
 def run(study: Study, share: int) -> Run:
-    """What a page says of one run: from its tables, and what else is in its folder.
+    """The page's view of one run, from its tables and the other files in its folder.
 
     Args:
-        share: how many runs share the page; each gets its part of what the page may carry.
+        share: how many runs share the page; each gets an equal share of the space.
     """
     folder = study.folder
     said = talk_of(study)
@@ -112,7 +113,7 @@ def run(study: Study, share: int) -> Run:
 
 
 def _roles(study: Study) -> dict[str, dict[str, str]]:
-    """Label, colour and kind of everybody in the run, by role."""
+    """Label, colour and kind of every role in the run."""
     return {
         role: {
             "label": one.label,
@@ -124,7 +125,7 @@ def _roles(study: Study) -> dict[str, dict[str, str]]:
 
 
 def _topics(design: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Label and ends of the scale, by topic."""
+    """Label and the meaning of both ends of the scale, by topic."""
     return {key: {name: topic[name] for name in ("label", "low", "high")} for key, topic in design["topics"].items()}
 
 
@@ -141,7 +142,7 @@ def _curves(study: Study) -> dict[str, dict[str, list[list[Any]]]]:
 
 
 def _lines(study: Study, most: int) -> dict[str, list[list[Any]]]:
-    """topic → [debate, {role: [[iteration, value], …]}] of single debates, evenly spaced when there are too many."""
+    """topic → [debate, {role: [[iteration, value], …]}] for single debates, evenly spaced if there are too many."""
     from hustings.analysis.curves import per_debate
 
     values: Any = per_debate(study)
@@ -156,7 +157,7 @@ def _lines(study: Study, most: int) -> dict[str, list[list[Any]]]:
 
 
 def _invalid(study: Study, topics: Mapping[str, Any], roles: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Invalid answers by topic and role; only where there are any."""
+    """Counts of invalid answers by topic and role, only where there are any."""
     rows: list[dict[str, Any]] = []
     for (topic, role), mine in cast(Any, study.attitudes.groupby(["topic", "role"], sort=True)):
         wrong = int((~mine["valid"].astype(bool)).sum())

@@ -1,4 +1,4 @@
-"""What was run, as a title and in one sentence, and the facts below it."""
+"""What was run: a title, one sentence, and the facts listed below it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 _TOPICS = 3
-"""Topics that a title names; more are counted."""
+"""The most topics that a title names; beyond that it gives their number."""
 
 
 def title(study: Study) -> str:
@@ -31,7 +31,7 @@ def sentence(study: Study) -> str:
 
 
 def _who(study: Study) -> str:
-    """'A Republican, a Democrat and a Default agent'; without the capital after a colon."""
+    """'A Republican, a Democrat and a Default agent'; lower case after a colon."""
     seats = Counter(roles(study)[role].label for role in study.design["composition"]["roles"])
     who = _and([_counted(label, n) for label, n in seats.items()])
     who += " agent" if seats[list(seats)[-1]] == 1 else " agents"
@@ -39,7 +39,7 @@ def _who(study: Study) -> str:
 
 
 def _did(study: Study, about: str, rounds: str) -> str:
-    """What they did."""
+    """What the agents did."""
     control = study.design["control"]
     if control["read"]:
         return f"read the debate of another repetition on {about}, over {rounds}, in which they did not speak"
@@ -92,7 +92,7 @@ def _and(words: list[str]) -> str:
 
 
 def facts(study: Study) -> dict[str, str]:
-    """Who heard whom, interventions, model, versions, time and what a rerun promises, by what they are called."""
+    """Who heard whom, interventions, model, versions, time and what a rerun guarantees, by the label shown for each."""
     manifest = study.manifest
     last = {f"{key.replace('_', ' ')}, last process": value for key, value in manifest.played.items()}
     return {
@@ -112,13 +112,13 @@ def facts(study: Study) -> dict[str, str]:
 
 
 def _preamble(study: Study) -> Mapping[str, str]:
-    """What stood before every user turn: the text of the system slot."""
+    """The text of the system slot, which preceded every user turn."""
     said = study.manifest.preamble
     return {} if said is None else {"before every prompt, by the chat template": said or "nothing"}
 
 
 def _conduct(study: Study) -> dict[str, Any]:
-    """What was in force in the debates, as their records say: who heard whom, control, treatments, models."""
+    """The conditions of the debates, according to their records: who heard whom, control, treatments, models."""
     agents = study.agents
     topologies, controls, treatments = (
         ", ".join(sorted({*agents[column]} - {"", "none"})) for column in ("topology", "control", "treatments")

@@ -1,6 +1,6 @@
-"""Rows of statistics.csv in the groups in which a reader should read them, each under the question that it answers.
+"""Rows of statistics.csv, grouped in reading order, each group under the question that it answers.
 
-It does not know how statistics are computed; what they are about comes from analysis.
+It does not know how statistics are computed; the questions come from analysis.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from hustings.study import Outcome
 
 Row = Mapping[str, str]
 _COMPARED = {"start": "Did agents begin elsewhere?", "end": "Did agents end elsewhere?"}
-"""Measures of comparison.csv that are no statistics of one run."""
+"""Measures in comparison.csv that are not statistics of a single run."""
 _GROUPS = {
     "primary": ("Primary", "What the study is about. The p-values are adjusted for the number of these tests (Holm)."),
     "secondary": ("Secondary", "All other tests, adjusted for their own number (Holm). Quote them as secondary."),
@@ -30,13 +30,13 @@ class Block:
 
     name: str
     about: str
-    """The question that it answers."""
+    """The question that the statistic answers."""
     rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Statistics that are read together."""
+    """Statistics that belong together."""
 
     kind: str
     title: str
@@ -45,11 +45,11 @@ class Group:
 
 
 def groups(rows: Sequence[Row], outcome: Outcome) -> list[Group]:
-    """Primary, secondary, the paper's reading, and descriptive statistics; only groups with rows.
+    """Primary, secondary, the paper's reading, and descriptive statistics, without empty groups.
 
     Args:
         rows: as text.
-        outcome: what the run analyses.
+        outcome: the outcome that the run analyses.
     """
     from hustings.analysis.statistics import all_statistics
 

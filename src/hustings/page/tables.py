@@ -1,4 +1,4 @@
-"""Tables, pictures and settings as text, ready for a template. It trusts no text: escaping is the template's job."""
+"""Tables, pictures and settings as text, ready for a template. All text is untrusted; the template escapes it."""
 
 import base64
 import json
@@ -12,21 +12,21 @@ from hustings.report.naming import flatten
 from hustings.runfolder import AGENTS, ATTITUDES, COMPARISON, CONTROLS, REPLIES, STANCES, STATISTICS
 
 PICTURE = 600_000
-"""Bytes of the largest picture that a page carries."""
+"""Size of the largest picture that a page includes, in bytes."""
 ROWS = 200
-"""Rows of a table that a page shows at most."""
+"""The most rows of a table that a page shows."""
 _CAPTIONS = {
     "forest": "How much nearer each party ended to the shadow Default, by topic, with 95 % intervals",
     "gaps": "The gap between the parties among people, and among agents at the start and at the end",
     "stances": "What agents answer (left), and what they say in the eyes of the judge (right)",
     "pulls": "What moves agents in each round: the model's own attitude (β) and the other speakers (α)",
 }
-"""Of pictures, by the names of their files; others are called by those."""
+"""Captions of pictures, by file name; other pictures are captioned with their file name."""
 _SHOWN_ELSEWHERE = {ATTITUDES, REPLIES, AGENTS, STANCES, STATISTICS, COMPARISON, CONTROLS}
 
 
 def statistics(path: Path) -> list[dict[str, str]]:
-    """Rows of statistics.csv or comparison.csv, numbers as text; none when there is no file."""
+    """Rows of statistics.csv or comparison.csv, with numbers as text; empty if there is no file."""
     if not path.exists():
         return []
     table = read_table(path)
@@ -39,7 +39,7 @@ def statistics(path: Path) -> list[dict[str, str]]:
 
 
 def tables(folder: Path) -> list[dict[str, Any]]:
-    """The tables of a folder that are not shown elsewhere: losses, benchmarks."""
+    """The tables in a folder that are not shown elsewhere: losses, benchmarks."""
     return [table(path) for path in sorted(folder.glob("*.csv")) if path.name not in _SHOWN_ELSEWHERE]
 
 
@@ -57,7 +57,7 @@ def _text(value: Any) -> str:
 
 
 def figures(folder: Path) -> Iterator[dict[str, str]]:
-    """The pictures of a folder as data URIs, except the curves, which the page draws itself."""
+    """The pictures in a folder as data URIs, except the curves, which the page draws itself."""
     for path in sorted(folder.glob("*.png")):
         if not path.stem.startswith("curves") and path.stat().st_size <= PICTURE:
             content = base64.b64encode(path.read_bytes()).decode()
@@ -76,5 +76,5 @@ def settings(design: Mapping[str, Any]) -> dict[str, str]:
 
 
 def command(words: Sequence[str]) -> str:
-    """A command as it is typed."""
+    """A command as the user typed it."""
     return shlex.join(["python", *words])

@@ -1,6 +1,6 @@
-"""What a judge says of replies, for the page's script: a mark for each, and a list of where talk and survey part.
+"""A judge's ratings for the page's script: a mark for each reply, and the replies that disagree with the survey.
 
-The last judge of a run counts; the statistics have rows for each.
+Only the last judge of a run is shown; the statistics have rows for every judge.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hustings.runfolder import DebateKey
 from hustings.study import Study
 
 LISTED = 100
-"""Replies that are listed for each run, the widest apart first."""
+"""The most replies listed for each run, largest disagreement first."""
 _Place = tuple[str, int, int]
 """Topic, repetition and iteration of a reply."""
 
@@ -21,23 +21,23 @@ class Talk:
     """What the page shows of a judge's ratings."""
 
     judge: str
-    """Empty where nobody judged the run."""
+    """Name of the judge; empty if nobody judged the run."""
     marks: dict[_Place, list[Any]]
-    """By reply: stance, or None where it takes none; whether talk and survey part ways there."""
+    """For each reply: the stance (None if it takes none), and whether the reply and the survey disagree."""
     rated: int
     apart: int
-    """Replies in which they do."""
+    """Number of replies that disagree with the survey."""
     listed: list[list[Any]]
-    """Of those, the first LISTED: debate, iteration, role, name, stance, attitude before and after, text."""
+    """The first LISTED of these: debate, iteration, role, name, stance, attitude before and after, text."""
 
     @property
     def script(self) -> dict[str, Any]:
-        """What the script shows beside replies."""
+        """What the script shows beside the replies."""
         return {"judge": self.judge, "most": MOST, "parted": self.listed}
 
 
 def talk_of(study: Study) -> Talk:
-    """What the last judge says of a run's replies; nothing where nobody judged them."""
+    """The last judge's ratings of a run's replies; empty if nobody judged them."""
     found = judges(study)
     if not found:
         return Talk("", {}, 0, 0, [])
@@ -59,5 +59,5 @@ def talk_of(study: Study) -> Talk:
 
 
 def _short(value: Any) -> float | None:
-    """A number with one decimal; None where it is missing."""
+    """A number rounded to one decimal; None if it is missing."""
     return None if value is None or value != value else round(float(value), 1) + 0.0

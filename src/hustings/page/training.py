@@ -1,4 +1,4 @@
-"""How an adapter or a benchmark score was made, as the templates want it."""
+"""How an adapter or a benchmark score was made, in the form that the templates need."""
 
 import json
 from collections.abc import Mapping
@@ -20,31 +20,31 @@ class Training:
     """How one adapter was made."""
 
     name: str
-    """With its identity, as `adapter=` takes it."""
+    """Name and identity, in the form that `adapter=` takes."""
     sentence: str
     parties: list[str]
     held_out: list[tuple[str, list[str]]]
-    """Loss on each party's answers: of the base model, of the nwp adapter, of this adapter."""
+    """Loss on each party's answers: for the base model, the nwp adapter, and this adapter."""
     losses: dict[str, Any] | None
-    """Table of all steps."""
+    """Table of the loss at every step."""
     picture: str | None
     card: str
     settings: dict[str, str]
     facts: dict[str, str]
-    """Base model, data, versions and time, by what they are called."""
+    """Base model, data, versions and time, by the label shown for each."""
     command: str
-    """Empty when the run used the adapter and did not make it."""
+    """Empty if the run only used the adapter."""
     row: dict[str, str]
-    """What distinguishes trainings, for a table of several."""
+    """What distinguishes this training from others, for a table of several."""
     several: bool = field(default=False)
-    """Whether other trainings are on the page."""
+    """Whether the page shows other trainings too."""
 
 
 def training(folder: Path) -> Training:
-    """Read how the adapter was made that a run made or used.
+    """Read how the adapter that a run made or used was trained.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
 
     Raises:
         RecordError: there is no finished adapter.
@@ -119,10 +119,10 @@ def evaluation(folder: Path) -> dict[str, Any]:
     """How an evaluation was made: name, command, facts and settings.
 
     Args:
-        folder: of a run of evaluate.py.
+        folder: a run folder of evaluate.py.
 
     Raises:
-        RecordError: the folder is not such a run's.
+        RecordError: the folder is not an evaluation's run folder.
     """
     manifest = read_manifest(folder, EvaluationManifest)
     settings = manifest.settings

@@ -1,4 +1,4 @@
-"""Transcripts as the page's script wants them: whole debates, sampled where there are too many for one page."""
+"""Transcripts in the form that the page's script needs: whole debates, sampled if there are too many for one page."""
 
 import hashlib
 from collections import Counter
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INVALID = 200
-"""Invalid answers that are quoted for each run."""
+"""The most invalid answers quoted for each run."""
 _ROW = 24
-"""Characters of a row of JSON beside its text."""
+"""Characters that a JSON row needs besides its text."""
 _LOOKED_AT = 1000
-"""Debates that are measured at once, until no more fit."""
+"""How many debates are measured at a time, until no more fit."""
 _DEBATE = ["topic", "repetition"]
 _Place = tuple[str, int]
-"""Topic and repetition; a study has one composition."""
+"""Topic and repetition, which identify a debate because a study has only one composition."""
 _UNMARKED: Mapping[tuple[str, int, int], Any] = {}
 
 
@@ -32,22 +32,22 @@ class Transcripts:
 
     debates: list[dict[str, Any]]
     """`key`; `agents` as in `_agents`; `reads`: key of the debate that they read, or None; `surveys` as in `_surveys`;
-    `replies`: iteration, agent, text, finish, the text as it was generated where that was shortened, and the judge's
-    mark (page.talk) where there is one."""
+    `replies`: iteration, agent, text, finish, the full generated text if it was shortened, and the judge's mark
+    (page.talk) if there is one."""
     stories: list[str]
-    """Each life story once; agents refer to them by position."""
+    """Each distinct life story; agents refer to them by position."""
     counts: Counter[str]
-    """Debates, replies, reply tokens, invalid answers, replies by how they finished, and shortened ones."""
+    """Counts: debates, replies, reply tokens, invalid answers, replies by how they finished, and shortened replies."""
     invalid: list[list[Any]]
     """The first invalid answers: debate, iteration, role, name, item, text."""
 
 
 def transcripts(study: Study, budget: int, marks: Mapping[tuple[str, int, int], Any] = _UNMARKED) -> Transcripts:
-    """Take as many whole debates as the budget allows, the same ones each time.
+    """Select as many whole debates as fit the budget, the same ones each time.
 
     Args:
-        budget: characters; at least one debate is taken.
-        marks: a judge's, by topic, repetition and iteration.
+        budget: characters; at least one debate is selected.
+        marks: a judge's marks, by topic, repetition and iteration.
     """
     chosen = _sample(study, budget)
     few = _only(study, chosen)
@@ -73,7 +73,7 @@ def _key(study: Study, place: _Place) -> str:
 
 
 def _sample(study: Study, budget: int) -> set[_Place]:
-    """Debates in the order of their keys' hashes, up to the budget; a life story counts once."""
+    """Debates ordered by the hash of their key, until the budget is full; a shared life story counts only once."""
     debates: Any = study.agents[_DEBATE].drop_duplicates()
     places: list[_Place] = sorted(
         debates.itertuples(index=False, name=None),
@@ -95,7 +95,7 @@ def _sample(study: Study, budget: int) -> set[_Place]:
 
 
 def _only(study: Study, chosen: Collection[_Place]) -> Study:
-    """The study with these debates alone."""
+    """The study with only these debates."""
     repetitions: dict[str, list[int]] = {}
     for topic, repetition in chosen:
         repetitions.setdefault(topic, []).append(repetition)
@@ -108,8 +108,8 @@ def _only(study: Study, chosen: Collection[_Place]) -> Study:
 
 
 def _sizes(study: Study) -> tuple[dict[_Place, int], dict[_Place, set[str]]]:
-    """Characters of each debate without the life stories in it, and these."""
-    sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # debates without a reply are debates too
+    """Characters of each debate without its life stories, and the set of those stories."""
+    sizes: Any = study.agents.groupby(_DEBATE).size() * 0  # a debate without replies still counts
     for table, text in ((study.replies, "text"), (study.replies, "full"), (study.attitudes, "raw")):
         characters = table[text].astype(object).str.len().fillna(0) + _ROW
         sizes = sizes.add(characters.groupby([table[it] for it in _DEBATE]).sum(), fill_value=0)
@@ -129,7 +129,7 @@ def _rows(table: "pd.DataFrame", columns: Sequence[str]) -> Iterator[tuple[_Plac
 def _agents(study: Study, stories: dict[str, int]) -> Iterator[tuple[_Place, list[Any]]]:
     """Role, persona, name, position of the story, whether it speaks, whom it hears, what it runs on, when surveyed.
 
-    Whom it hears is None where everybody hears everybody, and what it runs on where all agents run on the same.
+    Whom it hears is None if everybody hears everybody; what it runs on is None if all agents run on the same model.
     """
     everybody = {*study.agents["hears"]} == {"all"}
     alike = study.agents["runs_on"].nunique() == 1
@@ -141,9 +141,10 @@ def _agents(study: Study, stories: dict[str, int]) -> Iterator[tuple[_Place, lis
 
 
 def _surveys(study: Study) -> Iterator[tuple[_Place, list[Any]]]:
-    """Iteration, agent, score, expected attitude, and value and answer of each item in the order of the design.
+    """Iteration, agent, score, expected attitude, and value and answer of each item in the order of the settings.
 
-    What is missing is None: an attitude without a valid answer to every item, an expected one without probabilities.
+    Missing values are None: the score unless every item has a valid answer, the expected attitude without
+    probabilities.
     """
     items = {name: place for place, name in enumerate(study.design["instrument"]["items"])}
     given: dict[tuple[_Place, int, int], list[Any]] = {}
@@ -157,7 +158,7 @@ def _surveys(study: Study) -> Iterator[tuple[_Place, list[Any]]]:
 
 
 def _attitudes(study: Study, outcome: Outcome) -> dict[tuple[_Place, int, int], float | None]:
-    """Attitudes by debate, iteration and agent; none where the engine did not give this outcome."""
+    """Attitudes by debate, iteration and agent; empty if the engine did not give this outcome."""
     if outcome not in study.outcomes:
         return {}
     rows = _rows(study.analysed_as(outcome).answers, ("iteration", "agent", "value"))
@@ -165,7 +166,7 @@ def _attitudes(study: Study, outcome: Outcome) -> dict[tuple[_Place, int, int], 
 
 
 def _short(value: Any) -> float | int | None:
-    """A value with two decimals at most; None where it is missing."""
+    """A value rounded to two decimals; None if it is missing."""
     if value is None or value != value:
         return None
     rounded = round(float(value), 2)

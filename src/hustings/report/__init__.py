@@ -1,1 +1,1 @@
-"""What is derived from runs' tables: figures, statistics, comparisons. Made from disk at any time, without a model."""
+"""Figures, statistics and comparisons, made from the tables of runs. They need no model and can be remade any time."""

@@ -1,4 +1,4 @@
-"""What the reader of a run, or of several together, must be warned of, in one line each."""
+"""Warnings for readers of one run or of several together, one line each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ _WHEN = {"start": "began", "end": "ended"}
 
 
 def alerts(study: Study, table: "pd.DataFrame | None") -> list[str]:
-    """Warnings, as sentences; none where there are no statistics.
+    """Warnings as sentences; empty if there are no statistics.
 
     Args:
-        table: the study's statistics, columns of analysis.statistics.COLUMNS.
+        table: the study's statistics, with the columns of analysis.statistics.COLUMNS.
     """
     from hustings.analysis.statistics import COLUMNS
 
@@ -26,10 +26,10 @@ def alerts(study: Study, table: "pd.DataFrame | None") -> list[str]:
 
 
 def narrow(table: "pd.DataFrame") -> list[str]:
-    """That intervals are too narrow, where there are few debates.
+    """The warning that intervals are too narrow, if there are few debates.
 
     Args:
-        table: tests, with the columns of analysis.statistics.COLUMNS.
+        table: tests with the columns of analysis.statistics.COLUMNS.
     """
     from hustings.analysis.resampling import SMALL
 
@@ -40,10 +40,10 @@ def narrow(table: "pd.DataFrame") -> list[str]:
 
 
 def together(alerts_of: Mapping[str, Sequence[str]]) -> list[str]:
-    """Warnings of several runs, each once, with the runs that it is about unless it is about all.
+    """Warnings of several runs, each listed once; a warning names its runs unless it applies to all of them.
 
     Args:
-        alerts_of: by the name of the run.
+        alerts_of: the warnings of each run, by name of the run.
     """
     about: dict[str, list[str]] = {}
     for name, said in alerts_of.items():
@@ -53,7 +53,7 @@ def together(alerts_of: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _checked(study: Study, table: "pd.DataFrame") -> Iterator[str]:
-    """Personas that did not take, a Default that did not stay, and a judge that does not read."""
+    """Warnings about personas that did not take hold, a Default that moved, and a judge that cannot be trusted."""
     from hustings.analysis.statistic import Row
     from hustings.analysis.statistics.edges import untaken
     from hustings.analysis.statistics.movement import moved_away
@@ -70,7 +70,7 @@ def _checked(study: Study, table: "pd.DataFrame") -> Iterator[str]:
 
 
 def _crowded(study: Study, table: "pd.DataFrame") -> Iterator[str]:
-    """Topics on which many attitudes are at an end of the scale, which leaves them no room to move."""
+    """Topics on which many attitudes are at an end of the scale, where they have no room to move."""
     from hustings.analysis.measures import CROWDED
 
     ends = {"floor": "low", "ceiling": "high"}

@@ -1,6 +1,6 @@
-"""What a sweep over controls leaves: U and S by role and topic, changes under each control, and their picture.
+"""Results of a sweep over controls: U and S by role and topic, the change under each control, and their figure.
 
-It does not know how they are computed (analysis.controls) or shown (screen, page, tracking).
+It does not know how they are computed (analysis.controls) or displayed (screen, page, tracking).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ SEPARATES = {
     "move up whatever is argued, the topic merely became more salient.",
     "advocates_both": "Partners argue equally for both ends: arguments cancel, so agents have no reason to move.",
 }
-"""What each control separates, in one sentence."""
+"""What each control isolates, in one sentence."""
 SYMBOLS = {"unwarranted_drift": "U", "responsiveness": "S"}
 MEANINGS = {
     "U": "Unwarranted drift U: mean change where nobody gave a reason to change (advocates_both, off_topic). A "
@@ -51,7 +51,7 @@ _OF = {
     "equivalence": "U",
     "responsiveness": "S",
 }
-"""Where the sentence of each statistic belongs: to a control, to U or to S."""
+"""Where the sentence of each statistic is shown: under a control, U or S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,32 +61,32 @@ class Agent:
     topic: str
     role: str
     tests: Mapping[str, Test]
-    """Its row of each statistic except `change`."""
+    """The agent's row for each statistic except `change`."""
     changes: Mapping[str, Test]
-    """Its row `change` under each control."""
+    """The agent's row `change` for each control."""
 
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """What was found in one set of runs that differ in their control."""
+    """The results for one set of runs that differ in their control."""
 
     name: str
-    """What distinguishes the set from others; empty where there is one."""
+    """What distinguishes this set from others; empty if it is the only one."""
     controls: Sequence[str]
-    """Those that were run, in the order of SEPARATES."""
+    """The controls that were run, in the order of SEPARATES."""
     agents: Sequence[Agent]
     sentences: Mapping[str, Sequence[str]]
-    """What the tests say, by control, `U` and `S`."""
+    """Sentences of the tests, by control, `U` or `S`."""
 
 
 def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
-    """U, S and what they are made of, for each set of runs that differ only in their control (and in topics).
+    """U, S and their components, for each set of runs that differ only in their control (and topics).
 
     Args:
-        studies: by name.
+        studies: studies by name.
 
     Returns:
-        Columns of analysis.controls.controls after `run`, the name of the set; None where no runs differ so.
+        The columns of analysis.controls.controls after `run`, the name of the set; None if no runs differ in this way.
     """
     from hustings.analysis.controls import controls
 
@@ -94,7 +94,7 @@ def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
 
 
 def joint(tables: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame | None":
-    """Tables as one, with the name of each in the first column, `run`; None where there are none."""
+    """The tables as one, with each name in the first column, `run`; None if there are no tables."""
     import pandas as pd
 
     if not tables:
@@ -104,10 +104,10 @@ def joint(tables: Mapping[str, "pd.DataFrame"]) -> "pd.DataFrame | None":
 
 
 def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
-    """Write controls.csv and the picture of the U–S plane into a folder; nothing where no runs differ in their control.
+    """Write controls.csv and the figure of the U–S plane into a folder, if any runs differ in their control.
 
     Args:
-        studies: by name.
+        studies: studies by name.
     """
     from hustings.analysis.plane import plane
 
@@ -122,16 +122,16 @@ def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
 
 
 def read(folder: Path) -> list[Controls]:
-    """What a folder of several runs says about controls, one entry for each set of runs; nothing where it has none."""
+    """The results on controls in a folder of several runs, one entry for each set of runs; empty if there are none."""
     path = folder / CONTROLS
     return [*_read(read_table(path))] if path.exists() else []
 
 
 def of(studies: Mapping[str, Study]) -> list[Controls]:
-    """What studies say about controls, one entry for each set.
+    """The results on controls from studies, one entry for each set.
 
     Args:
-        studies: by name.
+        studies: studies by name.
     """
     made = table(studies)
     return [] if made is None else [*_read(made)]
@@ -162,7 +162,7 @@ def _place(control: str) -> tuple[int, str]:
 def _sets(studies: Mapping[str, Study]) -> dict[str, dict[str, Study]]:
     """Sets of runs that differ only in their control and topic, by what distinguishes the sets.
 
-    Runs with the same control and topic are in different sets, those of as many repetitions together.
+    Runs with the same control and topic go into different sets, grouped by their number of repetitions.
     """
     from hustings.analysis.controls import sets
 
@@ -180,7 +180,7 @@ def _sets(studies: Mapping[str, Study]) -> dict[str, dict[str, Study]]:
 
 
 def _first(group: Mapping[str, Study]) -> dict[str, Study]:
-    """The runs of a group without those whose control and topic an earlier one has."""
+    """The runs of a group, without those that repeat the control and topic of an earlier run."""
     kept: dict[str, Study] = {}
     for name, study in group.items():
         if _cells(kept) & _cells({name: study}):
@@ -191,5 +191,5 @@ def _first(group: Mapping[str, Study]) -> dict[str, Study]:
 
 
 def _cells(group: Mapping[str, Study]) -> set[tuple[str, str]]:
-    """Controls and topics of the runs."""
+    """The (control, topic) pairs of the runs."""
     return {(study.control, topic) for study in group.values() for topic in study.design["topics"]}

@@ -1,4 +1,4 @@
-"""What a run found, in three sentences of plain English: what moved, how sure that is, and what to do next."""
+"""The findings of a run in three plain sentences: what moved, how certain that is, and what to do next."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 _LEVEL, _POWER = 0.05, 0.8
 _FEWEST, _MOST = 10, 400
-"""Debates that are advised at least, and at most."""
+"""The smallest and the largest number of debates that is recommended."""
 _NAMED = 3
-"""Significant results that are named one by one; more are counted."""
+"""The most significant results that are named one by one; beyond that only their number is given."""
 _CONTROLS = "-m control=none,retest,off_topic,advocates_low,advocates_high,advocates_both"
 
 
 def finding(study: "Study", statistics: "pd.DataFrame") -> list[str]:
-    """The finding of one run; nothing where there is no closing to speak of (no partisans, no shadow).
+    """The findings of one run; empty if it has no closing to report (no partisans, or no shadow).
 
     Args:
-        statistics: columns of analysis.statistics.COLUMNS; another version's are not read.
+        statistics: table with the columns of analysis.statistics.COLUMNS; a table of another version is ignored.
     """
     if not {*COLUMNS} <= {*statistics.columns}:
         return []
@@ -38,7 +38,7 @@ def finding(study: "Study", statistics: "pd.DataFrame") -> list[str]:
 
 
 def _moved(study: "Study", closing: Sequence[Test], tests: Sequence[Test]) -> str:
-    """How far agents ended nearer to the model's own attitude, the parties' gap, and the common movement."""
+    """How much nearer agents ended to the model's own attitude, the gap between parties, and the shared movement."""
     topics = _topics(closing)
     where = f"on {study.labels[topics[0]]}" if len(topics) == 1 else f"across {len(topics)} topics"
     if study.control != "none":
@@ -65,7 +65,7 @@ def _each(study: "Study", closing: Sequence[Test]) -> str:
 
 
 def _all(study: "Study", closing: Sequence[Test]) -> str:
-    """The same over several topics, counted and averaged."""
+    """The same for several topics, as counts and averages."""
     nearer = sum(_way(study, test["estimate"]) > 0 for test in closing)
     mean = fmean(test["estimate"] for test in closing)
     count = {0: f"none of the {len(closing)}", len(closing): f"all {len(closing)}"}
@@ -86,7 +86,7 @@ def _gap(study: "Study", tests: Sequence[Test]) -> str:
 
 
 def _drift(study: "Study", tests: Sequence[Test]) -> str:
-    """Everybody's movement, beside the shadow Default's."""
+    """The movement of all speakers, compared with that of the shadow Default."""
     drifts, shadows = (
         [test["estimate"] for test in tests if test["statistic"] == name] for name in ("drift", "default_drift")
     )
@@ -99,14 +99,14 @@ def _drift(study: "Study", tests: Sequence[Test]) -> str:
 
 
 def _movement(study: "Study", changes: Sequence[float]) -> str:
-    """'moved 0.3 points up the scale', the mean over topics."""
+    """'moved 0.3 points up'; the mean over topics."""
     mean = fmean(changes)
     by, average = _points(study, mean), " on average" if len(changes) > 1 else ""
     return f"{('did not move', f'moved {by} up', f'moved {by} down')[_way(study, mean)]}{average}"
 
 
 def _sure(study: "Study", closing: Sequence[Test], family: int) -> str:
-    """Which of the primary tests hold after the correction for their number."""
+    """Which of the primary tests are significant after correction for multiple tests."""
     least, most = (of(test["n"] for test in closing) for of in (min, max))
     several = len(_topics(closing)) > 1
     if most < 2:
@@ -146,7 +146,7 @@ def _significant(study: "Study", found: Sequence[Test], closing: Sequence[Test])
 
 
 def _next(study: "Study", closing: Sequence[Test], family: int) -> str:
-    """More debates where they would help; then controls, to learn why."""
+    """Recommend more debates if they would help, and then controls, to find the cause."""
     most = max(test["n"] for test in closing)
     each = " on each topic" if len(_topics(closing)) > 1 else ""
     if most < 2:
@@ -175,20 +175,20 @@ def _next(study: "Study", closing: Sequence[Test], family: int) -> str:
 
 
 def _needed(test: Test, tests: int) -> int:
-    """Debates with which a one-sided test of this effect, corrected for the number of tests, has the wanted power.
+    """The number of debates that gives a one-sided test of this effect, corrected for all tests, the wanted power.
 
-    In tens; more than _MOST where that is not enough. The power is that of a t-test at Bonferroni's level, which the
-    sign-flip test comes close to and Holm's correction is never below. Source: Cohen, Statistical Power Analysis.
+    A multiple of ten; more than _MOST if that is not enough. The power is that of a t-test at Bonferroni's level; the
+    sign-flip test comes close to it, and Holm's correction never has less. Source: Cohen, Statistical Power Analysis.
 
     Args:
-        test: with an estimate above 0; without an effect size where every debate gave the same value.
-        tests: in the family.
+        test: a test with an estimate above 0; it has no effect size if every debate gave the same value.
+        tests: number of tests in the family.
     """
     from scipy.stats import nct, t
 
     level, d = _LEVEL / tests, float(test["effect_size"])
     for n in range(_FEWEST, _MOST + 1, 10):
-        reachable = 2.0**-n <= level  # no p of n sign flips is smaller
+        reachable = 2.0**-n <= level  # the smallest p that n sign flips can give
         if n > test["n"] and reachable and (d != d or nct.sf(t.isf(level, n - 1), n - 1, d * n**0.5) >= _POWER):
             return n
     return _MOST + 1
@@ -199,7 +199,7 @@ def _topics(closing: Sequence[Test]) -> list[str]:
 
 
 def _way(study: "Study", points: float) -> int:
-    """1 up, -1 down, 0 where it would be shown as 0."""
+    """1 for up, -1 for down, 0 if the change would be displayed as 0."""
     shown = round(points, _digits(study))
     return (shown > 0) - (shown < 0)
 
@@ -217,7 +217,7 @@ def _points(study: "Study", points: float) -> str:
 
 
 def _digits(study: "Study") -> int:
-    """Of points; more on a short scale."""
+    """Decimals of a number of points; more on a short scale."""
     low, high = study.scale
     return 1 if high - low > 5 else 2
 

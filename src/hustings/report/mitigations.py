@@ -1,6 +1,6 @@
-"""What a sweep over mitigations leaves: a line for each, by topic and role; how drift and response follow the dose.
+"""Results of a sweep over mitigations: a row for each, by topic and role, and drift and response as a function of dose.
 
-It does not know how the numbers are computed (analysis.mitigations) or shown (screen, page).
+It does not know how the numbers are computed (analysis.mitigations) or displayed (screen, page).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ COLUMNS = {
     "s": ("seconds", "seconds for a debate"),
     "tokens": ("tokens", "tokens read and generated for a debate"),
 }
-"""Columns of the table: the statistic that each shows, and what it means."""
+"""Columns of the table: the statistic in each, and what it means."""
 _DIGITS = {"spread_kept": 2, "truncated": 2, "disclaimer": 2, "distinct_2": 2, "seconds": 0, "tokens": 0}
 
 
@@ -57,10 +57,10 @@ class Line:
     held_out: bool
     """Whether the topic was not used to choose doses."""
     tests: Mapping[str, Test]
-    """By statistic."""
+    """Tests by statistic."""
 
     def cell(self, column: str) -> str:
-        """What the table shows in a column; a dash where nothing was measured."""
+        """The text of the table's cell in a column; a dash if nothing was measured."""
         statistic = COLUMNS[column][0]
         test = self.tests.get(statistic)
         if test is None or missing(test):
@@ -72,28 +72,29 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found in one set of runs that differ in their mitigation."""
+    """The results for one set of runs that differ in their mitigation."""
 
     name: str
-    """What distinguishes the set from others; empty where there is one."""
+    """What distinguishes this set from others; empty if it is the only one."""
     lines: Sequence[Line]
     sentences: Sequence[str]
-    """How much less drift each mitigation leaves, and how much response."""
+    """Sentences on how much each mitigation reduces drift and response."""
 
     @property
     def columns(self) -> list[str]:
-        """Columns in which something was measured."""
+        """The columns that have any measurement."""
         return [column for column in COLUMNS if any(line.cell(column) != "–" for line in self.lines)]
 
 
 def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
-    """The comparison of each set of runs that differ only in mitigation and control.
+    """The comparison for each set of runs that differ only in mitigation and control.
 
     Args:
-        studies: by name.
+        studies: studies by name.
 
     Returns:
-        Columns of analysis.mitigations.mitigations after `run`, the name of the set; None where no runs differ so.
+        The columns of analysis.mitigations.mitigations after `run`, the name of the set; None if no runs differ in this
+        way.
     """
     from hustings.analysis.mitigations import mitigations
 
@@ -101,10 +102,10 @@ def table(studies: Mapping[str, Study]) -> "pd.DataFrame | None":
 
 
 def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
-    """Write mitigations.csv and, where a mitigation has several doses, their picture; nothing where there is none.
+    """Write mitigations.csv, and a figure if a mitigation has several doses; write nothing if there are no mitigations.
 
     Args:
-        studies: by name.
+        studies: studies by name.
     """
     from hustings.analysis.doses import doses
 
@@ -117,7 +118,7 @@ def write(studies: Mapping[str, Study], look: "Look", folder: Path) -> None:
 
 
 def read(folder: Path) -> list[Comparison]:
-    """What a folder of several runs says about mitigations, one entry for each set of runs."""
+    """The results on mitigations in a folder of several runs, one entry for each set of runs."""
     path = folder / MITIGATIONS
     return [*_read(read_table(path))] if path.exists() else []
 
@@ -148,7 +149,7 @@ def _read(made: "pd.DataFrame") -> Iterator[Comparison]:
 
 
 def _tuning(group: "Sequence[Mitigated]") -> set[str]:
-    """Topics that any of the runs names as used for tuning."""
+    """Topics that any of the runs lists as used for tuning."""
     return {
         topic
         for it in group
@@ -185,7 +186,7 @@ def _sets(studies: Mapping[str, Study]) -> "dict[str, list[Mitigated]]":
 
 
 def _in_order(group: dict[tuple[str, float], dict[str, Study]]) -> list[tuple[tuple[str, float], dict[str, Study]]]:
-    """No mitigation first, then by name and dose."""
+    """The runs without a mitigation first, the others by name and dose."""
     return sorted(group.items(), key=lambda it: (it[0][0] != NONE, it[0][0], it[0][1]))
 
 
@@ -193,10 +194,10 @@ _NO_DOSE = float("nan")
 
 
 def mitigation(study: Study) -> tuple[str, float] | None:
-    """The name and dose of what was done in a run to keep agents to their characters.
+    """The name and dose of the interventions that were meant to keep agents in character.
 
     Returns:
-        None for a run in which roles run on different models, which is no mitigation.
+        None if roles run on different models, which does not count as a mitigation.
     """
     done = interventions(study)
     if done is None:

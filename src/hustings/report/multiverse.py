@@ -1,6 +1,6 @@
-"""What a sweep over specifications leaves: the primary statistic in each, its curve, and what it varies with.
+"""Results of a sweep over specifications: the primary statistic in each, its curve, and what it depends on.
 
-It does not know how that is computed (analysis.multiverse).
+It does not know how they are computed (analysis.multiverse).
 """
 
 import json
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLAN = "multiverse.json"
-"""In the sweep's folder: the choices, and how much of the grid was played."""
+"""File in the sweep's folder with the choices, and the size of the full grid."""
 SPECIFICATIONS, SUMMARY = "specifications.csv", "multiverse.csv"
 CURVE = "specification_curve_"
-"""What the figures' names begin with; the topic follows."""
+"""Prefix of the figures' names, followed by the topic."""
 
 
 def plan(folder: Path, choices: Sequence[str], grid: int) -> None:
-    """Note in a sweep's folder that its jobs are specifications of one result.
+    """Record in a sweep's folder that its jobs are specifications of one result.
 
     Args:
-        choices: settings that differ between them.
-        grid: how many specifications there are.
+        choices: the settings that differ between the jobs.
+        grid: number of specifications in the full grid.
     """
     write_atomically(folder / PLAN, json.dumps({"choices": list(choices), "grid": grid}) + "\n")
 
 
 def write(studies: Mapping[str, Study], look: Look, folder: Path) -> None:
-    """Write specifications.csv, multiverse.csv and the curves into a folder; nothing where runs are no multiverse.
+    """Write specifications.csv, multiverse.csv and the curves into a folder, if the runs are a multiverse.
 
     Args:
-        studies: by name, all from one sweep's folder.
+        studies: studies by name, all from one sweep's folder.
     """
     from hustings.analysis import multiverse
     from hustings.analysis.specification_curve import specification_curve
@@ -59,7 +59,7 @@ def write(studies: Mapping[str, Study], look: Look, folder: Path) -> None:
 
 
 def _chosen(studies: Mapping[str, Study]) -> dict[str, dict[str, str]]:
-    """What each run has of the choices, as its command says, by name; nothing where runs are no multiverse."""
+    """The value of each choice in each run's command, by name of the run; empty if the runs are not a multiverse."""
     plans = {it.folder.parent / PLAN for it in studies.values()}
     path = next(iter(plans))
     if len(plans) > 1 or not path.exists():
@@ -77,7 +77,7 @@ def _chosen(studies: Mapping[str, Study]) -> dict[str, dict[str, str]]:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """What a folder's multiverse.csv says: `curves` (sentences), and `rows` of variance shares by topic and role."""
+    """The content of a folder's multiverse.csv: `curves` (sentences) and `rows` (variance shares by topic and role)."""
     if not (folder / SUMMARY).exists():
         return {}
     table = read_table(folder / SUMMARY)
@@ -92,7 +92,7 @@ def _columns(parts: "pd.DataFrame") -> list[list[str]]:
 
 
 def _shares(parts: "pd.DataFrame") -> list[list[str]]:
-    """A row for each choice: its name, and its share by topic and role, the largest mean share first."""
+    """A row for each choice: its name and its share by topic and role, largest mean share first."""
     found: dict[str, dict[tuple[str, str], float]] = {}
     for choice, topic, role, share in zip(*(parts[it] for it in ("choice", "topic", "role", "estimate")), strict=True):
         found.setdefault(choice, {})[topic, role] = share

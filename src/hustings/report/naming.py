@@ -1,6 +1,6 @@
-"""What runs, roles and outcomes are called wherever they are shown: on the page, on the terminal, in W&B, in figures.
+"""Names of runs, roles and outcomes wherever they are displayed: page, terminal, W&B and figures.
 
-It does not know what is shown of them.
+It does not know what else is displayed about them.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,9 +19,9 @@ OUTCOMES: Mapping[Outcome, str] = {
     "expected": "expected value (mean over the options' probabilities)",
     "score": "chosen option (the paper's score)",
 }
-"""What is analysed, in words."""
+"""Each outcome in words."""
 ADVOCATE = "advocate_"
-"""What the roles of advocates begin with; the end of the scale that they argue for follows."""
+"""Prefix of the roles of advocates, followed by the end of the scale that they argue for."""
 _ADVOCATES = {"low": "#a6761d", "high": "#7570b3"}
 _TELLING = (
     "model.name",
@@ -38,13 +38,13 @@ _TELLING = (
     "treatments",
     "seed",
 )
-"""Settings that distinguish runs, the most telling first; other settings count only where these are equal."""
+"""Settings that distinguish runs, most informative first; other settings are used only if these are equal."""
 _ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who takes part in a debate."""
+    """A participant in a debate."""
 
     label: str
     colour: str
@@ -52,7 +52,7 @@ class Role:
 
 
 def roles(study: Study) -> dict[str, Role]:
-    """Everybody in a run: parties and the Default in the order of their seats, advocates, the shadow last."""
+    """All roles in a run: parties and the Default in seating order, then advocates, then the shadow."""
     society, composition = study.design["society"], study.design["composition"]
     known = {**society["parties"], DEFAULT: society["default"]}
     seated = dict.fromkeys((*composition["roles"], *composition["observers"]))
@@ -80,20 +80,20 @@ def look(study: Study) -> "Look":
 
 
 def other_outcome(studies: Sequence[Study]) -> Outcome | None:
-    """What all studies can be analysed as beside the outcome of the first of them; None where there is nothing."""
+    """The outcome that all studies have besides the one that the first is analysed with; None if there is none."""
     other: Outcome = "score" if studies[0].outcome == "expected" else "expected"
     return other if all(other in study.outcomes for study in studies) else None
 
 
 def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[str]:
-    """Names for runs, made of the few settings in which they differ: 'composition echo_rep, alpha 0.1'.
+    """Names for runs, built from the few settings in which they differ: 'composition echo_rep, alpha 0.1'.
 
     Args:
-        alike: settings and groups of settings that do not distinguish them, besides tables, tracker and analysis.
+        alike: settings and groups of settings to ignore, in addition to artifacts, tracker and analysis.
     """
     described = [_described(study) for study in studies]
     on_own = [it for it, study in zip(described, studies, strict=True) if OWN_ADAPTER in (interventions(study) or ())]
-    if len({it["cast"] for it in on_own}) == 1:  # the name of the mitigation says enough
+    if len({it["cast"] for it in on_own}) == 1:  # the mitigation's name is enough
         for settings in on_own:
             for key in [key for key in settings if key.partition(".")[0] == "cast"]:
                 del settings[key]
@@ -111,7 +111,7 @@ def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[st
 
 
 def _described(study: Study) -> dict[str, Any]:
-    """Settings by dotted key; what is a group of settings also in words."""
+    """Settings by dotted key; groups of settings are also given in words."""
     design = study.design
     done = interventions(study)
     own = {role: name for role, name in runs_on(study).items() if role in design["cast"]}
@@ -128,10 +128,10 @@ OWN_ADAPTER = "own_adapter"
 
 
 def interventions(study: Study) -> dict[str, float | None] | None:
-    """What was done in a run to keep agents to their characters: doses by name.
+    """Doses, by name, of the interventions that were meant to keep agents in character.
 
     Returns:
-        None for a run in which roles run on different models, which is no such thing.
+        None if roles run on different models, which does not count as an intervention.
     """
     design = study.design
     cast = design["cast"].values()
@@ -145,7 +145,7 @@ def _treatments(design: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _dosed(name: str, dose: float | None) -> str:
-    """'contrast 1.5'; the name alone where there is no dose."""
+    """'contrast 1.5'; only the name if there is no dose."""
     return name if dose is None else f"{name} {dose:g}"
 
 

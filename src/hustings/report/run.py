@@ -1,6 +1,6 @@
-"""Figures and statistics of one run, put into its folder.
+"""Writes the figures and statistics of one run into its folder.
 
-It does not know how a test or a figure is made: analysis does.
+It does not know how tests and figures are made; analysis does.
 """
 
 import shutil
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FORMAT = 6
-"""Raise it when the same tables give other figures or statistics than before."""
+"""Increase this whenever the same tables would give different figures or statistics."""
 _DRAWN = (
     "curves",
     *(f"curves_{outcome}" for outcome in naming.OUTCOMES),
@@ -44,18 +44,18 @@ _DRAWN = (
 
 
 _MADE = ".made.jsonl"
-"""In the folder of figures: what they were made from. A report from the same is not made again."""
+"""File in the figures' folder that records what they were made from; if that is unchanged, they are not remade."""
 
 
 def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
-    """Test what is in a run and draw it.
+    """Compute the statistics of a run and draw its figures.
 
     Args:
-        tests_to: the CSV to write: one row for each test, with the sentence that a reader can quote.
+        tests_to: path of the CSV: one row for each test, with a sentence that can be quoted.
         figures: folder for the figures.
 
     Returns:
-        The statistics, columns of analysis.statistics.COLUMNS.
+        The statistics, with the columns of analysis.statistics.COLUMNS.
     """
     from hustings.analysis import curves, stances
     from hustings.analysis import figures as draw
@@ -86,7 +86,7 @@ def write(study: Study, tests_to: Path, figures: Path) -> "pd.DataFrame":
 
 
 def _curves(study: Study, folder: Path, name: str) -> bool:
-    """Draw the attitude curves of the outcome that the study analyses; whether there was anything to draw."""
+    """Draw the attitude curves of the outcome that the study analyses; return whether there was anything to draw."""
     from hustings.analysis import curves
     from hustings.analysis.figures import curves as draw
 
@@ -100,17 +100,19 @@ def _curves(study: Study, folder: Path, name: str) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Remove the figures that were drawn before, so that none stays which the tables no longer give."""
+    """Remove earlier figures, so that none is left that the tables no longer give."""
     for name in _DRAWN:
         for suffix in ("png", "svg", "csv"):
             (folder / f"{name}.{suffix}").unlink(missing_ok=True)
 
 
 def again(study: Study) -> "pd.DataFrame":
-    """Test and draw a run again in its own folder, unless nothing has changed; its manifest says what was analysed.
+    """Recompute the statistics and figures of a run in its own folder, unless nothing has changed.
+
+    The manifest is updated to say what was analysed.
 
     Returns:
-        The statistics, columns of analysis.statistics.COLUMNS.
+        The statistics, with the columns of analysis.statistics.COLUMNS.
     """
     folder, made = study.folder, study.folder / FIGURES / _MADE
     same = made.exists() and made.read_text(encoding="utf-8") == _record(folder, study.manifest)
@@ -122,32 +124,32 @@ def again(study: Study) -> "pd.DataFrame":
 
 
 def _note(folder: Path, manifest: RunManifest) -> None:
-    """Write the manifest, with the statistics as they are now (older runs know of no files), and the record."""
+    """Write the manifest with the hash of the new statistics (older manifests list no files), and the record."""
     files = {**manifest.files, **hashes(folder, [STATISTICS])} if manifest.files else {}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
     write_atomically(folder / FIGURES / _MADE, _record(folder, manifest))
 
 
 def _record(folder: Path, manifest: RunManifest) -> str:
-    """What the report in a folder is made from, and what of it is there."""
+    """What the report in a folder was made from, and the hashes of its files."""
     figures = sorted(it.name for it in (folder / FIGURES).glob("*") if it.stem in _DRAWN)
     there = {**hashes(folder, [STATISTICS]), **hashes(folder / FIGURES, figures)}
     return canonical({"of": identity(_substance(folder, manifest)), "files": there}) + "\n"
 
 
 def finish(folder: Path, store: Path) -> "pd.DataFrame":
-    """Figures and statistics of a run that has just ended, taken from the store when they were made before.
+    """The figures and statistics of a run that has just ended, taken from the store if they were made before.
 
     Args:
-        folder: of the run, with its manifest and tables.
+        folder: the run folder, with its manifest and tables.
         store: the artifact store.
 
     Returns:
-        The statistics, columns of analysis.statistics.COLUMNS.
+        The statistics, with the columns of analysis.statistics.COLUMNS.
 
     Raises:
-        RecordError: the folder is not a run's.
-        ArtifactError: the store cannot be written, or was changed.
+        RecordError: the folder is not a run folder.
+        ArtifactError: the store cannot be written, or it was modified.
     """
     place = _place(folder, store)
     with locked(place, wait=True) as made:
@@ -162,14 +164,14 @@ def finish(folder: Path, store: Path) -> "pd.DataFrame":
 
 
 def _place(folder: Path, store: Path) -> Place:
-    """Where the store keeps the report of these tables, analysed with these settings."""
+    """Where the store keeps the report for these tables and settings."""
     manifest = read_manifest(folder, RunManifest)
     slug = f"{manifest.model.name}-{manifest.settings['composition']['name']}"
     return Place(store, "reports", slug, _substance(folder, manifest))
 
 
 def _substance(folder: Path, manifest: RunManifest) -> dict[str, Any]:
-    """What a report is made from."""
+    """Everything that determines a report."""
     from hustings.analysis.statistics import all_statistics
 
     return {

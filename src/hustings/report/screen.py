@@ -1,4 +1,4 @@
-"""A run on the terminal: its curves as bars, its statistics as one table; and what a sweep over controls found."""
+"""A run on the terminal: its curves as bars, its statistics as one table, and the results of sweeps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,10 +27,10 @@ _TOGETHER = {
 
 
 def run(study: "Study", statistics: "pd.DataFrame") -> list[Any]:
-    """Everything that the terminal shows of a run, except warnings: its curves and statistics.
+    """What the terminal shows of a run, apart from warnings: its curves and statistics.
 
     Args:
-        statistics: columns of analysis.statistics.COLUMNS.
+        statistics: table with the columns of analysis.statistics.COLUMNS.
 
     Returns:
         Rich renderables.
@@ -40,9 +40,9 @@ def run(study: "Study", statistics: "pd.DataFrame") -> list[Any]:
 
 
 def sketch(study: "Study") -> Any:
-    """The attitude curves of a run, small: one line for each topic, one bar for each survey.
+    """The attitude curves of a run in miniature: one line for each topic, one bar for each survey.
 
-    The lowest bar (▁) is the low end of the scale, the highest (█) the high end.
+    The lowest bar (▁) stands for the low end of the scale, the highest (█) for the high end.
 
     Returns:
         A rich renderable.
@@ -75,10 +75,10 @@ def _bars(means: Sequence[float], scale: tuple[float, float]) -> str:
 
 
 def table(study: "Study", statistics: "pd.DataFrame") -> Any:
-    """The statistics of a run as one table, for the outcome that it analyses.
+    """The statistics of a run as one table, for the outcome that the run analyses.
 
     Args:
-        statistics: columns of analysis.statistics.COLUMNS.
+        statistics: table with the columns of analysis.statistics.COLUMNS.
 
     Returns:
         A rich renderable.
@@ -105,7 +105,7 @@ def table(study: "Study", statistics: "pd.DataFrame") -> Any:
 
 
 def _captions(study: "Study", cells: Mapping[tuple[str, str, str], Test]) -> list[str]:
-    """What the table says, and the statistics that are about everybody."""
+    """Captions: what the table shows, and the statistics that cover all roles."""
     nearer = "closing: how much nearer agents ended to the shadow Default"
     lines = [f"{OUTCOMES[study.outcome]}, points [95 % interval]; {nearer}"]
     for topic in dict.fromkeys(topic for _, topic, _ in cells if topic):
@@ -145,10 +145,10 @@ def controls(found: Controls) -> Any:
 
 
 def together(folder: Path) -> Iterator[Any]:
-    """What runs that were put together in a folder show: U and S, mitigations, sets of life stories, specifications.
+    """Joint results of the runs compared in a folder: U and S, mitigations, sets of life stories, specifications.
 
     Returns:
-        Rich renderables, and sentences as they are.
+        Rich renderables, and plain sentences.
     """
     yield from map(controls, by_control.read(folder))
     yield from map(mitigations, by_mitigation.read(folder))
@@ -157,7 +157,7 @@ def together(folder: Path) -> Iterator[Any]:
 
 
 def mitigations(found: Comparison) -> Any:
-    """What each mitigation does, by topic and role, as a table.
+    """The effect of each mitigation, by topic and role, as a table.
 
     Returns:
         A rich renderable.
@@ -179,7 +179,7 @@ def mitigations(found: Comparison) -> Any:
 
 
 _ON_SCREEN = ("U", "less drift than none", "p (Holm)", "S", "closing", "cut", "s")
-"""Columns that fit on a terminal; the page has all."""
+"""Columns that fit on a terminal; the page shows all of them."""
 
 
 def _pair(test: Test) -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""What a sweep over sets of life stories leaves: the primary statistic with the sets as a random effect.
+"""Results of a sweep over sets of life stories: the primary statistic, with the set as a random effect.
 
-It does not know how that is computed (analysis.sets).
+It does not know how they are computed (analysis.sets).
 """
 
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from hustings.study import Study
 
 
 def groups(studies: Mapping[str, Study]) -> list[list[Study]]:
-    """Runs that differ in their set of life stories only, with at least two sets each.
+    """Runs that differ only in their set of life stories, with at least two sets in each group.
 
     Args:
-        studies: by name.
+        studies: studies by name.
     """
     found: dict[str, dict[int, Study]] = {}
     for study in studies.values():
@@ -29,15 +29,15 @@ def groups(studies: Mapping[str, Study]) -> list[list[Study]]:
 
 
 def set_of(study: Study) -> int:
-    """The set of life stories of a run; runs of earlier versions have the first."""
+    """The set of life stories of a run; runs made by earlier versions used set 1."""
     return study.design["personas"].get("set", 1)
 
 
 def write(studies: Mapping[str, Study], folder: Path) -> None:
-    """Write sets.csv into a folder; nothing where no runs differ in their set of life stories.
+    """Write sets.csv into a folder, if any runs differ in their set of life stories.
 
     Args:
-        studies: by name.
+        studies: studies by name.
     """
     import pandas as pd
 
@@ -50,7 +50,7 @@ def write(studies: Mapping[str, Study], folder: Path) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a folder's sets.csv; none where it has none."""
+    """The rows of a folder's sets.csv; empty if there is no such file."""
     path = folder / SETS
     found = read_table(path).to_dict("records") if path.exists() else []
     return [{str(key): value for key, value in row.items()} for row in found]

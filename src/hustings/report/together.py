@@ -1,7 +1,7 @@
-"""Several runs together: their tables and figures, and how each differs from the first.
+"""Several runs together: their tables and figures, and how each run differs from the first.
 
-Trainings that differ only in their seed are also compared as their mean; of runs that differ in their control,
-controls.py says what they separate.
+Trainings that differ only in their seed are also compared through their mean; runs that differ in their control are
+analysed by controls.py.
 """
 
 import os
@@ -30,7 +30,7 @@ _SEED = re.compile(r"_s\d+$")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A study and what it is called among others."""
+    """A study with its name among the compared runs."""
 
     name: str
     study: Study
@@ -38,30 +38,30 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """Runs that differ only in the seed with which their adapters were trained."""
+    """Runs whose adapters differ only in the training seed."""
 
     members: Sequence[str]
     mean: Named
-    """With the mean over these runs in place of each survey answer."""
+    """A study in which each survey answer is the mean over these runs."""
 
 
 def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | None = None) -> "pd.DataFrame":
     """Put several runs together: their tables and figures, and how each differs from the first.
 
-    A run whose attitudes are on another scale than the first one's is not tested against it.
+    A run whose attitude scale differs from the first run's is not tested against it.
 
     Args:
-        folders: of the runs; the first is the baseline.
-        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv, figures, and controls.csv,
-            mitigations.csv or sets.csv where runs differ in that; None writes nothing.
-        outcome: what to analyse; None keeps what each run says.
+        folders: the run folders; the first is the baseline.
+        target: folder for manifest.json, attitudes.csv, statistics.csv, comparison.csv and figures, and for
+            controls.csv, mitigations.csv or sets.csv if the runs differ in those; None writes nothing.
+        outcome: the outcome to analyse; None keeps that of each run.
 
     Returns:
-        The comparison: columns `run`, `baseline`, those of analysis.statistics.COLUMNS, and `sd_over_trainings` where
-        trainings are averaged.
+        The comparison, with the columns `run`, `baseline`, those of analysis.statistics.COLUMNS, and
+        `sd_over_trainings` if trainings are averaged.
 
     Raises:
-        RecordError: a folder is not a run's, or its answers do not have this outcome.
+        RecordError: a folder is not a run folder, or its answers do not have this outcome.
     """
     studies = [load(folder, outcome) for folder in folders]
     runs = [Named(name, study) for name, study in zip(tell_apart(studies), studies, strict=True)]
@@ -83,14 +83,14 @@ def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | Non
 
 
 def _stacked(tables: "Iterable[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
-    """Tables below each other, with the run's name in the first column."""
+    """The tables stacked, with the run's name in the first column."""
     import pandas as pd
 
     return pd.concat([table.assign(run=name)[["run", *table.columns]] for name, table in tables], ignore_index=True)
 
 
 def _statistics(study: Study, outcome: Outcome | None) -> "pd.DataFrame":
-    """Those in the run's folder, or made now: for another outcome, or because there are none."""
+    """The statistics in the run's folder; computed now for another outcome or if there are none."""
     from hustings.analysis.statistics import statistics
 
     kept = study.statistics if outcome is None else None
@@ -122,7 +122,7 @@ def _differences(runs: Sequence[Named], cells: Sequence[_Cell]) -> "pd.DataFrame
 
 
 def _cells(runs: Sequence[Named]) -> list[_Cell]:
-    """Groups of two and more trainings; the baseline is never averaged with what it is compared to."""
+    """Groups of two or more trainings; the baseline is never averaged with the runs that are compared with it."""
     groups: dict[str, list[Named]] = {}
     for run in runs[1:]:
         adapter = run.study.manifest.adapter
@@ -133,7 +133,7 @@ def _cells(runs: Sequence[Named]) -> list[_Cell]:
 
 
 def _mean(group: Sequence[Named]) -> Named:
-    """The trainings of a group as one study."""
+    """A group of trainings, averaged into one study."""
     import pandas as pd
 
     first = group[0].study
@@ -146,7 +146,7 @@ def _mean(group: Sequence[Named]) -> Named:
 
 
 def _over_seeds(mean: "pd.DataFrame", each: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
-    """Differences of the mean over trainings, with the estimate and the SD of the single trainings beside them."""
+    """Differences of the mean over trainings, with the estimates and the SD of the single trainings added."""
     import pandas as pd
 
     keys = ["statistic", "topic", "role"]
@@ -162,7 +162,7 @@ def _over_seeds(mean: "pd.DataFrame", each: "Sequence[pd.DataFrame]") -> "pd.Dat
 
 
 def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", target: Path) -> None:
-    """Curves and forest of several runs, and the plane of controls; trainings that differ in their seed as a mean."""
+    """Draw curves and forest plot, averaging trainings that differ in their seed, and write the results of sweeps."""
     from hustings.analysis import figures
 
     look = _look([run.study for run in runs])
@@ -186,7 +186,7 @@ def _draw(runs: Sequence[Named], cells: Sequence[_Cell], tests: "pd.DataFrame", 
 
 
 def _curves(shown: Sequence[Named], behind: Sequence[Named], look: "Look", folder: Path, name: str) -> None:
-    """Curves of several runs.
+    """Draw the curves of several runs.
 
     Args:
         behind: single trainings, drawn faintly behind their mean.
@@ -204,7 +204,7 @@ def _curves(shown: Sequence[Named], behind: Sequence[Named], look: "Look", folde
 
 
 def _look(studies: Sequence[Study]) -> "Look":
-    """How roles and topics of all runs are shown, on an axis that covers their scales."""
+    """How the roles and topics of all runs are displayed, on an axis that covers all their scales."""
     looks = [naming.look(study) for study in studies]
     several = " on different scales" if len({look.scale for look in looks}) > 1 else ""
     analysed = {look.caption.rpartition(";")[2] for look in looks}

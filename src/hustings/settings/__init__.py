@@ -1,4 +1,4 @@
-"""Typed, frozen settings of the three jobs, and `load`, the one place that sees an omegaconf object."""
+"""Typed, frozen settings of the three jobs, and `load`, the only function that handles an omegaconf object."""
 
 from hustings.settings.base import KNOB, Settings, Variant, load
 from hustings.settings.debate import (

@@ -1,6 +1,6 @@
-"""What all settings are: typed, frozen, closed; and `load`, the one place that sees an omegaconf object.
+"""The base of all settings: typed, frozen, closed; and `load`, the only function that handles an omegaconf object.
 
-Classes have no defaults: those live in conf/. It does not know any particular setting.
+Classes have no defaults; defaults are in conf/. This module does not know any particular setting.
 """
 
 import os
@@ -21,22 +21,22 @@ NEUTRAL = "neutral"
 
 
 def knob(**constraints: Any) -> Any:
-    """A field that only changes how fast or where something is computed, not the result: it is in no identity."""
+    """A field that affects only how fast or where something is computed, not the result; it is part of no identity."""
     return Field(json_schema_extra={KNOB: True}, **constraints)
 
 
 def neutral(value: Any, **constraints: Any) -> Any:
-    """A field that is left out of identities while it has this value, so adding it changes no existing identity."""
+    """A field that identities leave out while it has this value, so that adding it changes no existing identity."""
     return Field(json_schema_extra={NEUTRAL: value}, **constraints)
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, no unknown keys, no coercion from one type to another, no infinite numbers."""
+    """Base class of all settings: frozen, without unknown keys, coercion between types, or infinite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def substance(self) -> dict[str, Any]:
-        """Everything that changes the output: all fields except knobs and neutral values, as plain values."""
+        """Everything that affects the output: all fields except knobs and neutral values, as plain values."""
         plain: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -61,37 +61,37 @@ def _substance(value: Any) -> Any:
 
 
 class Variant(Settings):
-    """Settings that come in several kinds, each a subclass in the file of its name in one package.
+    """Settings that come in several kinds, each a subclass in the module of that name in one package.
 
-    A subclass sets `kind` to a `Literal` and is found by it; it does not have to be registered anywhere.
+    A subclass sets `kind` to a `Literal` and is found by it; it does not have to be registered.
     """
 
     kind: Any
-    """A `Literal` of text in every subclass."""
+    """A `Literal` of strings in every subclass."""
 
     kind_package: ClassVar[str]
-    """Where the kinds are: `engine`."""
+    """Package with the kinds, such as `engine`."""
     kind_key: ClassVar[str]
-    """What an error calls them: `engine.kind`."""
+    """Name of the setting in error messages, such as `engine.kind`."""
     kinds: ClassVar[dict[str, Any]]
-    """The class of every kind that has been imported."""
+    """The class of each kind that has been imported."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        """Remember the class under its kind."""
+        """Register the class under its kind."""
         for kind in getattr(cls.model_fields["kind"].annotation, "__args__", ()):
             cls.kinds[kind] = cls
 
     @classmethod
     def known(cls) -> list[str]:
-        """Every kind: those in the package, and those that were imported from elsewhere."""
+        """All kinds: those in the package, and those imported from elsewhere."""
         for module in iter_modules([str(Path(__file__).parents[1].joinpath(*cls.kind_package.split(".")))]):
             import_module(f"hustings.{cls.kind_package}.{module.name}")
         return sorted(cls.kinds)
 
     @classmethod
     def of_kind(cls, value: Any) -> Any:
-        """Plain values validated by the class of their kind; anything else as it is.
+        """Validate plain values with the class of their kind; return anything else unchanged.
 
         Raises:
             ValueError: there is no such kind.
@@ -111,14 +111,14 @@ def explained(pattern: str, words: str) -> str:
     """A regular expression for `Field(pattern=…)`.
 
     Args:
-        words: what an error says instead of it: "must …", with an example.
+        words: the text that an error shows instead of the pattern: "must …", with an example.
     """
     _WORDS[pattern] = words
     return pattern
 
 
 _WORDS: dict[str, str] = {}
-"""What patterns mean."""
+"""What each pattern means, in words."""
 _NAME = explained(
     r"^[a-z0-9][a-z0-9_.-]*$",
     "must be a name of small letters and digits, with _ . or - only after the first of them, such as my_name_2",
@@ -129,7 +129,7 @@ Name = Annotated[str, Field(pattern=_NAME)]
 Colour = Annotated[str, Field(pattern=_COLOUR)]
 Text = Annotated[str, Field(min_length=1)]
 PathText = Annotated[str, AfterValidator(os.path.expanduser)]
-"""A file or folder; ~ is the user's home."""
+"""A file or folder; ~ stands for the user's home folder."""
 Positive = Annotated[float, Field(gt=0)]
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ def load(cls: type[S], config: Any) -> S:
         config: a DictConfig, or plain nested dictionaries.
 
     Raises:
-        SettingsError: with every wrong key, its value and what is allowed, in one paragraph.
+        SettingsError: lists every wrong key with its value and what is allowed, in one paragraph.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -185,7 +185,7 @@ def load(cls: type[S], config: Any) -> S:
 
 
 def _broken(plain: Any, key: str = "") -> Iterator[str]:
-    """The dotted keys of texts that are not Unicode, as nothing can be written that holds them."""
+    """The dotted keys of text values that are not valid Unicode, which cannot be written to a file."""
     match plain:
         case str() if any("\ud800" <= it <= "\udfff" for it in plain):
             yield key
@@ -197,12 +197,12 @@ def _broken(plain: Any, key: str = "") -> Iterator[str]:
 
 
 def paragraph(error: ValidationError) -> str:
-    """Everything that is wrong with a config, as one paragraph: the dotted keys, their values, what is allowed."""
+    """Everything that is wrong with a config, as one paragraph: dotted keys, their values, and what is allowed."""
     return " ".join(map(_sentence, error.errors()))
 
 
 def _sentence(problem: Any) -> str:
-    """What is wrong in one place, in the words of a user of YAML files; pydantic's are for programmers."""
+    """One problem, in words for people who write YAML files; pydantic's messages are for programmers."""
     where = [str(part) for part in problem["loc"] if part not in _TAGS]
     limits, message = problem.get("ctx", {}), problem["msg"].removeprefix("Value error, ")
     value = _shown(problem["input"])
@@ -234,7 +234,7 @@ def _sentence(problem: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as a user would write it, in short."""
+    """A value as a user would write it, shortened if it is long."""
     text = _written(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -254,10 +254,10 @@ def _written(value: Any) -> str:
 
 
 _LONGEST = 80
-"""Characters of a value in an error."""
+"""The most characters of a value that an error shows."""
 _SUBJECT = re.compile(r"^\w+ should")
 _TAGS = {"nwp", "dpo", "none", "wandb"}
-"""Names of variants, which pydantic puts into the place of a problem although they stand in no key."""
+"""Names of variants that pydantic inserts into the location of a problem, although they are not keys."""
 _INTEGER = "must be a whole number, such as 3"
 _NUMBER = "must be a number, such as 0.5"
 _GROUP = "must be a group of settings, such as {name: value}"
@@ -275,4 +275,4 @@ _ALLOWED = {
     "model_type": _GROUP,
     "model_attributes_type": _GROUP,
 }
-"""What is allowed where pydantic names a type of Python's."""
+"""What is allowed, in place of pydantic's names for Python types."""

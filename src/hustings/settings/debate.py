@@ -1,4 +1,4 @@
-"""Settings of debates: prompts, sampling, who runs on what, and everything that `simulate.py` needs."""
+"""Settings of debates: prompts, sampling, what each role runs on, and everything else that `simulate.py` needs."""
 
 from typing import Annotated, Literal, Self
 
@@ -18,43 +18,43 @@ from hustings.settings.society import (
 from hustings.settings.treatments import AnyTreatment
 
 DEFAULT = "default"
-"""Role of an agent without a party."""
+"""Role of the agent without a party."""
 SHADOW = "shadow"
 """Role of the Default that listens to a debate, is surveyed, and never speaks."""
 
 
 class PromptSettings(Settings):
-    """Every sentence that the model sees, except the survey's (`instrument`), as Jinja templates."""
+    """All text that the model sees, except that of the survey (`instrument`), as Jinja templates."""
 
     name: Name
-    """Name of this set of prompts, as results show it."""
+    """Name of this set of prompts in results."""
     scale: Literal["normal", "reversed"]
-    """Which end of the scale is 0 in the question. `reversed`: surveys swap the ends of the scale; recorded values are
-    always in the normal direction."""
+    """Which end of the scale is 0 in the question. `reversed`: surveys swap the ends of the scale; recorded values
+    always have the normal direction."""
     system: Literal["template", "empty", "story"] = neutral("template")
-    """What the system slot of the chat template contains: the chat template's own text, nothing, or the agent's story
-    (which then leaves the user turn)."""
+    """Content of the system slot of the chat template: the chat template's own text, nothing, or the agent's story
+    (which then does not appear in the user turn)."""
     persona: Text
     """Meta-prompt that asks for a life story with the party's positions."""
     persona_start: str
-    """Words that the life story begins with."""
+    """Words with which the life story begins."""
     context: Text
-    """What an agent knows: story, topic, conversation so far. During a debate it must only grow at its end."""
+    """What an agent knows: story, topic, conversation so far. During a debate, only its end may grow."""
     line: Text
-    """One reply in the conversation; `mine` says whether the reading agent made it."""
+    """One reply in the conversation; `mine` tells whether the reading agent made it."""
     reply: Text
     """Instruction that asks for the next reply."""
     reply_start: str
-    """Words that a reply begins with, on engines that can prefill an answer."""
+    """Words with which a reply begins, on engines that can prefill an answer."""
 
 
 class PersonaSettings(Settings):
-    """How personas are written, or where they are."""
+    """How personas are written, or which file they are read from."""
 
     file: PathText | None
-    """JSON lines with party, name and story; None lets the model in use write them."""
+    """JSON lines with party, name and story; None lets the debating model write them."""
     set: int = neutral(1, ge=1)
-    """Which set of life stories the model writes: 2, 3 … are different stories for the same names. A sweep over sets
+    """Which set of life stories the model writes: 2, 3 … give different stories for the same names. A sweep over sets
     shows how much of a result is due to the stories."""
     max_tokens: int = Field(ge=16)
     """Longest life story, in tokens."""
@@ -68,13 +68,13 @@ class SamplingSettings(Settings):
     temperature: float = Field(ge=0)
     """Temperature of replies; 0 always takes the most probable token. Surveys are always answered at 0."""
     top_p: float = neutral(1.0, gt=0, le=1)
-    """Only the most probable tokens that together have this probability are drawn from."""
+    """Replies are drawn only from the most probable tokens that together have this probability."""
     max_tokens: int = Field(ge=1)
-    """Longest reply, in tokens; a reply that is cut there is shortened to its last whole sentence."""
+    """Longest reply, in tokens; a reply that is cut off there is shortened to its last whole sentence."""
     ignore_end: bool
-    """Continue to `max_tokens` even when the model ends its turn (for benchmarks)."""
+    """Continue to `max_tokens` even if the model ends its turn (for benchmarks)."""
     attempts: int = Field(ge=1)
-    """How often an agent is asked again when its reply is empty."""
+    """How many times an agent is asked for a reply before an empty one is accepted."""
 
 
 class CastSettings(Settings):
@@ -83,9 +83,9 @@ class CastSettings(Settings):
     model: ModelSettings
     engine: AnyEngine
     adapter: str | None
-    """An adapter that train.py made, by name or folder; None runs on the unchanged model."""
+    """An adapter made by train.py, by name or folder; None uses the unchanged model."""
     scope: Literal["replies", "both"] = neutral("both")
-    """What runs on it: replies and surveys, or replies only, with surveys on the model of the rest of the run."""
+    """What it applies to: replies and surveys, or only replies, with surveys on the model of the rest of the run."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -94,7 +94,7 @@ class CastSettings(Settings):
 
 
 class AnalysisSettings(Settings):
-    """What figures and statistics are based on; none of this changes the log."""
+    """What figures and statistics are based on; these settings do not change the log."""
 
     outcome: Literal["score", "expected"] | None
     """Which attitude is analysed. `score`: the value of the chosen option; `expected`: the mean over the options'
@@ -112,15 +112,15 @@ class AlarmSettings(Settings):
     """When a run stops because a model's answers are unusable."""
 
     invalid: float = knob(ge=0, le=1)
-    """Share of invalid survey answers above which it stops; 1 never stops it."""
+    """The run stops if the share of invalid survey answers is above this; 1 never stops it."""
     empty: float = knob(ge=0, le=1)
-    """Share of empty replies above which it stops; 1 never stops it."""
+    """The run stops if the share of empty replies is above this; 1 never stops it."""
     after: int = knob(ge=1)
-    """How many answers of a model are needed before the shares are checked."""
+    """Number of answers that a model must have given before the shares are checked."""
 
 
 class NoTrackerSettings(Settings):
-    """Nothing is sent or written for a tracker."""
+    """No tracking: nothing is sent or written."""
 
     kind: Literal["none"]
 
@@ -135,18 +135,18 @@ class WandbSettings(Settings):
 
     kind: Literal["wandb"]
     mode: Literal["offline", "online"]
-    """Whether anything is sent: `online` sends it at once; `offline` writes files for `wandb sync` and never asks for a
+    """Whether data are sent: `online` sends them at once; `offline` writes files for `wandb sync` and never asks for a
     login."""
     project: Annotated[str, Field(pattern=_PROJECT)]
     """The project at W&B that the run belongs to."""
     entity: str | None
-    """The user or team at W&B; None uses the one that is logged in."""
+    """The user or team at W&B; None uses that of the login."""
     group: str | None
-    """The group that the run belongs to at W&B; None is the experiment's name."""
+    """The group that the run belongs to at W&B; None uses the experiment's name."""
     tags: Many[Text]
     """Tags of the run at W&B, in addition to those that Hustings sets."""
     folder: PathText = Field(min_length=1)
-    """Where W&B makes its folder `wandb`."""
+    """The folder in which W&B creates its folder `wandb`."""
 
 
 TrackerSettings = Annotated[NoTrackerSettings | WandbSettings, Field(discriminator="kind")]
@@ -160,7 +160,7 @@ class TrainerSettings(Settings):
     num_nodes: int = Field(ge=1)
     """Machines that share the debates; start the same command on each of them (srun does)."""
     strategy: Text
-    """How Lightning connects the devices; `auto` is ddp, which is all that debates need."""
+    """How Lightning connects the devices; `auto` means ddp, which is all that debates need."""
 
     @property
     def ranks(self) -> int:
@@ -172,7 +172,7 @@ def check_model(model: ModelSettings, engine: EngineSettings, adapter: str | Non
     """Refuse a model or adapter that the engine cannot run.
 
     Raises:
-        ValueError: it says why, and what to set instead.
+        ValueError: says why, and what to set instead.
     """
     engine.check_model(model)
     if adapter is not None and "adapters" not in engine.can:
@@ -198,30 +198,30 @@ class SimulateSettings(Settings):
     treatments: dict[Name, AnyTreatment] = neutral({})
     """Interventions, in the order in which they are applied."""
     cast: dict[Name, CastSettings] = neutral({})
-    """By role: what its agents run on, if not `model`, `engine` and `adapter`."""
+    """What the agents of a role run on, by role, if not on `model`, `engine` and `adapter`."""
     tracker: TrackerSettings = knob()
     analysis: AnalysisSettings = knob()
     alarm: AlarmSettings = knob()
     trainer: TrainerSettings = knob()
     seed: int = Field(ge=0)
-    """Seed of the run: it determines who speaks first, who meets whom, and what is sampled."""
+    """Seed of the run; it determines who speaks first, who meets whom, and what is sampled."""
     repetitions: int = knob(ge=1)
-    """Debates on each topic; if you raise it, only the new debates are played."""
+    """Debates on each topic; if you increase it, only the additional debates are played."""
     rounds: int = Field(ge=1)
-    """Rounds of each debate; everybody speaks once a round and is surveyed at its end."""
+    """Rounds of each debate; everybody speaks once in each round and is surveyed at its end."""
     control: ControlSettings = neutral(NO_CONTROL)
     shadow: bool = neutral(False)
-    """A Default listens to every debate, is surveyed like everybody else, and never speaks, unknown to the others.
+    """Whether a Default listens to every debate and is surveyed like everybody else; the others never know of it.
 
-    It shows what the model itself thinks after hearing the same debate.
+    It never speaks, and shows what the model itself thinks after hearing the same debate.
     """
     first_speaker: Literal["random", "balanced"] = neutral("random")
-    """Who speaks first. `random`: drawn for each debate; `balanced`: over the repetitions, each seat begins
-    equally often."""
+    """Who speaks first. `random`: drawn for each debate; `balanced`: over the repetitions, each seat begins equally
+    often."""
     adapter: str | None
-    """An adapter that train.py made, by name or folder; None plays on the unchanged model."""
+    """An adapter made by train.py, by name or folder; None uses the unchanged model."""
     adapter_scale: float = neutral(1.0, ge=0, le=10)
-    """Factor for the weights of every adapter of the run: 0 is the unchanged model, 1 the adapter as trained."""
+    """Factor for the weights of every adapter of the run: 0 gives the unchanged model, 1 the adapter as trained."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
     twice."""
@@ -243,25 +243,25 @@ class SimulateSettings(Settings):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Every role that takes part: those of the composition, advocates, and the shadow."""
+        """All roles that take part: those of the composition, advocates, and the shadow."""
         shadow = (SHADOW,) if self.shadow else ()
         return tuple(dict.fromkeys((*self.composition.everybody, *self.control.partners, *shadow)))
 
     @property
     def partners(self) -> int:
-        """How many advocates argue in a debate: as many as a speaker has partners, and the same number for each end."""
+        """Number of advocates in a debate: as many as a speaker has partners, and the same number for each end."""
         ends = len(self.control.advocates)
         return ends * -(-(len(self.composition.roles) - 1) // ends) if ends else 0
 
     def engines(self) -> dict[str, EngineSettings]:
-        """The engine of every role that takes part; advocates and the shadow run on what the Default runs on."""
+        """The engine of each role that takes part; advocates and the shadow use the Default's."""
         default = self.cast[DEFAULT].engine if DEFAULT in self.cast else self.engine
         seated = self.composition.everybody
         own = {role: self.cast[role].engine if role in self.cast else self.engine for role in seated}
         return {role: own.get(role, default) for role in self.roles}
 
     def _check_roles(self) -> None:
-        """Refuse roles that the society does not have, and stances that the parties lack."""
+        """Refuse roles that are not in the society, and topics on which a party has no stance."""
         parties = self.society.parties
         for role in self.composition.everybody:
             if role != DEFAULT and role not in parties:
@@ -299,7 +299,7 @@ class SimulateSettings(Settings):
                 )
 
     def _check_personas(self) -> None:
-        """Refuse another set of stories where the stories are in a file."""
+        """Refuse another set of stories if the stories are read from a file."""
         if self.personas.file and self.personas.set != 1:
             raise ValueError(
                 f"personas.set={self.personas.set}: the stories are those of personas.file={self.personas.file!r}, "
@@ -317,7 +317,7 @@ class SimulateSettings(Settings):
                     )
 
     def _settle_outcome(self) -> None:
-        """Choose what is analysed where the settings leave it open; refuse what the engines cannot give."""
+        """Choose the outcome if the settings leave it open; refuse one that the engines cannot give."""
         without = [role for role, engine in self.engines().items() if "log-probabilities" not in engine.can]
         if self.analysis.outcome == "expected" and without:
             engine = self.engines()[without[0]].kind

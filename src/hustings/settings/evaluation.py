@@ -1,4 +1,4 @@
-"""Settings of measuring what fine-tuning costs, and everything that `evaluate.py` needs."""
+"""Settings for measuring the cost of fine-tuning, and everything else that `evaluate.py` needs."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -11,12 +11,12 @@ from hustings.settings.training import DpoSettings, FineTuningSettings, LoraSett
 
 
 def _listed(value: Any) -> Any:
-    """Tasks as lm-eval's users write them: `hellaswag,mmlu`."""
+    """Tasks in the notation of lm-eval: `hellaswag,mmlu`."""
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 def _documents(value: Any) -> Any:
-    """A number of documents, or a share of them, as for lm-eval's `--limit`."""
+    """A number of documents, or a share of them, as in lm-eval's `--limit`."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
     if isinstance(value, float) and (0 < value < 1 or (value > 1 and value.is_integer())):
@@ -27,36 +27,36 @@ def _documents(value: Any) -> Any:
 
 
 class BenchmarkSettings(Settings):
-    """What is measured of a model and its adapters, besides their debates."""
+    """Benchmarks that are run on a model and its adapters, in addition to their debates."""
 
     name: Name = knob()
-    """Name of this set of benchmarks, as results show it."""
+    """Name of this set of benchmarks in results."""
     tasks: Annotated[Many[Text], BeforeValidator(_listed)]
     """Tasks or groups of lm-eval: hellaswag, mmlu, mmlu_stem, mmlu_anatomy, …"""
     num_fewshot: int | None = Field(ge=0)
-    """Examples in each prompt; None is the task's own number, 0 for hellaswag and mmlu."""
+    """Examples in each prompt; None uses the task's own number, which is 0 for hellaswag and mmlu."""
     limit: Annotated[int | float | None, BeforeValidator(_documents)]
-    """Documents of each task, drawn at random with `seed`; below 1, a share of them; None takes all.
+    """Documents of each task, drawn at random with `seed`; below 1, a share of them; None uses all.
 
-    For a group of tasks, a share is drawn from each of its tasks, as in lm-eval; a number is drawn from all of them
+    For a group of tasks, a share is drawn from each task, as in lm-eval; a number is drawn from all of its tasks
     together.
     """
     seed: int = Field(ge=0)
-    """Seed of the draw of documents, and of few-shot examples."""
+    """Seed for drawing documents and few-shot examples."""
     data_dir: PathText | None
-    """Folder that `hustings fetch benchmarks` filled; None takes the data from the Hugging Face hub."""
+    """Folder that `hustings fetch benchmarks` filled; None downloads the data from the Hugging Face hub."""
     engine: Literal["transformers", "vllm"]
-    """What lm-eval runs the model on; vllm needs a model of the hub or in a folder."""
+    """The engine on which lm-eval runs the model; vllm needs a model from the hub or in a folder."""
     quantization: Literal["none", "8bit", "4bit"]
     """Quantization of the weights, by bitsandbytes."""
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 if the device supports it; `exact`: float32."""
+    """Numeric precision. `fast`: bfloat16 if the device supports it; `exact`: float32."""
     batch_size: int = knob(ge=1)
     """Rows per batch."""
     device: Literal["auto", "cpu", "cuda"] = knob()
-    """Where the benchmarks run; `auto` takes a GPU if there is one."""
+    """The device for the benchmarks; `auto` uses a GPU if there is one."""
     attitude: Name | None = knob()
-    """Role whose mean attitude after the last round is reported, from debates on the topic; None plays none."""
+    """Role whose mean attitude after the last round is reported, from debates on the topic; None plays no debates."""
 
 
 _ROW = explained(
@@ -70,13 +70,13 @@ class EvaluateSettings(SimulateSettings, FineTuningSettings):
 
     benchmark: BenchmarkSettings
     row: Annotated[str, Field(pattern=_ROW)] | None
-    """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None evaluates whatever `adapter` names."""
+    """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None evaluates `adapter`, whatever it is."""
     seeds: Many[Annotated[int, Field(ge=0)]] = Field(min_length=1)
-    """Seeds of a row's trainings; its scores are means over them."""
+    """Seeds of the trainings in a row; its scores are means over them."""
     train_missing: bool = knob()
-    """Train the adapters that a row needs but the store does not have."""
+    """Whether to train adapters that a row needs but that are not in the store."""
     comparison: ModelSettings | None = knob()
-    """Model of the row `comparison`."""
+    """Model for the row `comparison`."""
 
     @model_validator(mode="after")
     def _measurable(self) -> Self:
@@ -99,7 +99,7 @@ class EvaluateSettings(SimulateSettings, FineTuningSettings):
         return self
 
     def debates(self, adapter: str | None) -> SimulateSettings:
-        """The settings of the debates that give the attitude of the model, fine-tuned by `adapter`."""
+        """The settings of the debates that measure the attitude of the model, fine-tuned by `adapter`."""
         fields = {name: getattr(self, name) for name in SimulateSettings.model_fields}
         return SimulateSettings.model_validate({**fields, "adapter": adapter})
 
@@ -107,7 +107,7 @@ class EvaluateSettings(SimulateSettings, FineTuningSettings):
         """The settings of the training that a row needs.
 
         Raises:
-            ValueError: they are impossible.
+            ValueError: the settings are impossible.
         """
         method, rank = str(self.row).split("_r")
         fields = {name: getattr(self, name) for name in TrainSettings.model_fields}

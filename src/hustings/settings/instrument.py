@@ -1,4 +1,4 @@
-"""Settings of the survey: the items that agents answer, and what the answers are worth."""
+"""Settings of the survey: the items that agents answer, and the value of each answer."""
 
 from typing import Literal, Self
 
@@ -7,30 +7,30 @@ from pydantic import Field, model_validator
 from hustings.settings.base import Many, Name, Settings, Text, neutral
 
 ANY = "any"
-"""Key of an item's wordings for all topics without their own."""
+"""Key of the wordings for all topics without wordings of their own."""
 
 
 class ItemSettings(Settings):
     """One survey question with its options."""
 
     wordings: dict[Name, Many[Text]] = Field(min_length=1)
-    """The question in one or more paraphrases, by topic; `any` is for every topic without its own.
+    """The question in one or more paraphrases, by topic; `any` applies to every topic without its own.
 
-    Jinja templates with `topic` and `question` (the topic's), `options`, and `first` and `last` (what the first and the
-    last option mean).
+    They are Jinja templates with `topic` and `question` (the topic's), `options`, and `first` and `last` (what the
+    first and last options mean).
     """
     options: Many[Text] = Field(min_length=2)
-    """What can be answered, word for word, from the low end of the scale to the high end."""
+    """The possible answers, verbatim, from the low end of the scale to the high end."""
     values: Many[float] = Field(min_length=2)
-    """What each option is worth on the attitude scale, in the same order, ascending."""
+    """The value of each option on the attitude scale, in the same order, ascending."""
     low: str | None = neutral(None)
-    """What the first option means; None takes the topic's words for the low end of its scale."""
+    """What the first option means; None uses the topic's words for the low end of its scale."""
     high: str | None = neutral(None)
-    """What the last option means; None takes the topic's words for the high end of its scale."""
+    """What the last option means; None uses the topic's words for the high end of its scale."""
     direction: Literal["normal", "reversed"]
-    """Which way the item points. `reversed`: a high answer means a low attitude, so values count from the other end."""
+    """Direction of the item. `reversed`: a high answer means a low attitude, so values count from the other end."""
     parcel: Literal[1, 2]
-    """Which half of the instrument the item belongs to, for estimates that are free of survey noise."""
+    """The half of the instrument that the item belongs to, for estimates without survey noise."""
 
     @model_validator(mode="after")
     def _matching(self) -> Self:
@@ -49,12 +49,12 @@ class ItemSettings(Settings):
 
 
 class InstrumentSettings(Settings):
-    """What agents are asked at every survey point; an agent's attitude is the mean of its items."""
+    """What agents are asked at every survey; an agent's attitude is the mean of its items."""
 
     name: Name
-    """Name of this instrument, as results show it."""
+    """Name of this instrument in results."""
     answer: str
-    """Says how to answer and follows the wording of every item; a template with the same variables."""
+    """Instruction on how to answer, which follows the wording of every item; a template with the same variables."""
     items: dict[Name, ItemSettings] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Settings of `hustings judge`: who rates the stance of replies, and what it is asked."""
+"""Settings of `hustings judge`: the model that rates the stance of replies, and the question it is asked."""
 
 from typing import Self
 
@@ -14,14 +14,14 @@ class JudgeSettings(Settings):
     model: ModelSettings
     engine: AnyEngine
     question: Text
-    """What the judge is asked about one reply: a template with `topic`, `question`, `low` and `high` (the topic's),
-    `ratings`, and `text` (the reply, without names and parties). Keep `text` near the end, so that what comes before it
-    is computed only once."""
+    """The question that the judge is asked about one reply: a template with `topic`, `question`, `low` and `high` (the
+    topic's), `ratings`, and `text` (the reply, without names and parties). Keep `text` near the end, so that what comes
+    before it is computed only once."""
     exchanged: bool
-    """Also ask with the poles exchanged: the mean of both cancels a preference for one end, and their difference shows
-    it."""
+    """Also ask with the poles exchanged: the mean of both answers cancels a preference for one end, and their
+    difference shows it."""
     seed: int = knob(ge=0)
-    """Seed of the order in which replies are read."""
+    """Seed for the order in which replies are read."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store, which keeps every rating, so that no judge rates the same reply twice."""
     dry_run: bool = knob()

@@ -1,4 +1,4 @@
-"""Settings of a model and of the engine that runs it. Each kind of engine adds its own, in its file in `engine/`."""
+"""Settings of a model and its engine. Each kind of engine adds settings of its own, in its module in `engine/`."""
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -8,14 +8,14 @@ from hustings.settings.base import Name, PathText, Settings, Text, Variant, knob
 from hustings.settings.instrument import InstrumentSettings
 
 Capability = Literal["log-probabilities", "adapters", "shared by processes", "text scores", "contrast", "steering"]
-"""What an engine may support beyond plain text:
+"""Capabilities that an engine may have beyond plain text:
 
 - `log-probabilities`: how probable each option of a survey is
-- `adapters`: a LoRA adapter on the model
+- `adapters`: running a model with a LoRA adapter
 - `text scores`: how probable a given text is as the answer
-- `contrast`: sampling from the difference of two contexts
-- `steering`: a vector added to the model's activations
-- `shared by processes`: several processes can play the debates of one run, each with an engine of its own
+- `contrast`: sampling from the difference between two contexts
+- `steering`: adding a vector to the model's activations
+- `shared by processes`: several processes can play the debates of one run, each with its own engine
 """
 
 
@@ -38,29 +38,29 @@ class ModelSettings(Settings):
     """Where the weights come from."""
 
     name: Name | None
-    """Name in folders, columns and captions; None takes it from the path or the id."""
+    """Name in folders, columns and captions; None derives it from the path or the id."""
     source: Literal["embedded", "hub", "local", "gguf", "api"]
-    """Where the weights are. `embedded`: of `hustings fetch`; `hub`: Hugging Face; `local`: a folder; `gguf`: a file;
-    `api`: elsewhere."""
+    """Where the weights are. `embedded`: downloaded by `hustings fetch`; `hub`: Hugging Face; `local`: a folder;
+    `gguf`: a file; `api`: behind an API."""
     path: PathText | None
     """Folder (`local`) or file (`gguf`)."""
     id: str | None
-    """Hugging Face id (`hub`), an endpoint's name for it (`api`), or that of `hustings fetch` (`embedded`)."""
+    """Hugging Face id (`hub`), the endpoint's name for the model (`api`), or that of `hustings fetch` (`embedded`)."""
     revision: str | None
-    """Commit or tag (`hub`); None is the newest."""
+    """Commit or tag (`hub`); None uses the newest."""
     context: int = Field(ge=256)
     """Longest prompt and answer together, in tokens."""
     licence: str | None = knob()
-    """Licence of the weights, for people to read."""
+    """Licence of the weights, for information only."""
     memory_gb: float | None = knob(gt=0)
-    """Memory that the engine named in its config needs to run it, GB; None if unknown or if it runs elsewhere."""
+    """Memory that the engine named in the model's config needs, GB; None if unknown or if it runs elsewhere."""
     holds_persona: Literal["yes", "barely", "no"] | None = knob()
-    """Whether its partisans start on their own side of the scale: 80 % or more of them (yes), half or more (barely), or
-    fewer (no), in the persona check on racism, figure3; None if not measured."""
+    """Whether its partisans start on their own side of the scale in the persona check (racism, figure3): `yes` if 80 %
+    or more do, `barely` if half or more do, `no` if fewer do; None if not measured."""
     price: PriceSettings | None = knob()
-    """Price of an API; None if it costs nothing, or the price is unknown."""
+    """Price of an API; None if it is free or the price is unknown."""
     retired: str | None = knob()
-    """Why it is no longer available, and what comes closest; None if it is available."""
+    """Why the model is no longer available, and the closest replacement; None if it is available."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -76,10 +76,10 @@ class ModelSettings(Settings):
 
 
 class EngineSettings(Variant):
-    """What runs a model. Every kind of engine has a class of its own, in the file of its name in `engine/`."""
+    """What runs a model. Each kind of engine has its own class, in the module of that name in `engine/`."""
 
     concurrency: int = knob(ge=1)
-    """Debates that are played at the same time; for an endpoint, also the requests in flight."""
+    """Debates that are played at the same time; for an endpoint, also the number of parallel requests."""
 
     kind_package: ClassVar[str] = "engine"
     kind_key: ClassVar[str] = "engine.kind"
@@ -97,14 +97,14 @@ class EngineSettings(Variant):
 
     @property
     def hardware(self) -> str:
-        """What it computes on: `cpu`, `cuda` or `auto`."""
+        """Hardware that it computes on: `cpu`, `cuda` or `auto`."""
         return "cpu"
 
     def check_model(self, model: ModelSettings) -> None:
         """Refuse a model that this engine cannot run.
 
         Raises:
-            ValueError: it says why, and what to set instead.
+            ValueError: says why, and what to set instead.
         """
         if model.source == "api":
             raise ValueError(
@@ -112,17 +112,17 @@ class EngineSettings(Variant):
             )
 
     def check_instrument(self, instrument: InstrumentSettings) -> None:
-        """Refuse an instrument that this engine cannot serve.
+        """Refuse an instrument that this engine cannot answer.
 
         Raises:
-            ValueError: it says why, and what to set instead.
+            ValueError: says why, and what to set instead.
         """
 
     def calls(self, generated: int) -> tuple[int, float]:
-        """What one survey answer costs, for estimates: generated tokens, and calls on average.
+        """Cost of one survey answer, for estimates: generated tokens, and calls on average.
 
         Args:
-            generated: tokens that an answer in words may have.
+            generated: length limit of an answer in words, tokens.
         """
         return 1, 1.0
 

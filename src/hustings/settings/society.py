@@ -1,4 +1,4 @@
-"""Settings of who debates and what about: countries, parties, topics, compositions."""
+"""Settings of who debates and about what: countries, parties, topics, compositions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ def _sayable(name: str) -> str:
 
 
 PersonName = Annotated[str, AfterValidator(_sayable)]
-"""A name in any script, which stands before what somebody says."""
+"""A person's name in any script; it precedes what that person says."""
 
 
 def _twice(of: Sequence[str]) -> list[str]:
-    """Names that occur more than once, even if they are typed differently."""
+    """Names that occur more than once, even if typed differently."""
     count = Counter(map(names.key, of))
     return sorted({names.key(name): name for name in of if count[names.key(name)] > 1}.values())
 
@@ -36,7 +36,7 @@ class StanceSettings(Settings):
 
 
 class PartySettings(Settings):
-    """A political party as its voters are described to the model."""
+    """A political party and how its voters are described to the model."""
 
     name: Name = knob()
     """Name in settings, roles and tables; the same as its key in `society.parties`."""
@@ -49,7 +49,7 @@ class PartySettings(Settings):
     names: Many[PersonName] = Field(min_length=1)
     """First names of its personas, one for each persona."""
     stances: dict[Name, StanceSettings]
-    """Its position on each topic; a persona is told all of them, whatever the debate is about."""
+    """Its position on each topic; every persona is told all of them, whatever its debate is about."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -60,7 +60,7 @@ class PartySettings(Settings):
 
 
 class DefaultAgentSettings(Settings):
-    """The agent without a party, which shows the model's own bias."""
+    """The agent without a party, which reveals the model's own bias."""
 
     label: Text = knob()
     """Name in figures and sentences."""
@@ -69,28 +69,28 @@ class DefaultAgentSettings(Settings):
     colour: Colour = knob()
     """Colour in figures."""
     names: Many[PersonName] = Field(min_length=1)
-    """Neutral names; there must be at least as many as a debate has such agents."""
+    """Neutral names; at least as many as there are such agents in a debate."""
 
 
 class HumansSettings(Settings):
-    """What a poll found among people, to compare the agents with."""
+    """Results of a poll among people, to compare the agents with."""
 
     source: Text
-    """Which poll it was, as it is quoted in reports."""
+    """The poll's name, as reports quote it."""
     share: dict[Name, dict[Name, Annotated[float, Field(ge=0, le=1000)]]]
-    """Percent of a party's people who call a topic a very big problem, by party and topic."""
+    """Percentage of a party's supporters who call a topic a very big problem, by party and topic."""
 
 
 class SocietySettings(Settings):
     """A country, its parties and its default agent."""
 
     name: Name
-    """Name of this society, as results show it."""
+    """Name of this society in results."""
     country: Text
     """The country in prompts: 'a voter in the United States'."""
     language: Name | None = neutral("en")
-    """Language of the life stories, as an ISO 639-1 code. Their length and person are checked in en, de and zh, but not
-    in other languages or with None."""
+    """Language of the life stories, as an ISO 639-1 code. Their length and grammatical person are checked in en, de and
+    zh, but not in other languages or with None."""
     parties: dict[Name, PartySettings]
     default: DefaultAgentSettings
     humans: HumansSettings | None = knob()
@@ -125,7 +125,7 @@ class CompositionSettings(Settings):
     name: Name
     """Name in folders and tables."""
     roles: Many[Name] = Field(min_length=2, max_length=8)
-    """Party of each speaker, or `default`; the order in which they take turns, from a random first speaker."""
+    """Party of each speaker, or `default`, in the order in which they take turns after a random first speaker."""
     observers: Many[Name]
     """Agents that are surveyed once, at iteration 0, and never speak (the dashed Default line)."""
     rounds: int = knob(ge=1)
@@ -138,7 +138,7 @@ class CompositionSettings(Settings):
 
 
 class ControlSettings(Settings):
-    """What happens instead of the debate, to tell apart what moves attitudes (Source: protocol.md, controls)."""
+    """What happens instead of the debate, to isolate what moves attitudes (Source: protocol.md, controls)."""
 
     name: Name
     """Name in folders and tables; `none` is the debate itself."""
@@ -147,11 +147,11 @@ class ControlSettings(Settings):
     topic: TopicSettings | None
     """Topic to debate instead of the surveyed one; None debates the surveyed topic."""
     read: bool
-    """If True, nobody speaks, and agents read the debate of another repetition and are surveyed."""
+    """If True, nobody speaks; agents read the debate of another repetition and are surveyed."""
     advocates: Many[Literal["low", "high"]]
-    """The end of the scale that each partner argues for, in turns; partners hear nobody and are not surveyed.
+    """The end of the scale that each partner argues for, alternating; partners hear nobody and are not surveyed.
 
-    Empty: the partners are the other agents, as in the debate.
+    If empty, the partners are the other agents, as in the debate.
     """
     advocate: str
     """How an advocate is described to itself: a template with `topic` and `end` (what its end of the scale means)."""
@@ -170,4 +170,4 @@ class TopologySettings(Settings):
     """Who hears whom."""
 
     name: Name
-    """A function of this name in debate/protocol.py."""
+    """Name of a function in debate/protocol.py."""

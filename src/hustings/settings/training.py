@@ -1,4 +1,4 @@
-"""Settings of fine-tuning: the interview, the adapter, the method, and everything that `train.py` needs."""
+"""Settings of fine-tuning: the interview, the adapter, the method, and everything else that `train.py` needs."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -11,18 +11,18 @@ from hustings.settings.society import PartySettings, SocietySettings
 
 
 class InterviewSettings(Settings):
-    """The questions that draw out agents' views."""
+    """The questions that elicit agents' views."""
 
     name: Name
-    """Name of this interview, as results show it."""
+    """Name of this interview in results."""
     politics: Text
     """What the questions are about: 'US politics'."""
     questions: Many[Text] = Field(min_length=1)
-    """The first questions, and the examples for those that the model writes."""
+    """The first questions, which also serve as examples for the questions that the model writes."""
     more: Text
     """Prompt that asks for more questions."""
     agents: Literal["positions", "stories"]
-    """Who answers: bare positions under many names (`answer`), or the personas that debate (`answer_story`)."""
+    """Who answers: agents with bare positions and many names (`answer`), or the debating personas (`answer_story`)."""
     answer: Text
     """Prompt that asks a partisan with bare positions one of the questions."""
     answer_story: Text
@@ -30,7 +30,7 @@ class InterviewSettings(Settings):
     similarity: float = Field(gt=0, le=100)
     """Questions at least this similar count as duplicates, 0 … 100."""
     rounds: int = Field(ge=1)
-    """How many times each question may serve as an example before giving up."""
+    """How many times each question may serve as an example before the search for more is given up."""
     question_temperature: float = Field(ge=0)
     """Temperature at which the model writes questions; answers are always drawn at 1."""
     question_tokens: int = Field(ge=16)
@@ -38,10 +38,10 @@ class InterviewSettings(Settings):
     answer_tokens: int = Field(ge=1)
     """Longest answer, tokens."""
     attempts: int = Field(ge=1)
-    """How often an agent is asked again when its answer is empty."""
+    """How many times an agent is asked a question before an empty answer counts as a failure."""
     seed: int = Field(ge=0)
-    """Seed of questions and answers. It is separate from the seed of the training, so that trainings with different
-    seeds share the data."""
+    """Seed of questions and answers. It is separate from the training seed, so that trainings with different seeds
+    share their data."""
 
 
 class LoraSettings(Settings):
@@ -52,22 +52,22 @@ class LoraSettings(Settings):
     alpha: int | None = Field(ge=1)
     """Sets the scale of the weights, alpha / r; None means twice the rank."""
     dropout: float = Field(ge=0, lt=1)
-    """Share of the adapter's inputs that are dropped in each step of the training."""
+    """Share of the adapter's inputs that are dropped in each training step."""
     targets: Many[Text] = Field(min_length=1)
     """Linear layers that get low-rank weights, by the last part of their names."""
 
     def substance(self) -> dict[str, Any]:
-        """With alpha filled in: null and twice the rank are the same adapter."""
+        """Settings with alpha filled in: null and twice the rank give the same adapter."""
         return {**super().substance(), "alpha": self.alpha or 2 * self.r}
 
 
 class _StepSettings(Settings):
     learning_rate: Positive
-    """The peak; it decays linearly to 0."""
+    """Peak learning rate; it decays linearly to 0."""
     warmup: float = Field(ge=0, lt=1)
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps during which the learning rate rises."""
     epochs: int = Field(ge=1)
-    """How many times the training goes through all examples."""
+    """Number of passes through all examples."""
     batch: int = Field(ge=1)
     """Examples per step."""
 
@@ -89,7 +89,7 @@ class DpoSettings(_StepSettings):
 
 
 class FineTuningSettings(Settings):
-    """How a model is fine-tuned: on what, and how."""
+    """How a model is fine-tuned, and on what data."""
 
     interview: InterviewSettings
     party: PartySettings
@@ -99,22 +99,22 @@ class FineTuningSettings(Settings):
     questions: int = Field(ge=1)
     """Number of questions to train on."""
     answers_per_question: int = Field(ge=1)
-    """Answers to each question; 100 questions with 20 answers are the paper's 2,000 examples."""
+    """Answers to each question; 100 questions with 20 answers each give the paper's 2,000 examples."""
     held_out: int = Field(ge=1)
-    """Further questions, never trained on; their answers measure the loss."""
+    """Additional questions that are never trained on; the loss is measured on their answers."""
     quantization: Literal["none", "8bit", "4bit"]
-    """Quantization of the base model while it is trained; `4bit` is nf4, the paper's QLoRA."""
+    """Quantization of the base model during training; `4bit` is nf4, the paper's QLoRA."""
     precision: Literal["fast", "exact"]
-    """Numbers to compute with. `fast`: bfloat16 if the device supports it, with float32 adapters; `exact`:
+    """Numeric precision. `fast`: bfloat16 if the device supports it, with float32 adapters; `exact`:
     float32."""
     batch_size: int = knob(ge=1)
-    """Examples in memory at a time; gradients are accumulated to method.batch."""
+    """Examples in memory at a time; gradients are accumulated until there are method.batch examples."""
     checkpoint: int = knob(ge=1)
     """Steps between checkpoints."""
     recompute: bool = knob()
-    """Gradient checkpointing: discard activations and compute them again; less memory, about a third more time."""
+    """Gradient checkpointing: discard activations and recompute them; needs less memory and about a third more time."""
     device: Literal["auto", "cpu", "cuda"] = knob()
-    """Where the model is trained; `auto` takes a GPU if there is one."""
+    """The device for training; `auto` uses a GPU if there is one."""
 
 
 class TrainSettings(FineTuningSettings):
@@ -122,14 +122,14 @@ class TrainSettings(FineTuningSettings):
 
     model: ModelSettings
     engine: AnyEngine
-    """What writes questions and answers."""
+    """The engine that writes questions and answers."""
     society: SocietySettings
     prompt: PromptSettings
     """How the answering personas are written if `interview.agents` is `stories`."""
     personas: PersonaSettings
     tracker: TrackerSettings = knob()
     seed: int = Field(ge=0)
-    """Seed of the training: order, initial weights, dropout."""
+    """Seed of the training: example order, initial weights, dropout."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed
     twice."""

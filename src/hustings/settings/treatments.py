@@ -1,4 +1,4 @@
-"""Settings of interventions: what changes a prompt, a request or the model, for whom and in which scope."""
+"""Settings of interventions: what changes a prompt, a request or the model, for which agents and in which scope."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -9,10 +9,10 @@ from hustings.settings.model import Capability
 
 
 class TreatmentSettings(Variant):
-    """An intervention. Every kind has a class of its own, in the file of its name in `debate/treatments/`."""
+    """An intervention. Each kind has its own class, in the module of that name in `debate/treatments/`."""
 
     roles: Many[Name] | None
-    """Whose agents are treated; None treats everybody."""
+    """Roles whose agents are treated; None treats everybody."""
     scope: Literal["replies", "survey", "both"]
     """What is treated. Treating the survey fakes success: it changes what is measured, not what is said."""
 
@@ -22,7 +22,7 @@ class TreatmentSettings(Variant):
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """What an engine must support to carry it out."""
+        """The capabilities that an engine needs to carry it out."""
         return frozenset()
 
 

@@ -1,6 +1,6 @@
-"""Weights & Biases, or nothing. It gets the settings when a run starts and reads the rest from the run's folder.
+"""Tracking with Weights & Biases, or none. It gets the settings when a run starts, and later reads the run's folder.
 
-With `tracker=none` wandb is not even imported. Only the process of rank zero tracks.
+With `tracker=none`, wandb is not even imported. Only the process with rank zero tracks.
 """
 
 import os
@@ -19,17 +19,17 @@ __all__ = ["id_of", "tracked"]
 def tracked(
     settings: SimulateSettings | TrainSettings | EvaluateSettings, job: str, group: str | None
 ) -> Generator[Callable[[Path], None]]:
-    """Track what happens in the block; the tracked run is marked as failed if the block raises.
+    """Track the job that runs in the block; if the block raises, the tracked run is marked as failed.
 
     Args:
-        job: what runs: `simulate`, `train`, `evaluate`.
-        group: the experiment's name, where the settings give no group.
+        job: the kind of job: `simulate`, `train`, `evaluate`.
+        group: the experiment's name, used if the settings give no group.
 
     Yields:
-        A function that takes the finished run's folder and logs what is in it.
+        A function that takes the finished run's folder and logs its content.
 
     Raises:
-        SettingsError: `tracker.mode=online`, and W&B cannot be reached or nobody is logged in.
+        SettingsError: with `tracker.mode=online`, W&B cannot be reached or nobody is logged in.
     """
     tracker = settings.tracker
     if not isinstance(tracker, WandbSettings) or int(os.environ.get("RANK", "0")) > 0:

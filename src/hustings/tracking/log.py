@@ -1,6 +1,6 @@
 """What is logged of a finished run, read from its folder: curves, tables, pictures, and artifacts with their lineage.
 
-The weights of an adapter and the answers that it was trained on come from the artifact store.
+An adapter's weights and the answers that it was trained on come from the artifact store.
 """
 
 import json
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _SPOKEN = ["debate", "topic", "iteration", "agent", "role", "persona", "name", "text", "tokens", "finish"]
 _LOGGED = ("debates", "last_loss", "score_count")
-"""In the summary of a run of any kind that was logged to its end."""
+"""Names in the summary that show, for each kind of run, that it was logged completely."""
 
 
 def log(run: "wandb.Run", session: Session, folder: Path) -> None:
-    """Log what is in a finished run's folder; nothing where the same run was logged before.
+    """Log the content of a finished run's folder, unless the same run was logged before.
 
     Raises:
-        RecordError: the folder is not a run's.
+        RecordError: the folder is not a run folder.
         ArtifactError: something that the run was made from is not in the artifact store.
     """
     if run.resumed and any(run.summary.get(name) is not None for name in _LOGGED):
@@ -56,7 +56,7 @@ def log(run: "wandb.Run", session: Session, folder: Path) -> None:
 
 
 def _simulation(run: "wandb.Run", study: Study) -> None:
-    """Curves, tables, pictures, estimates in the summary; personas and adapter as input, the debates as output."""
+    """Log curves, tables, pictures and summary estimates; personas and adapter are inputs, the debates an output."""
     import wandb
 
     for row in _curves(study):
@@ -96,19 +96,19 @@ def _curves(study: Study) -> list[dict[str, Any]]:
 
 
 def metric(outcome: Outcome, topic: str, role: str) -> str:
-    """What a curve is called at W&B: 'attitude/expected/racism/democrat'."""
+    """Name of a curve at W&B: 'attitude/expected/racism/democrat'."""
     return f"attitude/{outcome}/{topic}/{role}"
 
 
 def _transcripts(study: Study) -> "pd.DataFrame":
-    """Every reply and who made it."""
+    """All replies, with who made them."""
     replies = study.replies
     keys = zip(replies["topic"], replies["composition"], replies["repetition"], strict=True)
     return replies.assign(debate=[str(DebateKey(*key)) for key in keys])[_SPOKEN]
 
 
 def _estimates(study: Study) -> dict[str, float]:
-    """Estimates for the summary, by `statistic/topic/role`; the moment and another outcome come last."""
+    """Estimates for the summary, by `statistic/topic/role`, followed by the moment and the other outcome, if any."""
     found: dict[str, float] = {}
     if study.statistics is None:
         return found
@@ -120,7 +120,7 @@ def _estimates(study: Study) -> dict[str, float]:
 
 
 def _personas(study: Study, model: dict[str, str]) -> "wandb.Artifact":
-    """Everybody who took part, one line each."""
+    """All participants, one line each."""
     import wandb
 
     people = study.agents.drop_duplicates("persona").sort_values("persona")
@@ -138,7 +138,7 @@ def _pictures(folder: Path) -> "dict[str, wandb.Image]":
 
 
 def _evaluation(run: "wandb.Run", folder: Path) -> None:
-    """Scores in the summary, by `benchmark/metric`, means over the adapters; all as a table; and the picture."""
+    """Log mean scores over adapters in the summary, by `benchmark/metric`; all scores as a table; and the picture."""
     import wandb
 
     manifest = read_manifest(folder, EvaluationManifest)
@@ -153,7 +153,7 @@ def _evaluation(run: "wandb.Run", folder: Path) -> None:
 
 
 def _training(run: "wandb.Run", session: Session, folder: Path) -> None:
-    """Losses over steps, losses on held-out answers, the picture, and the adapter with what it was made from."""
+    """Log losses by step, losses on held-out answers, the picture, and the adapter with the artifacts behind it."""
     import wandb
 
     plain = read_manifest(folder, TrainingManifest).settings
@@ -185,7 +185,7 @@ def _held_out(adapter: dict[str, Any]) -> Iterator[tuple[str, float]]:
 def _log_answers(
     session: Session, plain: dict[str, Any], party: str, questions: "wandb.Artifact", answers: "wandb.Artifact"
 ) -> None:
-    """A run of its own that made a party's answers from the questions, so that W&B draws the line between them."""
+    """Log a separate run that made a party's answers from the questions, so that W&B shows the lineage between them."""
     model = plain["model"]["name"] or plain["model"]["source"]
     own = replace(
         session,
@@ -205,7 +205,7 @@ def _place(plain: Mapping[str, Any], kind: str, id: str) -> Path:
     """The folder of an artifact in the run's store.
 
     Raises:
-        ArtifactError: it is not there.
+        ArtifactError: it does not exist.
     """
     folder = Path(plain["artifacts"]) / kind
     found = next(folder.glob(f"*-{id}"), None)
@@ -218,7 +218,7 @@ def _place(plain: Mapping[str, Any], kind: str, id: str) -> Path:
 
 
 def _stored(folder: Path, **facts: Any) -> "wandb.Artifact":
-    """An artifact of the store as one of W&B's: the same name and content are the same version there."""
+    """A stored artifact as a W&B artifact; the same name and content give the same version there."""
     import wandb
 
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -229,5 +229,5 @@ def _stored(folder: Path, **facts: Any) -> "wandb.Artifact":
 
 
 def _use(run: "wandb.Run", artifact: "wandb.Artifact") -> None:
-    """What run.use_artifact does with a new artifact, which it refuses to do offline (wandb 0.31)."""
+    """Do what run.use_artifact does with a new artifact, which it refuses to do offline (wandb 0.31)."""
     run._log_artifact(artifact, is_user_created=True, use_after_commit=True)  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""One run at Weights & Biases: its id, name, tags and config, and how it begins."""
+"""One run at Weights & Biases: its id, name, tags and config, and how it is started."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     import wandb
 
 _ASIDE = {"tracker", "artifacts", "analysis", "alarm", "trainer"}
-"""Settings that do not make it another run."""
+"""Settings that do not affect which tracked run it is."""
 _TAG, _NAME = 64, 128
-"""Characters that W&B takes of a tag, and of the name of a run or group."""
+"""W&B's length limits, in characters, for a tag, and for the name of a run or group."""
 
 
 def id_of(plain: dict[str, Any]) -> str:
-    """The id under which a run is tracked, equal for the same command.
+    """The id under which a run is tracked; it is the same whenever the command is the same.
 
     Args:
-        plain: settings as in a manifest.
+        plain: settings, as in a manifest.
     """
     return identity(_own(plain))
 
@@ -34,7 +34,7 @@ def _own(plain: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a run is called at W&B."""
+    """Everything that identifies a run at W&B."""
 
     tracker: WandbSettings
     job: str
@@ -52,21 +52,21 @@ class Session:
 
         Args:
             plain: its settings, as in a manifest.
-            group: the experiment's name, where the settings give no group.
+            group: the experiment's name, used if the settings give no group.
         """
         name, tags = _called(plain)
         return cls(tracker, job, tracker.group or group, id_of(plain), name, (*tags, *tracker.tags), _own(plain))
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The tags in the form that W&B accepts: no duplicates, none blank, none too long."""
+        """The tags in the form that W&B accepts: without duplicates, blanks, or tags that are too long."""
         return tuple(dict.fromkeys(_cut(tag, _TAG) for tag in self.tags if tag.strip()))
 
     def begin(self) -> "wandb.Run":
-        """Begin the run, or resume the one of the same id.
+        """Start the run, or resume the one with the same id.
 
         Raises:
-            SettingsError: `tracker.mode=online`, and W&B cannot be reached or nobody is logged in.
+            SettingsError: with `tracker.mode=online`, W&B cannot be reached or nobody is logged in.
         """
         import wandb
 
@@ -98,7 +98,7 @@ class Session:
 
 
 def _cut(text: str, most: int) -> str:
-    """Text of at most so many characters."""
+    """The text, cut to the given length."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import interface as v2
 
 _TELLING = ("closing", "party_gap", "drift", "default_drift", "echo", "crossing")
-"""Statistics whose sentences the Report quotes."""
+"""Statistics whose sentences are quoted in the Report."""
 _MANIFESTS = {"training": TrainingManifest, "evaluation": EvaluationManifest}
 
 
 def report(folders: Sequence[Path], entity: str | None) -> "v2.Report":
-    """Build the Report, without saving it; this needs no network.
+    """Build the Report without saving it; this needs no network.
 
     Args:
-        folders: of runs of any entry point that were made with `tracker=wandb`.
-        entity: user or team; None takes the runs' own.
+        folders: run folders of any entry point, from runs made with `tracker=wandb`.
+        entity: user or team; None uses that of the runs.
 
     Raises:
-        SettingsError: a run was not tracked, or the runs went to several projects.
-        RecordError: a folder is not a run's.
+        SettingsError: a run was not tracked, or the runs are in several projects.
+        RecordError: a folder is not a run folder.
     """
     from wandb_workspaces.reports.v2 import interface as v2
 
@@ -66,16 +66,16 @@ def _settings(folder: Path) -> dict[str, Any]:
     """The settings in a run's manifest.
 
     Raises:
-        RecordError: the folder is not a run's.
+        RecordError: the folder is not a run folder.
     """
     return read_manifest(folder, _MANIFESTS.get(kind_of(folder), RunManifest)).settings
 
 
 def _blocks(folders: Sequence[Path], which: str) -> list[Any]:
-    """What the Report shows, by the kinds of its runs.
+    """The blocks of the Report, depending on the kinds of its runs.
 
     Args:
-        which: W&B's filter for these runs.
+        which: W&B's filter that selects these runs.
     """
     from wandb_workspaces.reports.v2 import interface as v2
 
@@ -99,13 +99,13 @@ def send(made: "v2.Report", spec: Path | None) -> str:
     """Save the Report at W&B, or write its JSON into the file `spec`.
 
     Returns:
-        Its address, or the file.
+        Its address, or the file's path.
 
     Raises:
         SettingsError: W&B cannot be reached, or nobody is logged in.
     """
     if spec is not None:
-        # The package offers no public way to its JSON without sending it.
+        # The package has no public way to get the JSON without sending it.
         model: Any = made._to_model()  # pyright: ignore[reportPrivateUsage]
         write_atomically(spec, model.model_dump_json(by_alias=True, exclude_none=True) + "\n")
         return str(spec)
@@ -147,7 +147,7 @@ def _grid(studies: Sequence[Study], which: str) -> Any:
 
 
 def _shadow(studies: Sequence[Study], outcome: Outcome, topic: str) -> dict[str, Any]:
-    """The line of the shadow Default of each run: dashed, grey and named."""
+    """The line style of the shadow Default in each run: dashed, grey and named."""
     lines = {
         f"{id_of(dict(study.design))}:{metric(outcome, topic, SHADOW)}": shadow_label(study)
         for study in studies
@@ -161,7 +161,7 @@ def _shadow(studies: Sequence[Study], outcome: Outcome, topic: str) -> dict[str,
 
 
 def _controls(studies: Sequence[Study]) -> list[Any]:
-    """Unwarranted drift and responsiveness by topic and role, where the runs differ in their control."""
+    """Unwarranted drift and responsiveness by topic and role, if the runs differ in their control."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     named = dict(zip(tell_apart(studies), studies, strict=True))
@@ -182,7 +182,7 @@ def _controls(studies: Sequence[Study]) -> list[Any]:
 
 
 def _losses(which: str) -> Any:
-    """Losses over the steps of every training."""
+    """Losses of every training, by step."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     panel: Any = v2.LinePlot(title="loss", x="step", y=["train/loss"], title_x="step", title_y="loss, nats")
@@ -190,7 +190,7 @@ def _losses(which: str) -> Any:
 
 
 def _warnings(studies: Sequence[Study]) -> list[Any]:
-    """What the reader must be warned of, each once."""
+    """Warnings for the reader, each listed once."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     named = dict(zip(tell_apart(studies), studies, strict=True)) if len(studies) > 1 else dict(enumerate(studies))
@@ -199,7 +199,7 @@ def _warnings(studies: Sequence[Study]) -> list[Any]:
 
 
 def _words(study: Study) -> list[Any]:
-    """Statistics as sentences, and the other tables of a run as Markdown."""
+    """Statistics as sentences, and the run's other tables as Markdown."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     rows = tables.statistics(study.folder / STATISTICS)
@@ -210,7 +210,7 @@ def _words(study: Study) -> list[Any]:
 
 
 def _markdown(table: dict[str, Any]) -> list[Any]:
-    """A table under its name."""
+    """A table below its name."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     return [v2.H2(table["name"]), v2.MarkdownBlock(text=markdown(table["columns"], table["rows"]))]

@@ -1,7 +1,7 @@
-"""Every statistic of a study in one table, with a sentence that a reader can quote.
+"""All statistics of a study in one table, each row with a sentence that can be quoted.
 
-Statistics are found automatically: each module in this folder has a tuple `STATISTICS`, and `register` adds one from
-elsewhere.
+Statistics are discovered automatically: every module in this folder has a tuple `STATISTICS`, and `register` adds
+statistics from elsewhere.
 """
 
 from collections.abc import Sequence
@@ -44,16 +44,16 @@ def _shipped() -> dict[str, Statistic]:
 
 
 def all_statistics() -> tuple[Statistic, ...]:
-    """Every statistic there is, in the order of the table."""
+    """All statistics, in the order of the table."""
     found = [*_shipped().values(), *_registered.values()]
     return tuple(sorted(found, key=lambda statistic: statistic.order))
 
 
 def register(statistic: Statistic) -> None:
-    """Add a statistic of your own to every table made from now on; one of the same name is replaced.
+    """Add your own statistic to every table made from now on; it replaces a registered one of the same name.
 
     Raises:
-        SettingsError: Hustings has a statistic of this name.
+        SettingsError: Hustings already has a statistic of this name.
     """
     if statistic.name in _shipped():
         raise SettingsError(
@@ -63,10 +63,10 @@ def register(statistic: Statistic) -> None:
 
 
 def get(name: str) -> Statistic:
-    """The statistic of this name.
+    """The statistic with this name.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no such statistic.
     """
     known = {statistic.name: statistic for statistic in all_statistics()}
     if name not in known:
@@ -78,18 +78,18 @@ def statistics(study: "Study", names: Sequence[str] | None = None, *, beside: bo
     """The statistics of a study (Source: protocol.md, statistics).
 
     Args:
-        names: which statistics; None for all. Holm's adjustment covers the rows in the table, so fewer names can mean
-            smaller adjusted p-values.
-        beside: also give rows for the other outcome.
+        names: the statistics to include; None for all. Holm's adjustment covers the rows in the table, so fewer names
+            can give smaller adjusted p-values.
+        beside: whether to add rows for the other outcome.
 
     Returns:
-        Columns COLUMNS, one row for each test. Where a test is impossible its numbers other than n are missing and
-        the sentence says why. p_holm is missing for statistics without a family. Statistics with `both` also have rows
-        for the other outcome, after all others and without a family.
+        Columns COLUMNS, one row for each test. If a test is impossible, its numbers other than n are missing and the
+        sentence says why. p_holm is missing for statistics without a family. Statistics with `both` also have rows for
+        the other outcome, after all other rows and without a family.
 
     Raises:
-        SettingsError: there is no statistic of such a name.
-        ValueError: the study's tables mix runs.
+        SettingsError: a name is not a statistic.
+        ValueError: the study's tables contain several runs.
 
     Example:
         >>> import hustings
@@ -122,7 +122,7 @@ def _computed(study: "Study", chosen: "Iterable[Statistic]") -> "Iterator[Row]":
 
 
 def _sentence(statistic: Statistic, row: Row, labels: "Mapping[str, str]") -> str:
-    """What one row says, in words that can be quoted."""
+    """A row as a sentence that can be quoted."""
     if row.estimate != row.estimate:
         subject = f"for {who(row, labels)}, {statistic.title}" if row.role else statistic.title
         return sentence(f"{subject} on {where(row, labels)} is not estimable: {row.remark}", "")

@@ -1,4 +1,4 @@
-"""What went wrong while agents answered: replies cut at the limit, unreadable survey answers, and broken character."""
+"""What went wrong in agents' answers: replies cut at the limit, unreadable survey answers, and broken character."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _AI = r"(?:an?|your) (?:ai\b|artificial intelligence|(?:large )?language model|(?:virtual|digital) assistant)"
 DISCLAIMER = re.compile(rf"\b(?:as|i am|i['’]m|being|speaking as|i am just|i['’]m just) {_AI}", re.IGNORECASE)
-"""What a reply says when the model speaks for itself."""
+"""What a reply contains when the model speaks as itself."""
 REPLIES = f"share of replies; {INTERVAL}"
 ANSWERS = f"share of survey answers; {INTERVAL}"
 
@@ -28,7 +28,7 @@ ANSWERS = f"share of survey answers; {INTERVAL}"
 def conduct(study: "Study") -> Iterator[Row]:
     """Rows of truncated, invalid and disclaimer by topic and role (Source: protocol.md, statistics).
 
-    n is debates; the interval resamples debates and is missing where all of them have the same share.
+    n counts debates; the interval resamples debates and is missing if all of them have the same share.
     """
     import pandas as pd
 
@@ -42,7 +42,7 @@ def conduct(study: "Study") -> Iterator[Row]:
 
 
 def _rows(study: "Study", name: str, table: "pd.DataFrame", hit: "pd.Series") -> Iterator[Row]:
-    """Rows of the share of a table's rows that are hits."""
+    """Rows with the share of hits among a table's rows."""
     survey = name == "invalid"
     method, nobody = (ANSWERS, "no agent of this role took part") if survey else (REPLIES, "nobody of this role spoke")
     for topic in topics(study):

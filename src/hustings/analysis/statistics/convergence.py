@@ -1,4 +1,4 @@
-"""Convergence: the paper's reading. Does an agent end nearer to the Default's first attitude than it began?"""
+"""Convergence, as the paper reads it: does an agent end nearer to the Default's first attitude than it began?"""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -30,9 +30,9 @@ METHOD = f"{INTERVAL}; one-sided sign-flip permutation test over debates; effect
 def convergence(study: "Study") -> Iterator[Row]:
     """Rows by topic and role (Source: protocol.md, convergence).
 
-    |A(d,r,0) − b| − |A(d,r,T) − b| in points; > 0: moved towards the Default's first attitude b, the mean over debates
-    of its attitude at iteration 0. It folds at b: a swing from 0 to 10 around 5 counts as 0. Bootstrap samples are of
-    whole debates, and b is estimated again in each. p is one-sided.
+    |A(d,r,0) − b| − |A(d,r,T) − b| in points, where b is the mean over debates of the Default's attitude at iteration
+    0; > 0: moved towards b. It folds at b: a swing from 0 to 10 around 5 counts as 0. The bootstrap resamples whole
+    debates and estimates b again in each sample. p is one-sided.
     """
     for topic in topics(study):
         default, asked = first_default(study, topic)
@@ -52,10 +52,10 @@ def convergence(study: "Study") -> Iterator[Row]:
 
 
 def _samples(mine: Ends, default: tuple[Floats, Floats], seed: int) -> Floats:
-    """Mean convergence in each bootstrap sample of the debates that have a pair, a Default's answer, or both.
+    """Mean convergence in each bootstrap sample of the debates that have first and last attitudes, a Default, or both.
 
     Args:
-        default: its first attitudes, and in which repetitions it gave them.
+        default: the Default's first attitudes, and the repetitions in which it gave them.
     """
     answers, asked = default
     bias = float(answers.mean())

@@ -20,8 +20,8 @@ METHOD = "share of debates; 95 % Wilson interval; debates that start on the Defa
 def crossing(study: "Study") -> Iterator[Row]:
     """Rows by topic and role (Source: protocol.md, crossing).
 
-    The line is the speaking Default's attitude in that debate, at iteration 0 and at T; the shadow's, where none
-    speaks; b at both, where there is no shadow either. Debates in which the role starts on the line are left out.
+    The line is the speaking Default's attitude in that debate, at iteration 0 and at T; if no Default speaks, it is the
+    shadow's; if there is no shadow either, it is b at both. Debates in which the role starts on the line are left out.
     """
     for topic in topics(study):
         line = ends(study, topic, DEFAULT)
@@ -44,18 +44,18 @@ def crossing(study: "Study") -> Iterator[Row]:
 
 
 def _count(mine: Ends, line: Ends) -> tuple[int, int]:
-    """Debates in which the role crossed, and debates in which it could have."""
+    """Number of debates in which the role crossed, and number in which it could have."""
     start, end = mine.first - line.first, mine.last - line.last
     off = np.abs(start) > SAME
     return int(((np.abs(end) > SAME) & (start * end < 0) & off).sum()), int(off.sum())
 
 
 def _uncrossable(study: "Study", topic: str, role: str, pairs: int, n: int) -> str:
-    """Why there is no share of debates with a crossing; empty when there is one.
+    """Why the share of debates with a crossing does not exist; empty if it does.
 
     Args:
-        pairs: debates with a first and a last attitude of the role.
-        n: those in which it could have crossed.
+        pairs: number of debates with a first and a last attitude of the role.
+        n: number of those in which it could have crossed.
     """
     if not has(study, DEFAULT) and not has(study, SHADOW):
         return no_bias(study)

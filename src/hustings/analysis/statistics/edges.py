@@ -1,4 +1,4 @@
-"""Where attitudes stand on the scale: floor and ceiling, the check of the personas, and agents beside people."""
+"""Where attitudes lie on the scale: floor and ceiling, the persona check, and agents compared with people."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 METHOD = "share of debates; 95 % Wilson interval"
 AGENTS = "share of agents at iteration 0; 95 % Wilson interval"
 TAKEN = 0.8
-"""Personas did not take hold if fewer partisans than this share are on their own side."""
+"""If the share of partisans on their own side is below this, the personas did not take hold."""
 VERY_BIG = 0.75
 """Share of the scale from which an attitude counts as 'a very big problem': the highest of the poll's four answers."""
 
@@ -25,7 +25,7 @@ _MOMENTS: tuple[tuple[Literal["start", "end"], int], ...] = (("start", 0), ("end
 
 
 def _moments(study: "Study", topic: str, role: str) -> Iterator[tuple[str, Floats, str]]:
-    """`start` and `end`, the role's attitudes then, and why there are none."""
+    """`start` and `end`, with the role's attitudes at that moment, and the reason if there are none."""
     for moment, survey in _MOMENTS if last_iteration(study) else _MOMENTS[:1]:
         values = at(study, topic, role, survey)
         there = topic in study.panels and any(role == other for _, other in study.panels[topic].seats)
@@ -36,7 +36,7 @@ def _moments(study: "Study", topic: str, role: str) -> Iterator[tuple[str, Float
 def edges(study: "Study") -> Iterator[Row]:
     """Rows of floor and ceiling by topic and role, at iteration 0 and at T (Source: protocol.md, floor, ceiling).
 
-    Share of debates in which the role's attitude is within 0.5 of 10 points of the end of the scale.
+    Each is the share of debates in which the role's attitude is within 0.5 of 10 points of that end of the scale.
     """
     for place, name in enumerate(("floor", "ceiling")):
         for topic in topics(study):
@@ -82,10 +82,10 @@ def untaken(study: "Study", row: Row) -> str:
 
 
 def humans(study: "Study") -> Iterator[Row]:
-    """Rows by topic and party, at iteration 0 and at T: the share that calls it a very big problem.
+    """Rows by topic and party, at iteration 0 and at T: the share that calls the topic a very big problem.
 
-    The poll says which share of each party calls the topic a very big problem, the highest of four answers; the same
-    share of agents is that in the highest quarter of the scale (Source: protocol.md, humans).
+    The poll gives the share of each party that calls the topic a very big problem, the highest of four answers; for
+    agents, it is the share in the highest quarter of the scale (Source: protocol.md, humans).
     """
     poll: Mapping[str, Any] | None = study.design["society"]["humans"]
     if poll is None:

@@ -1,4 +1,4 @@
-"""The mixed model: how fast each role's attitude changes, with repetitions that differ in level and slope."""
+"""The mixed model: how fast each role's attitude changes, if repetitions differ in level and slope."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from hustings.study import Study
 
 LARGEST = 400
-"""Repetitions that a mixed model is fitted to; out of more, this many are drawn."""
+"""The most repetitions that a mixed model is fitted to; if there are more, this many are drawn."""
 OPTIMIZERS = ["bfgs", "lbfgs", "cg", "powell"]
-"""How the likelihood is maximised, one after the other until one converges: statsmodels' own, then one without a
-gradient. Where slopes hardly differ between repetitions the best fit lies on an edge, and gradients stop short of it
-on some processors."""
+"""Optimizers of the likelihood, tried in turn until one converges: statsmodels' own, then one without a gradient. If
+slopes hardly differ between repetitions, the best fit is on a boundary, and gradient methods stop short of it on some
+processors."""
 METHOD = (
     "statsmodels MixedLM (REML), {} aligned to the party's pole ~ iteration × role × topic, random intercept and slope "
     "by repetition; Wald test"
@@ -30,17 +30,17 @@ METHOD = (
 
 _FLAT = 1e-9
 _RETRIES = ("Maximum Likelihood optimization failed to converge", "Retrying MixedLM")
-"""Warnings on the way to a fit that converges in the end."""
+"""Warnings issued before a fit that converges in the end."""
 
 
 def mixed_model(study: "Study") -> Iterator[Row]:
     """Slopes by topic and role, points per iteration (Source: protocol.md, mixed model).
 
-    Attitude, aligned so that up is towards the party's own pole, ~ iteration × role × topic, random intercept and slope
-    by repetition: the debates of one repetition share personas. Roles without a pole stay as they are. Agents of one
-    role in one debate are averaged first. The Wald tests treat noise that a role's answers share from one round to the
-    next as independent, so they are overconfident; read the sign-flip tests first. Warnings of statsmodels become the
-    remark.
+    The model is attitude ~ iteration × role × topic, with attitudes aligned so that up is towards the party's own pole,
+    and with a random intercept and slope by repetition, because the debates of one repetition share personas. Roles
+    without a pole are not aligned. Agents of one role in one debate are averaged first. The Wald tests treat noise that
+    a role's answers share between rounds as independent, so they are overconfident; read the sign-flip tests first.
+    Warnings of statsmodels become the remark.
     """
     table = _aligned(study)
     cells = list(dict.fromkeys(zip(table["topic"], table["role"], strict=True)))
@@ -60,7 +60,7 @@ def mixed_model(study: "Study") -> Iterator[Row]:
 
 
 def _aligned(study: "Study") -> "pd.DataFrame":
-    """Mean attitudes of speaking roles, towards their own pole: topic, role, repetition, iteration, value."""
+    """Mean attitudes of speaking roles, aligned with their own pole: topic, role, repetition, iteration, value."""
     import pandas as pd
 
     low, high = study.scale
@@ -82,7 +82,7 @@ def _aligned(study: "Study") -> "pd.DataFrame":
 
 
 def _unfittable(study: "Study", means: "pd.DataFrame", repetitions: int) -> str:
-    """Why no mixed model can be fitted; empty when one can."""
+    """Why no mixed model can be fitted; empty if one can."""
     if last_iteration(study) == 0:
         return "nobody was surveyed after iteration 0"
     if repetitions == 0:

@@ -1,6 +1,6 @@
-"""How attitudes move from the first survey to the last: one number for each debate, and the mean over debates.
+"""How attitudes move from the first survey to the last: one value for each debate, and their mean over debates.
 
-closing (the primary statistic), party_gap, drift, default_drift and echo.
+Statistics: closing (the primary one), party_gap, drift, default_drift and echo.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,15 +32,15 @@ _FLIPS = "sign-flip permutation test over debates; effect size: Cohen's d_z"
 ONE_SIDED = f"{INTERVAL}; one-sided {_FLIPS}"
 TWO_SIDED = f"{INTERVAL}; two-sided {_FLIPS}"
 STAYS = 0.5
-"""Points of ten that the Default may move while the paper's premise, that it stays, still holds."""
+"""The most that the Default may move, in points of ten, for the paper's premise that it stays to hold."""
 NO_SHADOW = "no shadow Default listened to these debates (shadow=false)"
 
 Made = tuple[Floats, str, str]
-"""A value for each debate; why there is none; and what the reader must bear in mind."""
+"""A value for each debate; why there are none; and what the reader should keep in mind."""
 
 
 def _row(study: "Study", name: str, topic: str, role: str, made: Made) -> Row:
-    """The row of the mean of one value for each debate."""
+    """The row for the mean of one value per debate."""
     values, why, remark = made
     sided: Alternative = "greater" if name == "closing" else "two-sided"
     method = ONE_SIDED if sided == "greater" else TWO_SIDED
@@ -53,7 +53,7 @@ def _row(study: "Study", name: str, topic: str, role: str, made: Made) -> Row:
 
 
 def closed(study: "Study", topic: str, role: str) -> tuple[Ends, Floats, str]:
-    """|A(d,r,0) − B(d,0)| − |A(d,r,T) − B(d,T)| in each debate with a shadow; and why there is none."""
+    """|A(d,r,0) − B(d,0)| − |A(d,r,T) − B(d,T)| in each debate with a shadow; and why there are no values."""
     mine, shadow = paired(ends(study, topic, role), ends(study, topic, SHADOW))
     moved = np.abs(mine.first - shadow.first) - np.abs(mine.last - shadow.last)
     why = no_change(study, topic, role, len(ends(study, topic, role).first))
@@ -77,7 +77,7 @@ def closing(study: "Study") -> Iterator[Row]:
 
 
 def apart(study: "Study", topic: str) -> tuple[Ends, str]:
-    """P(0) and P(T) in each debate: the parties at the high pole minus those at the low pole; and why there is none."""
+    """P(0) and P(T) in each debate: parties at the high pole minus parties at the low pole; and why there are none."""
     sides: list[Ends] = []
     for pole in ("high", "low"):
         roles = [role for role in parties(study, topic) if study.poles.get((role, topic)) == pole]
@@ -97,7 +97,7 @@ def apart(study: "Study", topic: str) -> tuple[Ends, str]:
 
 
 def mean_of(each: list[Ends]) -> Ends:
-    """The mean over roles, in the debates that all of them have."""
+    """The mean over roles, for the debates that all of them have."""
     common = each[0].repetitions
     for it in each[1:]:
         common = np.intersect1d(common, it.repetitions)
@@ -112,8 +112,9 @@ def mean_of(each: list[Ends]) -> Ends:
 def together(study: "Study") -> Iterator[Row]:
     """Rows of party_gap and drift by topic, and of default_drift (Source: protocol.md, statistics).
 
-    party_gap is P(0) − P(T), P being the mean of the parties at the high pole minus that of those at the low pole;
-    > 0: the parties came closer. drift is the mean over speaking roles of A(T) − A(0). default_drift is B(T) − B(0).
+    party_gap is P(0) − P(T), where P is the mean of the parties at the high pole minus that of the parties at the low
+    pole; > 0: the parties came closer. drift is the mean of A(T) − A(0) over speaking roles. default_drift is B(T) −
+    B(0).
     """
     for topic in topics(study):
         gap, why = apart(study, topic)
@@ -148,7 +149,7 @@ def echo(study: "Study") -> Iterator[Row]:
 
 
 def moved_away(study: "Study", row: Row) -> str:
-    """The warning about a Default that may have moved by more than STAYS; empty if it stayed."""
+    """The warning that the Default may have moved by more than STAYS; empty if it stayed."""
     most = margin(study, STAYS)
     low, high = (row.estimate, row.estimate) if np.isnan(row.ci_low) else (row.ci_low, row.ci_high)
     if np.isnan(row.estimate) or (-most <= low and high <= most):

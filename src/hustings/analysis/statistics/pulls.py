@@ -1,6 +1,6 @@
-"""What moves attitudes between rounds, and towards what: model pull β, attractor b*, social pull α, persona anchor κ.
+"""What moves attitudes between rounds, and where to: model pull β, attractor b*, social pull α, persona anchor κ.
 
-Agents are not averaged, and debates are left out whole.
+Agents are not averaged; the jackknife leaves out whole debates.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from hustings.study import Panel, Study
 
 ALL = ""
-"""The topic of a row that is about all topics together."""
+"""The topic of a row that covers all topics together."""
 PULLS = {"model_pull": 0, "social_pull": 1, "anchor": 2}
-"""Place of each pull in dynamics.NAMES."""
+"""Index of each pull in dynamics.NAMES."""
 WEAK = 10.0
 """First-stage F below which instruments are called weak (Staiger & Stock 1997)."""
 
@@ -49,27 +49,27 @@ _NONE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class _Topic:
-    """One topic, ready to fit."""
+    """One topic, ready to be fitted."""
 
     key: str
     repetitions: Any
-    """Of its debates, ascending."""
+    """Repetitions of its debates, ascending."""
     directions: tuple[Moments, ...]
-    """One; or two, with each half of the survey as the instrument of the other."""
+    """One direction; with instruments two, each with the other half of the survey as the instrument."""
     remark: str
-    """What the reader of its pulls must bear in mind."""
+    """What the reader of its pulls should keep in mind."""
 
 
 def pulls(study: "Study") -> Iterator[Row]:
-    """β, α and κ for each round, b* = c/β, and b* − b, by topic; β, α and κ over all topics.
+    """β, α and κ for each round, b* = c/β, and b* − b, by topic; and β, α and κ over all topics.
 
-    A(t+1) − A(t) = c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε over agents that speak, and rounds
-    (Source: protocol.md, statistics). c is free for each topic. The others are those whose replies the agent hears; an
-    agent that hears nobody has no social pull and is left out.
+    The model is A(t+1) − A(t) = c − βA(t) + α(mean of the others(t) − A(t)) + κ(A(0) − A(t)) + ε, over speaking agents
+    and rounds (Source: protocol.md, statistics). c is free for each topic. The others are the agents whose replies an
+    agent hears; an agent that hears nobody has no social pull and is left out.
 
-    Where the instrument has two parcels, θ = (Z′X)⁻¹Z′y with X and y from one and Z from the other, and the other way
-    round, averaged. Each debate is left out in turn, over all topics the debates of one repetition, which share
-    personas, together; b is estimated again each time.
+    If the instrument has two parcels, θ = (Z′X)⁻¹Z′y with X and y from one parcel and Z from the other, averaged over
+    both assignments. The jackknife leaves out one debate at a time; over all topics, it leaves out the debates of one
+    repetition together, as they share personas. b is estimated again each time.
     """
     found: list[_Topic] = []
     for topic in topics(study):
@@ -101,7 +101,7 @@ def _method(name: str, topic: str, instruments: bool) -> str:
 
 
 def _topic(study: "Study", topic: str) -> _Topic | str:
-    """What can be fitted of one topic, or why nothing can."""
+    """What can be fitted for one topic, or why nothing can."""
     panel = study.panels.get(topic)
     if study.control in _SILENT:
         return _SILENT[study.control]
@@ -133,7 +133,7 @@ def _topic(study: "Study", topic: str) -> _Topic | str:
 
 
 def _hears(agents: Any, speakers: Sequence[int], panel: "Panel") -> tuple[Floats, bool]:
-    """1 where one speaker hears another in a debate, (debates, listeners, speakers); and if it hears the unsurveyed."""
+    """1 where a listener hears a speaker, (debates, listeners, speakers); and whether any hears an unsurveyed agent."""
     place = {speaker: at for at, speaker in enumerate(speakers)}
     debates = {int(repetition): at for at, repetition in enumerate(panel.repetitions)}
     everybody = 1.0 - np.eye(len(speakers))
@@ -156,7 +156,7 @@ def _hears(agents: Any, speakers: Sequence[int], panel: "Panel") -> tuple[Floats
 
 
 def _aligned(found: Sequence[_Topic]) -> tuple[list[list[Moments]], Any]:
-    """Moments by direction and topic, with the same clusters everywhere; and the repetitions that these are."""
+    """Moments by direction and topic, with the same clusters everywhere; and the repetitions of these clusters."""
     used = [it.repetitions[it.directions[0].count > 0] for it in found]
     repetitions = np.unique(np.concatenate(used)) if used else np.empty(0)
     directions: list[list[Moments]] = []
@@ -175,7 +175,7 @@ def _aligned(found: Sequence[_Topic]) -> tuple[list[list[Moments]], Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """A fit and what its rows have in common."""
+    """A fit and the values that its rows share."""
 
     fit: Fit
     topic: str
@@ -189,7 +189,7 @@ class _Fitted:
 
 
 def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
-    """Rows over the given topics."""
+    """Rows for the given topics."""
     directions, repetitions = _aligned(found)
     n = sum(int(part.used.sum()) for part in directions[0])
     instruments = len(directions) > 1
@@ -216,7 +216,7 @@ def _rows(study: "Study", found: Sequence[_Topic], topic: str) -> Iterator[Row]:
 
 
 def _attractor(study: "Study", fitted: _Fitted, repetitions: Any) -> Iterator[Row]:
-    """Rows of b* = c/β and of b* − b, for one topic."""
+    """Rows for b* = c/β and b* − b, for one topic."""
     fit, clusters = fitted.fit, len(repetitions)
     beta, without = float(fit.pulls[0]), fit.pulls_without[:, 0]
     level, level_without = float(fit.level[0]), fit.level_without[:, 0]
@@ -241,7 +241,7 @@ def _attractor(study: "Study", fitted: _Fitted, repetitions: Any) -> Iterator[Ro
 
 
 def _ratio(above: float, above_without: Floats, below: float, below_without: Floats) -> tuple[str, Numbers]:
-    """What the reader of above/below must bear in mind, and above/below with Fieller's interval."""
+    """What the reader of above/below should keep in mind, and above/below with Fieller's interval."""
     if abs(below) <= _NONE:
         return "nothing pulls to any point", {}
     covariance = dynamics.jackknife(np.array([above, below]), np.column_stack([above_without, below_without]))
@@ -254,7 +254,7 @@ def _ratio(above: float, above_without: Floats, below: float, below_without: Flo
 
 
 def _strength(fit: Fit) -> str:
-    """How well the halves of the instrument predict each other."""
+    """How well the two halves of the instrument predict each other."""
     if np.isinf(fit.first_stage):
         return "the halves of the instrument agree exactly"
     said = f"first-stage F = {fit.first_stage:,.0f}" if fit.first_stage >= 1 else "first-stage F < 1"

@@ -1,4 +1,4 @@
-"""How well the survey measures: do its items agree, and do the same agents answer alike when asked in other words?"""
+"""How well the survey measures: do its items agree, and do agents give the same answers to other wordings?"""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ def consistency(study: "Study") -> Iterator[Row]:
 
 
 def _consistent(row: Row, answers: Floats, measure: Callable[[Floats], Floats]) -> Row:
-    """The row with its numbers.
+    """The row with its numbers filled in.
 
     Args:
         answers: one row for each agent, (agents, items).
@@ -90,10 +90,10 @@ def cronbach(covariance: Floats) -> Floats:
 
 
 def omega(covariance: Floats) -> Floats:
-    """McDonald's ω: the share of the variance of the items' sum that one common factor explains.
+    """McDonald's ω: the share of the variance of the items' sum that is explained by one common factor.
 
     Args:
-        covariance: of the items, (…, items, items).
+        covariance: covariance of the items, (…, items, items).
     """
     own = np.diagonal(covariance, axis1=-2, axis2=-1)
     common, loadings = own / 2, np.zeros_like(own)
@@ -110,9 +110,9 @@ def omega(covariance: Floats) -> Floats:
 
 
 def retest(study: "Study") -> Iterator[Row]:
-    """Rows of retest_icc by topic and party and retest_noise by topic and role: the same agents in other words.
+    """Rows of retest_icc by topic and party and retest_noise by topic and role: the same agents, asked in other words.
 
-    Only where nobody speaks (control=retest), so that nothing but the wording differs between surveys.
+    They exist only if nobody speaks (control=retest), so that only the wording differs between surveys.
     Source: McGraw & Wong (1996), Psychological Methods 1(1), ICC(1).
     """
     if study.control != "retest":

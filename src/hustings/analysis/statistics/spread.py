@@ -20,7 +20,7 @@ METHOD = f"over agents at the last iteration; {INTERVAL}"
 
 
 def spread(study: "Study") -> Iterator[Row]:
-    """Mean and SD (ddof 1) of final attitudes over all agents that speak, by topic; intervals resample debates.
+    """Mean and SD (ddof 1) of the final attitudes of all speaking agents, by topic; the intervals resample debates.
 
     Source: protocol.md, bias and diversity.
     """
@@ -61,7 +61,7 @@ def _mean_and_sd(moments: Floats, weights: Floats) -> Floats:
 
 
 def _unspread(mine: "pd.DataFrame", final: "pd.DataFrame", n: int, last: int) -> str:
-    """Why final attitudes have no mean with an interval; empty when they have one."""
+    """Why final attitudes have no mean with an interval; empty if they have one."""
     if last == 0:
         return "nobody was surveyed after iteration 0"
     if n == 0:

@@ -1,4 +1,4 @@
-"""What agents say, as a judge rates it: stance, its agreement with the survey, and how far the judge can be trusted."""
+"""What agents say, as rated by a judge: stance, its agreement with the survey, and how far the judge can be trusted."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,11 +25,11 @@ _CORRELATION = (
 )
 _SURVEYS = {"before": "the survey before each reply", "after": "the survey after each reply"}
 LARGE = 0.5
-"""Points of stance by which a judge may favour one end of the scale without a remark."""
+"""The most points of stance by which a judge may favour one end of the scale without a remark."""
 CONSISTENT = 0.5
-"""Below this correlation of stances with and without exchanged poles, a judge is not to be trusted."""
+"""If stances with and without exchanged poles correlate less than this, the judge cannot be trusted."""
 _FEWEST = 3
-"""Rows that a correlation needs."""
+"""The fewest rows that a correlation needs."""
 
 
 def stances(study: "Study") -> Iterator[Row]:
@@ -52,7 +52,7 @@ def stances(study: "Study") -> Iterator[Row]:
 
 
 def _means(study: "Study", judge: str, mine: "pd.DataFrame") -> Iterator[Row]:
-    """A role's mean stance at its first and last reply, and how often it takes none."""
+    """A role's mean stance in its first and last reply, and the share of its replies that take no stance."""
     topic, role = str(mine["topic"].iloc[0]), str(mine["role"].iloc[0])
     for at, number in (("start", 1), ("end", int(mine["round"].max()))):
         then = mine[mine["round"] == number]
@@ -63,7 +63,7 @@ def _means(study: "Study", judge: str, mine: "pd.DataFrame") -> Iterator[Row]:
 
 
 def _bias(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
-    """How much higher stances are than with the topic's poles exchanged."""
+    """How much higher stances are than those given with the topic's poles exchanged."""
     method = f"mean over replies of the stance less that with the poles exchanged; {INTERVAL}"
     row = Row("judge_bias", str(mine["topic"].iloc[0]), "", 0, method, f"judge: {judge}")
     if mine["pole_bias"].notna().any():
@@ -72,7 +72,7 @@ def _bias(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
 
 
 def _consistency(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
-    """Whether a reply gets the same stance with the topic's poles exchanged."""
+    """Whether replies get the same stance with the topic's poles exchanged."""
     method = f"Pearson correlation, over replies, of the stance and that with the poles exchanged; {INTERVAL}"
     row = Row("judge_consistency", str(mine["topic"].iloc[0]), "", 0, method)
     both: Any = mine.dropna(subset=["pole_bias", "stance"])
@@ -81,7 +81,7 @@ def _consistency(study: "Study", judge: str, mine: "pd.DataFrame") -> Row:
 
 
 def _mean(study: "Study", row: Row, replies: "pd.DataFrame", values: "pd.Series") -> Row:
-    """The row with a mean over replies, resampled by debate."""
+    """The row with a mean over replies; its interval resamples debates."""
     known: Any = values.dropna().astype(float)
     groups: Any = known.groupby(replies.loc[known.index, "repetition"])
     sums, counts = (np.asarray(it, dtype=np.float64) for it in (groups.sum(), groups.count()))
@@ -100,7 +100,7 @@ def _ratio(above: Floats, below: Floats, weights: Floats) -> Floats:
 
 
 def _agreement(study: "Study", judge: str, steps: "pd.DataFrame", cell: tuple[str, str]) -> Iterator[Row]:
-    """Correlations of changes in stance with those in the survey before and after each reply."""
+    """Correlations of changes in stance with changes in the survey before and after each reply."""
     for at, words in _SURVEYS.items():
         row = Row("stance_change", *cell, 0, _CORRELATION.format(words), at=at)
         yield _correlated(study, row, steps, ("stance", at), (f"judge: {judge}", "pairs of replies"))
@@ -109,10 +109,10 @@ def _agreement(study: "Study", judge: str, steps: "pd.DataFrame", cell: tuple[st
 def _correlated(
     study: "Study", row: Row, table: "pd.DataFrame", columns: tuple[str, str], words: tuple[str, str]
 ) -> Row:
-    """The row with a correlation over the rows of a table, resampled by debate.
+    """The row with a correlation over the rows of a table; its interval resamples debates.
 
     Args:
-        words: whose ratings they are, and what the table's rows are.
+        words: a phrase that names the judge, and what the table's rows are called.
     """
     by, what = words
     known: Any = table.dropna(subset=[*columns])
@@ -132,7 +132,7 @@ def _correlated(
 
 
 def _moments(known: "pd.DataFrame", columns: tuple[str, str]) -> Floats:
-    """Sums that a correlation is made of, (debates, 6): 1, x, y, x², y², xy."""
+    """Sums from which a correlation is computed, (debates, 6): 1, x, y, x², y², xy."""
     x, y = (known[column].to_numpy(float) for column in columns)
     terms = np.column_stack([np.ones_like(x), x, y, x * x, y * y, x * y])
     _, debate = np.unique(known["repetition"].to_numpy(), return_inverse=True)
@@ -142,7 +142,7 @@ def _moments(known: "pd.DataFrame", columns: tuple[str, str]) -> Floats:
 
 
 def _correlation(sums: Floats) -> Floats:
-    """Correlations (samples,) from moments (samples, 6); NaN where one side does not vary."""
+    """Correlations (samples,) from moments (samples, 6); NaN if one side does not vary."""
     n, x, y, xx, yy, xy = sums.T
     spread = np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0)
     return ratio(n * xy - x * y, np.sqrt(np.where(spread > 1e-12, spread, 0.0)))
@@ -182,7 +182,7 @@ def _consistent(row: Row, labels: Mapping[str, str]) -> str:
 
 
 def untrusted(study: "Study", row: Row) -> str:
-    """The warning about a judge with ratings that depend on which pole is called +3; empty if they hardly do."""
+    """The warning that a judge's ratings depend on which pole is called +3; empty if they hardly do."""
     about = f"A judge's ratings on {where(row, study.labels)}"
     distrust = "do not trust what is made of them"
     if row.statistic == "judge_bias" and abs(row.estimate) > LARGE:
