@@ -52,8 +52,7 @@ def paper_way(path: Path, limit: float, dtype: str) -> dict[str, float]:
     from hustings.models import as_folder, embedded
 
     transformers.logging.set_verbosity_error()
-    weights = embedded()
-    folder = as_folder(weights)
+    folder = as_folder(embedded())
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -82,14 +81,9 @@ def paper_way(path: Path, limit: float, dtype: str) -> dict[str, float]:
                     ask(f"{context(agent)}\n\n{SURVEY}", max_new_tokens=2, do_sample=False)
             if iteration < REPLIES:
                 agent = agents[iteration % SPEAKERS]
-                reply = ask(
-                    f"{context(agent)}\n\n{INSTRUCTION.format(name=agent['name'])}",
-                    min_new_tokens=TOKENS,
-                    max_new_tokens=TOKENS,
-                    do_sample=True,
-                    temperature=1.0,
-                    top_k=0,
-                )
+                instruction = INSTRUCTION.format(name=agent["name"])
+                sampling = {"min_new_tokens": TOKENS, "max_new_tokens": TOKENS, "do_sample": True, "top_k": 0}
+                reply = ask(f"{context(agent)}\n\n{instruction}", temperature=1.0, **sampling)
                 lines.append(f"{agent['name']}: {' '.join(reply.split())}")
         done += 1
     return {"debates": done, "seconds": time.monotonic() - began}

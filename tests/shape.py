@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "hustings"
-LINES, PARAMETERS, MODULE = 60, 6, 450
+LINES, PARAMETERS, MODULE = 50, 6, 450
 REASON = "Longer than 450 lines because"
 
 

@@ -352,22 +352,8 @@ def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
         )
     option = re.search(r"Could not find '(?P<group>[^']+)/(?P<option>[^/']*)'(?P<rest>.*)", message, re.DOTALL)
     if option:
-        group = option["group"]
-        if group == "hydra/launcher":
-            cluster = option["option"].removeprefix("submitit_")
-            return (
-                f"cluster={cluster}: Hydra's plugin that starts jobs there is not installed; install it with "
-                f"pip install 'hustings[{cluster}]' (in a checkout: pip install -e '.[{cluster}]'), or run here with "
-                "cluster=local."
-            )
         options = re.findall(r"^\t(\S+)$", option["rest"], re.MULTILINE)
-        if group == "interview":
-            return (
-                f"interview={option['option']}: there is no such interview, and fine-tuning needs one that suits the "
-                f"society; add conf/interview/{option['option']}.yaml, or choose one with interview=… "
-                f"({', '.join(options)})."
-            )
-        return f"{group}={option['option']}: there is no such option; {_nearest(option['option'], options)}"
+        return _no_such_option(option["group"], option["option"], options)
     key = re.search(r"Could not override '(?P<key>[^']+)'", message)
     if key:
         there = list(names())
@@ -375,6 +361,23 @@ def _explained(error: Exception, names: Callable[[], Iterable[str]]) -> str:
             return f"{key['key']}: the value has a key that this setting lacks; add it with ++{key['key']}=…"
         return f"{key['key']}: there is no such setting; {_nearest(key['key'], there)}"
     return " ".join(line.strip() for line in message.splitlines() if line.strip())
+
+
+def _no_such_option(group: str, option: str, options: list[str]) -> str:
+    """What to do about a group that has no such option, only these."""
+    if group == "hydra/launcher":
+        cluster = option.removeprefix("submitit_")
+        return (
+            f"cluster={cluster}: Hydra's plugin that starts jobs there is not installed; install it with "
+            f"pip install 'hustings[{cluster}]' (in a checkout: pip install -e '.[{cluster}]'), or run here with "
+            "cluster=local."
+        )
+    if group == "interview":
+        return (
+            f"interview={option}: there is no such interview, and fine-tuning needs one that suits the "
+            f"society; add conf/interview/{option}.yaml, or choose one with interview=… ({', '.join(options)})."
+        )
+    return f"{group}={option}: there is no such option; {_nearest(option, options)}"
 
 
 def _in_quotes(word: str) -> str | None:

@@ -237,15 +237,11 @@ class TransformersEngine(Engine):
                 fed = torch.cat([tokens, tokens[[alive.index(row) for row in against]]]) if against else tokens
                 with steering([*alive, *against]) if steering else nullcontext():
                     state.feed(fed[:, None])
-        return [
-            Completion(
-                row.request.start + continuation(self._tokenizer, row.prompt, tokens),
-                len(row.prompt) + len(row.rival),
-                len(tokens),
-                "stop" if stop else "length",
-            )
-            for row, tokens, stop in zip(batch, written, stopped, strict=True)
-        ]
+        return [self._completion(*it) for it in zip(batch, written, stopped, strict=True)]
+
+    def _completion(self, row: _Row, tokens: list[int], stopped: bool) -> Completion:
+        text = row.request.start + continuation(self._tokenizer, row.prompt, tokens)
+        return Completion(text, len(row.prompt) + len(row.rival), len(tokens), "stop" if stopped else "length")
 
     def _write(self, written: list[int], fresh: list[int], sampling: Sampling) -> bool:
         """Append the tokens drawn for a row, up to its end; returns whether the end was reached."""
