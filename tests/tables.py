@@ -17,6 +17,10 @@ POLES = {("republican", "racism"): "low", ("democrat", "racism"): "high"}
 FLIPPED = {("republican", "racism"): "high", ("democrat", "racism"): "low"}
 
 
+NAMES = [f"N{place}" for place in range(40)]
+"""Of every party."""
+
+
 def planted(
     debates: int = 40,
     noise: float = 0.3,
@@ -124,7 +128,7 @@ def _design(poles: Mapping[tuple[str, str], str], outcome: str, humans: Any) -> 
         "analysis": {"outcome": outcome},
         "seed": 1,
         "society": {
-            "parties": {role: {**shown[role], "stances": stances[role]} for role in parties},
+            "parties": {role: {**shown[role], "names": NAMES, "stances": stances[role]} for role in parties},
             "default": shown["default"],
             "humans": humans,
         },

@@ -123,6 +123,13 @@ class SweepEnd(Callback):
         except HustingsError as error:  # Hydra would only print a warning
             say(str(error))
             sys.exit(error.exit_code)
+        except Exception as error:  # a bug, of which Hydra would only warn
+            (folder / ERROR).write_text("".join(traceback.format_exception(error)))
+            say(
+                f"{os.path.relpath(folder)}: all jobs have ended, and putting them together failed "
+                f"({_reason(folder, error)}). This is a bug in Hustings; the jobs' own folders are complete."
+            )
+            sys.exit(SweepError.exit_code)
         if self._failures:
             say(summary(self._failures, program(config.hydra, sys.argv[0]), plain(config.hydra.overrides.hydra)))
         if made:
@@ -194,6 +201,11 @@ class Multiverse(SweepEnd):
         values = [list(dict.fromkeys(column)) for column in zip(*grid, strict=True)]
         chosen = fraction([len(it) for it in values], count, self._seed)
         self._choices = as_typed(it[0].partition("=")[0] for it in values if len(it) > 1)
+        if "topic" in self._choices:
+            raise SweepError(
+                "topic: a topic is no choice that should make no difference, so a multiverse plays every topic in each "
+                "specification; write topic=[racism,gun_violence] to play several."
+            )
         self._grid = len(grid)
         say(f"{len(chosen)} of {len(grid):,} specifications, drawn with seed {self._seed}.")
         return [[each[place] for each, place in zip(values, places, strict=True)] for places in chosen]

@@ -341,6 +341,14 @@ def test_impossible_power_is_refused() -> None:
     assert shown.stderr == "--points 5: this must be at least 0 and less than the distance, 4.5.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--power", "80"), "this is a probability"), (("--seed", "-1"), "a whole number from 0 on")]
+)
+def test_a_power_or_seed_that_cannot_be_is_refused(words: tuple[str, str], said: str) -> None:
+    shown = hustings("power", *words)
+    assert shown.returncode == 2 and said in shown.stderr and "Traceback" not in shown.stderr
+
+
 def test_the_hustings_command_runs_a_job_and_a_sweep_like_the_script(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "hustings", "simulate"]
     done = subprocess.run([*words, *SMALL], cwd=tmp_path, capture_output=True, text=True, check=False)

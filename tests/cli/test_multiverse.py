@@ -26,6 +26,12 @@ def test_one_specification_is_no_multiverse(tmp_path: Path) -> None:
     assert "specifications=1: must be a whole number from 2 on" in done.stderr
 
 
+def test_topics_are_no_choice_of_a_multiverse(tmp_path: Path) -> None:
+    done = cli(tmp_path, *WORDS, "topic=racism,gun_violence")
+    assert done.returncode == 2 and "write topic=[racism,gun_violence] to play several" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_specifications_end_in_a_curve_and_shares_of_variance(tmp_path: Path) -> None:
     cells = [("paper", "1"), ("paper", "2"), ("conversation", "1"), ("conversation", "2")]
     runs = [tmp_path / "sweep" / str(place) for place in range(4)]

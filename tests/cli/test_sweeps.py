@@ -12,9 +12,10 @@ from filelock import FileLock
 from helpers import ROOT, cli, start_cli
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from omegaconf import OmegaConf
 
 from hustings.errors import SweepError
-from hustings.sweeps import Failure, _Tolerant, again, summary
+from hustings.sweeps import Failure, SweepEnd, _Tolerant, again, summary
 
 SMALL = ("engine=planted", "rounds=1")
 
@@ -68,6 +69,20 @@ def test_failing_jobs_let_the_others_run_and_the_printed_command_runs_only_the_f
     assert any("repetitions=41: party republican has 40 personas" in line for line in lines)
     command = f"  python {ROOT / 'simulate.py'} -m engine=planted rounds=1 topic=racism repetitions=41,42"
     assert lines[-1] == command
+
+
+def test_a_bug_after_all_jobs_have_ended_is_an_error_with_its_traceback_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def together(self: SweepEnd, folder: Path) -> bool:
+        raise KeyError("no such column")
+
+    monkeypatch.setattr(SweepEnd, "together", together)
+    with pytest.raises(SystemExit) as ended:
+        SweepEnd().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert ended.value.code
+    assert "no such column" in capsys.readouterr().err
+    assert "no such column" in (tmp_path / "error.txt").read_text()
 
 
 def test_the_printed_command_starts_the_sweep_as_it_was_started(tmp_path: Path) -> None:

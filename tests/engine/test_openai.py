@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import threading
 import time
 import traceback
@@ -16,7 +17,7 @@ from clients import KEY, LIKERT, OPTIONS, ask, assert_nowhere, build, events, of
 from endpoint import WAYS, Endpoint, answer, free_port, identity, llama
 from helpers import config, engine_settings, left, starts_of
 
-from hustings import records
+from hustings import compose, records
 from hustings.debate.play import Debate, Rules
 from hustings.engine.base import Completion, Request, Sampling, Score
 from hustings.engine.openvino import OpenvinoEngine
@@ -354,6 +355,18 @@ def test_a_dry_run_counts_what_is_missing_and_leaves_nothing(tmp_path: Path) -> 
         assert "0 debates to play: about 0 calls" in estimate(of(endpoint.url, *words))
         assert "1 debates to play: about 27 calls" in estimate(of(endpoint.url, *words, "repetitions=3"))
         assert left(tmp_path) == before
+
+
+def test_a_dry_run_prices_each_role_at_what_it_runs_on(tmp_path: Path) -> None:
+    def dollars(*words: str) -> float:
+        said = estimate(compose(f"artifacts={tmp_path / 'artifacts'}", "repetitions=40", *words))
+        found = re.search(r"about ([\d.]+) dollars", said)
+        return float(found[1]) if found else 0.0
+
+    cast = ("cast.democrat.engine=openai", "cast.democrat.model=openai_chat")
+    some, everybody = dollars("engine=planted", *cast), dollars("model=openai_chat")
+    assert dollars("engine=planted") == 0.0
+    assert 0.0 < some < everybody / 2
 
 
 def test_a_dry_run_goes_by_what_the_debates_of_the_run_took(tmp_path: Path) -> None:

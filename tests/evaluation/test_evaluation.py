@@ -401,6 +401,28 @@ def test_attitudes_on_different_scales_are_not_put_into_one_table(tmp_path: Path
         table.read(folders)
 
 
+def test_evaluations_with_other_settings_are_not_averaged_as_if_they_were_trainings(tmp_path: Path) -> None:
+    runs = [evaluated(tmp_path / name, 0, 10) for name in "ab"]
+    manifest = read_manifest(runs[1], EvaluationManifest)
+    other = {**manifest.settings, "benchmark": {**manifest.settings["benchmark"], "limit": 3}}
+    write_manifest(runs[1], manifest.model_copy(update={"settings": other}))
+    with pytest.raises(RecordError, match=r"differs from the first one in benchmark\.limit.*a table for each"):
+        table.read(runs)
+
+
+def test_two_models_have_rows_and_tests_of_their_own() -> None:
+    one = scores_of({"base": (0.8, 5), "nwp_r16": (0.7, 3), "nwp_r64": (0.6, 2), "nwp_r256": (0.5, 1)})
+    both = pd.concat([one, one.assign(model="other", score=one["score"] / 2)])
+    made = table.table1(both, ["hellaswag"])
+    labels = ["m", "m, r=16 NWP", "m, r=64 NWP", "m, r=256 NWP"]
+    assert [*dict.fromkeys(made["label"])] == [*labels, "other", *(it.replace("m,", "other,") for it in labels[1:])]
+    base = made[(made["row"] == "base") & (made["column"] == "hellaswag")].set_index("model")["score"]
+    assert base["m"] == pytest.approx(2 * base["other"])
+    tests = table.inverse(made)
+    assert [*tests["model"]] == ["m", "other"] and [*tests["rho"]] == [-1, -1]
+    assert table.markdown(made, tests).count("| other") == 4
+
+
 def test_a_folder_that_is_not_an_evaluations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"manifest\.json is missing"):
         table.read([tmp_path])

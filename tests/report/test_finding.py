@@ -1,5 +1,6 @@
 """What a run found, in three sentences: each sentence is read here as a person would read it."""
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -99,6 +100,19 @@ def test_one_debate_shows_what_can_happen() -> None:
     assert then.endswith("only the 39 new debates on each topic are played.")
 
 
+def test_more_debates_than_the_users_own_personas_allow_are_not_recommended_without_saying_so(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.jsonl"
+    rows = [
+        {"party": party, "name": f"{party}{n}", "story": "You vote."}
+        for party in ("republican", "democrat")
+        for n in (0, 1)
+    ]
+    mine.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    simulate(tmp_path, "repetitions=2", "topic=racism", "rounds=1", f"personas.file={mine}")
+    study = load(tmp_path / "run")
+    assert "; the file of personas needs " in found(study)[2]
+
+
 def test_agents_that_keep_to_themselves() -> None:
     moved, sure, then = found(study_of(planted(20, pulls=(0, 0, 0), noise=0.0)))
     assert moved == (
@@ -117,6 +131,7 @@ def test_an_effect_that_is_not_significant_is_not_found() -> None:
         "0.080, one-sided, after Holm's correction for 2 tests)."
     )
     assert then.startswith("If the movement towards the model is as large as it looks here, repetitions=50 would ")
+    assert "are played; first add names to society.parties.democrat.names, which has 40); to learn" in then
     _, sure, _ = said(closing("republican", 0.6, 0.2))
     assert "(p = 0.200, one-sided)." in sure
 

@@ -22,8 +22,14 @@ ATTITUDE = "attitude/"
 """Prefix of an attitude's name in the column `benchmark`; the topic follows."""
 EXPECTED = "/expected"
 """Suffix of the attitude column that has the mean over the options' probabilities; the other one has the score."""
-COLUMNS = ["row", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "low", "high",
+COLUMNS = ["row", "model", "label", "column", "metric", "score", "stderr", "sd_over_seeds", "seeds", "n", "low", "high",
            "below_comparison"]  # fmt: skip
+_COMMON = (
+    *("benchmark.limit", "benchmark.num_fewshot", "benchmark.seed", "benchmark.attitude"),
+    *("composition", "topology", "instrument", "control", "treatments", "prompt", "sampling", "society", "rounds"),
+    *("repetitions", "seed", "first_speaker"),
+)
+"""Settings that all rows of a table have in common."""
 _TITLES = {"hellaswag": "HellaSwag (%)", "mmlu": "MMLU (%)"}
 _BEST = ("acc_norm", "acc", "exact_match")
 
@@ -44,8 +50,15 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
 
     tables: list[pd.DataFrame] = []
     tasks: dict[str, None] = {}
+    first: dict[str, Any] | None = None
     for folder in folders:
         manifest = read_manifest(folder, EvaluationManifest)
+        first = first or manifest.settings
+        if differ := [key for key in _COMMON if _at(first, key) != _at(manifest.settings, key)]:
+            raise RecordError(
+                f"{folder}: this evaluation differs from the first one in {', '.join(differ)}, so that their scores "
+                "cannot be put into one table; make a table for each."
+            )
         try:
             if changed(folder, manifest):
                 raise ValueError("it was changed after the evaluation")
@@ -68,6 +81,13 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
     return scores, list(tasks), ", ".join(models)
 
 
+def _at(settings: Any, key: str) -> Any:
+    """The value at a dotted key; None if there is none."""
+    for part in key.split("."):
+        settings = settings.get(part) if isinstance(settings, dict) else None
+    return settings
+
+
 def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
     """Means over the seeds of each row; benchmark scores are shares, attitudes are points on the instrument's scale.
 
@@ -87,8 +107,12 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
     wanted = [(task, task, _BEST) for task in tasks]
     for name in sorted({name for name in scores["benchmark"] if name.startswith(ATTITUDE)}):
         wanted += [(name, name, ("score",)), (f"{name}{EXPECTED}", name, ("expected",))]
-    for row in sorted(scores["row"].unique(), key=_order):
-        of_row = scores[scores["row"] == row]
+    models = [*scores.loc[scores["row"] != "comparison", "model"].unique()]
+    pairs: Any = scores[["row", "model"]].drop_duplicates().itertuples(index=False, name=None)
+    places = {model: place for place, model in enumerate(models)}
+    order = sorted(pairs, key=lambda it: (it[0] == "comparison", places.get(it[1], 0), _order(it[0])))
+    for row, model in order:
+        of_row = scores[(scores["row"] == row) & (scores["model"] == model)]
         for column, name, metrics in wanted:
             found = of_row[of_row["benchmark"] == name]
             metric = next((metric for metric in metrics if (found["metric"] == metric).any()), None)
@@ -98,7 +122,8 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
             rows.append(
                 {
                     "row": row,
-                    "label": _label(row, str(cells["model"].iloc[0])),
+                    "model": model,
+                    "label": _label(row, model, several=len(models) > 1),
                     "column": column,
                     "metric": metric,
                     "score": cells["score"].mean(),
@@ -124,11 +149,13 @@ def _order(row: str) -> tuple[int, int, str]:
     return places.get(method, 3), int(rank) if rank.isdigit() else 0, row
 
 
-def _label(row: str, model: str) -> str:
+def _label(row: str, model: str, *, several: bool) -> str:
+    """What a row is called; with the model's name if there are several."""
     method, _, rank = row.partition("_r")
     if row in ("base", "comparison"):
         return model
-    return f"r={rank} {method.upper()}" if rank.isdigit() else row
+    label = f"r={rank} {method.upper()}" if rank.isdigit() else row
+    return f"{model}, {label}" if several else label
 
 
 def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
@@ -138,32 +165,33 @@ def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
     one-sided p-value over all permutations (Source: the paper, Table 1, key finding 2).
 
     Returns:
-        One row for each benchmark and attitude: `benchmark`, `attitude`, `n`, `rho`, `p`, `sentence`.
+        One row for each benchmark, attitude and model: `benchmark`, `attitude`, `model`, `n`, `rho`, `p`, `sentence`.
     """
     import pandas as pd
 
-    scores = table.pivot(index="row", columns="column", values="score")
     titles = _titles(table)
     attitudes, benchmarks = _columns(table)
-    nwp = [row for row in scores.index if str(row).startswith("nwp")]
+    models = [*table.loc[table["row"] != "comparison", "model"].unique()]
     lines: list[dict[str, Any]] = []
-    for attitude in attitudes:
-        for benchmark in benchmarks:
-            points = scores.loc[nwp, [attitude, benchmark]].dropna()
-            line: dict[str, Any] = {"benchmark": benchmark, "attitude": attitude, "n": len(points)}
-            why = _not_estimable(scores, points, attitude)
-            if why:
-                said = f"{titles[benchmark]} and the {_kind(attitude)}: not estimable, {why}."
-                lines.append({**line, "rho": None, "p": None, "sentence": said})
-                continue
-            base: Any = scores.loc["base", attitude]
-            rho, p = _correlation(points[attitude] - base, points[benchmark])
-            said = (
-                f"Over {len(points)} NWP rows, {titles[benchmark]} and the distance of the {_kind(attitude)} from the "
-                f"base model's have a rank correlation of {rho:+.2f} (one-sided permutation p = {p:.3f})."
-            )
-            lines.append({**line, "rho": rho, "p": p, "sentence": said})
-    return pd.DataFrame(lines, columns=["benchmark", "attitude", "n", "rho", "p", "sentence"])
+    for model, attitude, benchmark in itertools.product(models, attitudes, benchmarks):
+        scores = table[table["model"] == model].pivot(index="row", columns="column", values="score")
+        scores = scores.reindex(columns=titles)
+        nwp = [row for row in scores.index if str(row).startswith("nwp")]
+        points = scores.loc[nwp, [attitude, benchmark]].dropna()
+        line: dict[str, Any] = {"benchmark": benchmark, "attitude": attitude, "model": model, "n": len(points)}
+        of = f" of {model}" if len(models) > 1 else ""
+        if why := _not_estimable(scores, points, attitude):
+            said = f"{titles[benchmark]} and the {_kind(attitude)}{of}: not estimable, {why}."
+            lines.append({**line, "rho": None, "p": None, "sentence": said})
+            continue
+        base: Any = scores.loc["base", attitude]
+        rho, p = _correlation(points[attitude] - base, points[benchmark])
+        said = (
+            f"Over {len(points)} NWP rows{of}, {titles[benchmark]} and the distance of the {_kind(attitude)} from the "
+            f"base model's have a rank correlation of {rho:+.2f} (one-sided permutation p = {p:.3f})."
+        )
+        lines.append({**line, "rho": rho, "p": p, "sentence": said})
+    return pd.DataFrame(lines, columns=["benchmark", "attitude", "model", "n", "rho", "p", "sentence"])
 
 
 def _kind(attitude: str) -> str:
@@ -226,9 +254,9 @@ def _cell(line: Any) -> str:
 def _grid(table: "pd.DataFrame") -> list[list[str]]:
     """The rows as text: label, and a cell for each column."""
     columns = dict.fromkeys(table["column"])
-    cells = {(line["row"], line["column"]): _cell(line) for line in table.to_dict("records")}
-    labels = dict(zip(table["row"], table["label"], strict=True))
-    return [[label, *(cells.get((row, column), "") for column in columns)] for row, label in labels.items()]
+    cells = {(line["row"], line["model"], line["column"]): _cell(line) for line in table.to_dict("records")}
+    labels = {(line["row"], line["model"]): line["label"] for line in table.to_dict("records")}
+    return [[label, *(cells.get((*row, column), "") for column in columns)] for row, label in labels.items()]
 
 
 def _note(table: "pd.DataFrame") -> str:
@@ -342,14 +370,14 @@ def _picture(table: "pd.DataFrame", model: str, folder: Path) -> None:
 
 def _panel(panel: Any, attitude: "pd.DataFrame", benchmark: "pd.DataFrame") -> None:
     sizes = defaultdict[str, Any](lambda: itertools.count(5, 3))
-    xs = {line["row"]: line for line in attitude.to_dict("records")}
+    xs = {(line["row"], line["model"]): line for line in attitude.to_dict("records")}
     for y in benchmark.to_dict("records"):
         row = str(y["row"])
         if row == "comparison":
             panel.axhline(100 * y["score"], color="#5f6368", linestyle="--", linewidth=1, label=label(y["label"], 40))
-        if row not in xs:
+        if (row, y["model"]) not in xs:
             continue
-        x = xs[row]
+        x = xs[row, y["model"]]
         kind = row.partition("_r")[0]
         colour, mark = _LOOKS.get(kind, ("#5f6368", "D"))
         errors = [0 if line["stderr"] != line["stderr"] else line["stderr"] for line in (x, y)]

@@ -160,19 +160,16 @@ def estimate(bench: Bench) -> str:
         spent = kept.manifest.get("spent") or {}
         calls, seconds = calls + spent.get("calls", 0), seconds + spent.get("seconds", 0.0)
     missing = bench.missing(known)
-    counter = Counter({"judge": bench.settings.engine.calls(4)})
+    counter = Counter({"judge": bench.settings.engine.calls(4)}, lambda role, purpose: bench.settings.model.price)
     counter.score([request for _, request in missing])
     counted = counter.counted
-    price = bench.settings.model.price
-    dollars = price.dollars(counted.prompt_tokens, counted.tokens) if price else 0.0
-    money = f", about {dollars:.2f} dollars at the prices of {price.date}" if price else ""
     time_left = (
         f" It takes about {duration(counted.calls * seconds / calls)} at the speed of earlier ratings." if calls else ""
     )
     return (
         f"{len(bench.replies):,} replies to be rated by {bench.name}, {len(bench.poles)} × each; {len(missing):,} "
         f"ratings are not in the store yet: about {counted.calls:.0f} calls, {counted.prompt_tokens:.0f} tokens of "
-        f"prompts and {counted.tokens:.0f} generated{money}.{time_left if counted.calls else ''}"
+        f"prompts and {counted.tokens:.0f} generated{counted.money}.{time_left if counted.calls else ''}"
     )
 
 

@@ -150,7 +150,10 @@ def _next(study: "Study", closing: Sequence[Test], family: int) -> str:
     most = max(test["n"] for test in closing)
     each = " on each topic" if len(_topics(closing)) > 1 else ""
     if most < 2:
-        return f"To see how often, run the same command with repetitions=40; only the 39 new debates{each} are played."
+        return (
+            f"To see how often, run the same command with repetitions=40; only the 39 new debates{each} are "
+            f"played{_personas(study, 40)}."
+        )
     why = (
         f"to learn what moves the agents, run the same command with {_CONTROLS}"
         if study.control == "none"
@@ -170,8 +173,21 @@ def _next(study: "Study", closing: Sequence[Test], family: int) -> str:
     return (
         f"If the {movement} {'is as large as it looks' if one else 'are as large as they look'} here, "
         f"repetitions={needed} would confirm {'it' if one else 'each of them'} with a probability of at least "
-        f"{100 * _POWER:.0f} % (only the new debates are played); {why}."
+        f"{100 * _POWER:.0f} % (only the new debates are played{_personas(study, needed)}); {why}."
     )
+
+
+def _personas(study: "Study", debates: int) -> str:
+    """'; first add names to …', if the run has too few names or personas for this many debates; otherwise nothing."""
+    settings = study.manifest.settings
+    if settings.get("personas", {}).get("file"):
+        return f"; the file of personas needs {debates} of each party"
+    parties: dict[str, dict[str, list[str]]] = settings["society"]["parties"]
+    names = {party: len(of["names"]) for party, of in parties.items() if party in study.design["composition"]["roles"]}
+    few = min(names, key=names.__getitem__, default="")
+    if not few or names[few] >= debates:
+        return ""
+    return f"; first add names to society.parties.{few}.names, which has {names[few]}"
 
 
 def _needed(test: Test, tests: int) -> int:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from hustings.settings.base import Many, Name, PathText, Settings, Text, explained, knob, neutral
 from hustings.settings.instrument import ANY, InstrumentSettings
-from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings
+from hustings.settings.model import AnyEngine, EngineSettings, ModelSettings, PriceSettings
 from hustings.settings.society import (
     NO_CONTROL,
     CompositionSettings,
@@ -203,7 +203,7 @@ class SimulateSettings(Settings):
     analysis: AnalysisSettings = knob()
     alarm: AlarmSettings = knob()
     trainer: TrainerSettings = knob()
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     """Seed of the run; it determines who speaks first, who meets whom, and what is sampled."""
     repetitions: int = knob(ge=1)
     """Debates on each topic; if you increase it, only the additional debates are played."""
@@ -259,6 +259,17 @@ class SimulateSettings(Settings):
         seated = self.composition.everybody
         own = {role: self.cast[role].engine if role in self.cast else self.engine for role in seated}
         return {role: own.get(role, default) for role in self.roles}
+
+    def price(self, role: str, purpose: str) -> PriceSettings | None:
+        """The price of what answers for a role; None if it is free or unknown.
+
+        Args:
+            role: of the run; life stories, of all parties, are written by the run's own model.
+            purpose: of the request, as in `Turn.purpose`.
+        """
+        cast = self.cast.get(role if role in self.composition.everybody else DEFAULT)
+        own = cast is None or purpose == "persona" or (purpose == "survey" and cast.scope == "replies")
+        return (self.model if own or cast is None else cast.model).price
 
     def _check_roles(self) -> None:
         """Refuse roles that are not in the society, and topics on which a party has no stance."""

@@ -41,7 +41,7 @@ class BenchmarkSettings(Settings):
     For a group of tasks, a share is drawn from each task, as in lm-eval; a number is drawn from all of its tasks
     together.
     """
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     """Seed for drawing documents and few-shot examples."""
     data_dir: PathText | None
     """Folder that `hustings fetch benchmarks` filled; None downloads the data from the Hugging Face hub."""
@@ -71,7 +71,7 @@ class EvaluateSettings(SimulateSettings, FineTuningSettings):
     benchmark: BenchmarkSettings
     row: Annotated[str, Field(pattern=_ROW)] | None
     """A row of Table 1: base, nwp_r16, dpo_r8, comparison; None evaluates `adapter`, whatever it is."""
-    seeds: Many[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    seeds: Many[Annotated[int, Field(ge=0, lt=2**63)]] = Field(min_length=1)
     """Seeds of the trainings in a row; its scores are means over them."""
     train_missing: bool = knob()
     """Whether to train adapters that a row needs but that are not in the store."""

@@ -20,7 +20,7 @@ class JudgeSettings(Settings):
     exchanged: bool
     """Also ask with the poles exchanged: the mean of both answers cancels a preference for one end, and their
     difference shows it."""
-    seed: int = knob(ge=0)
+    seed: int = knob(ge=0, lt=2**63)
     """Seed for the order in which replies are read."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store, which keeps every rating, so that no judge rates the same reply twice."""

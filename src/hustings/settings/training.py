@@ -39,7 +39,7 @@ class InterviewSettings(Settings):
     """Longest answer, tokens."""
     attempts: int = Field(ge=1)
     """How many times an agent is asked a question before an empty answer counts as a failure."""
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     """Seed of questions and answers. It is separate from the training seed, so that trainings with different seeds
     share their data."""
 
@@ -128,7 +128,7 @@ class TrainSettings(FineTuningSettings):
     """How the answering personas are written if `interview.agents` is `stories`."""
     personas: PersonaSettings
     tracker: TrackerSettings = knob()
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     """Seed of the training: example order, initial weights, dropout."""
     artifacts: PathText = knob(min_length=1)
     """The artifact store: the folder that keeps debates, life stories and adapters, so that nothing is computed

@@ -48,7 +48,7 @@ def estimate(settings: SimulateSettings, folder: Path = Path("outputs")) -> str:
     new = [start for start in work.starts if start.debate not in work.logged]
     twice = any(engine.calls(SURVEY_TOKENS)[1] > 1 for engine in settings.engines().values())
     parts = (
-        work.result.text(settings.model.price),
+        work.result.text,
         "Two in five surveys are counted twice, for options that begin alike (1 and 10)." if twice else "",
         time_of(work.plan, work.result, new, work.rules) if work.known else "",
         _disk(disk.needed(work.plan, folder, resolved=work.known)),
@@ -71,15 +71,15 @@ def _work(settings: SimulateSettings) -> _Work:
     plan = Plan.of(settings, download=False)
     logged, spent = _store(plan) if here else ({}, {})
     missing = plan.missing({key for key, events in logged.items() if isinstance(events[-1], End)})
-    counter = Counter({})
+    counter = Counter({}, settings.price)
     people = _people(plan, counter, [key for key in missing if key not in logged], here)
     rules = Rules.of(settings)
     surveys = {role: engine.calls(SURVEY_TOKENS) for role, engine in settings.engines().items()}
     starts = list(plan.starts(missing, logged, people))
-    result = count(starts, logged, rules, surveys)
+    result = count(starts, logged, rules, surveys, settings.price)
     begun = [first(events) for events in logged.values()]
-    done = count(begun, {}, rules, surveys)
-    done.add(count(begun, logged, rules, surveys), -1)
+    done = count(begun, {}, rules, surveys, settings.price)
+    done.add(count(begun, logged, rules, surveys, settings.price), -1)
     replies = sum(isinstance(event, Reply) for events in logged.values() for event in events)
     complete = spent.get("replies") == replies  # killed processes are missing from `spent`
     if complete and done.prompt_tokens and done.tokens:

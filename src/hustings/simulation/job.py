@@ -241,9 +241,10 @@ def _play(plan: Plan, rules: Rules, table: _Table, engine: Engine) -> None:
 
         def on_answer(request: Request, answer: Answer) -> None:
             table.alarm.on_answer(request, answer)
-            table.tally.on(DebateKey.parse(request.turn.debate).topic).add(answer, settings.model.price)
+            turn, price = request.turn, settings.price(request.turn.role, request.turn.purpose)
+            table.tally.on(DebateKey.parse(turn.debate).topic).add(answer, price)
             progress.tokens += answer.tokens
-            if answer.refused or settings.model.price is not None:
+            if answer.refused or price is not None:
                 counts = table.tally.total
                 progress.dollars, progress.refusals = counts.dollars, counts.refusals
 

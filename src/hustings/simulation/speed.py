@@ -53,7 +53,10 @@ def earlier(plan: Plan, result: Estimate) -> float | None:
 
 
 def _earlier(plan: Plan) -> Mapping[str, Any]:
-    """What debates in the store took on the same model and engine: those of this run, or otherwise any others."""
+    """What debates in the store took on the same model and engine: those of this run, or otherwise any others.
+
+    If some roles run on other models, only the run's own debates say how long it takes.
+    """
     seat = plan.casting.main
     like: list[Mapping[str, Any]] = []
     own: list[Mapping[str, Any]] = []
@@ -62,7 +65,7 @@ def _earlier(plan: Plan) -> Mapping[str, Any]:
         of, spent = manifest["of"], manifest.get("spent") or {}
         if (of.get("model"), of.get("engine")) == (seat.weights.fingerprint, seat.engine.substance()) and spent:
             (own if manifest["id"] in names else like).append(spent)
-    for found in (own, like):
+    for found in (own, [] if plan.settings.cast else like):
         spent = total(found)
         if spent.get("tokens", 0) >= _ENOUGH and spent.get("seconds", 0) > 0:
             return spent
