@@ -1,5 +1,6 @@
 """results/replication/replicate.py: a step is played, packed and drawn, and what is missing is said."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,19 @@ def test_a_step_is_played_packed_and_drawn_again_from_its_log(tmp_path: Path) ->
             file.unlink()
     drawn.unlink()
     said = replicate(tmp_path, "--into", "mine", "--set", *own)
-    assert "figure4: racism played\n    missing: gun_violence, " in said
+    assert "figure4: racism played\n    missing: gun_violence, illegal_immigration, climate_change, " in said
     assert "controls: nothing played" in said
     assert drawn.read_bytes() == first
+
+
+def test_what_was_played_is_known_from_its_folders() -> None:
+    spec = importlib.util.spec_from_file_location("replicate", SCRIPT)
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    sys.modules["replicate"] = script
+    spec.loader.exec_module(script)
+    missing = {name for name, step in script.STEPS.items() if script.played(script.HERE / name) != step.topics}
+    assert missing == {"figure12"}
 
 
 def test_claims_computed_again_from_the_logs_alone_agree_with_the_tables() -> None:

@@ -88,9 +88,9 @@ def main() -> None:
         if there:
             draw(options.into / name)
         print(f"{name}: {', '.join(there) or 'nothing'} played", flush=True)
-        for topic in step.topics:
-            if topic not in there:
-                print(f"    missing: {topic}, {duration(step, topic, options.set)}", flush=True)
+        missing = [topic for topic in step.topics if topic not in there]
+        if missing:
+            print(f"    missing: {', '.join(missing)}, {duration(step, missing[0], options.set)} for each", flush=True)
 
 
 def play(name: str, topics: Sequence[str], own: Sequence[str], into: Path) -> None:
@@ -117,16 +117,16 @@ def played(folder: Path) -> tuple[str, ...]:
 
 def topics_of(evaluation: Path) -> set[str]:
     """Topics of the debates behind the attitudes of an evaluation."""
-    return {topic["name"] for topic in read_manifest(evaluation, EvaluationManifest).settings["topics"]}
+    return set(read_manifest(evaluation, EvaluationManifest).settings["topics"])
 
 
 def duration(step: Step, topic: str, own: Sequence[str]) -> str:
     """How long a topic takes at the speed of earlier runs here."""
     if step.script != "simulate.py":
-        return "with its trainings and benchmarks"
+        return "an unknown time, with its trainings and benchmarks,"
     takes = seconds(hustings.compose(*step.words, f"topic={topic}", *own))
     if takes is None:
-        return "for an unknown time, as no model has played here yet"
+        return "an unknown time, as no model has played here yet,"
     trained = " and its trainings" if step.trains else ""
     return f"about {takes * step.jobs / 3600:.1f} h on this machine{trained}"
 
