@@ -4,7 +4,6 @@ Each reply is scored as something that the Default might say first in a debate o
 run's folder, one line for each reply, so that no reply is scored twice.
 """
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +13,13 @@ from hustings import engine, models
 from hustings.debate.play import Rules
 from hustings.engine.base import Likelihood, Order, Request, Sampling, Turn
 from hustings.errors import SettingsError
-from hustings.files import JsonLines
+from hustings.files import JsonLines, write_atomically
 from hustings.progress import showing
 from hustings.records import Agent
 from hustings.runfolder import PERPLEXITY
 from hustings.settings import DEFAULT, EngineSettings, SimulateSettings
 from hustings.settings import load as validated
-from hustings.study import Study, load
-
-KEY = ("topic", "repetition", "agent", "iteration")
-"""The columns that identify a reply within its run."""
+from hustings.study import KEY, Study, load
 
 
 def score(folder: Path, scorer: EngineSettings) -> Path:
@@ -34,7 +30,8 @@ def score(folder: Path, scorer: EngineSettings) -> Path:
         scorer: an engine with the capability `text scores`.
 
     Returns:
-        The path of the file: JSON lines with KEY, `logprob` and `tokens`.
+        The path of the file: JSON lines as `Study.score_line` writes them. Damaged lines, and lines that score replies
+        that the run no longer has, are removed.
 
     Raises:
         RecordError: the folder is not a run folder.
@@ -46,7 +43,11 @@ def score(folder: Path, scorer: EngineSettings) -> Path:
     study = load(folder)
     settings = validated(SimulateSettings, dict(study.design))
     path = folder / PERPLEXITY
-    known = {*study.perplexity[[*KEY]].itertuples(index=False, name=None)}
+    scores = [*study.perplexity.itertuples(index=False, name=None)]
+    kept = "".join(study.score_line(score[: len(KEY)], *score[len(KEY) :]) + "\n" for score in scores)
+    if path.exists() and path.read_bytes() != kept.encode():
+        write_atomically(path, kept)
+    known = {score[: len(KEY)] for score in scores}
     places = {request: key for request, key in _requests(study, settings) if key not in known}
     if not places:
         return path
@@ -55,8 +56,7 @@ def score(folder: Path, scorer: EngineSettings) -> Path:
     with engine.build(scorer, order) as built, showing("replies", len(places), 0, len(places)) as progress:
         for request, answer in built.stream(deque(places)):
             assert isinstance(answer, Likelihood)
-            row = dict(zip(KEY, places[request], strict=True))
-            log.append(json.dumps({**row, "logprob": round(answer.logprob, 4), "tokens": answer.length}))
+            log.append(study.score_line(places[request], round(answer.logprob, 4), answer.length))
             progress.done += 1
             progress.answers += 1
             progress.show()

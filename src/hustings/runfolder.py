@@ -4,8 +4,10 @@ Everything in it is plain files, so that a copy of the folder can be read anywhe
 """
 
 import gzip
+import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
@@ -36,6 +38,8 @@ FIGURES = "figures"
 REPORT = "report.html"
 ADAPTER = "adapter"
 """Folder with what describes the adapter that the run made or used; its weights stay in the artifact store."""
+ANNOTATION = "annotation"
+"""Folder with replies that people rate, and their ratings."""
 
 
 class DebateKey(NamedTuple):
@@ -211,6 +215,46 @@ def jobs(folder: Path, kind: str) -> list[Path]:
     return sorted(found, key=lambda child: (len(child.name), child.name))
 
 
+def check_target(target: Path, manifest: Manifest) -> None:
+    """Check that no other results are lost when those with this manifest are written to a folder.
+
+    A run may replace one whose debates it has: the same identities, on at least the same topics and with at least as
+    many repetitions. An evaluation may replace one whose results it has, and a comparison, which is made from runs, any
+    comparison.
+
+    Raises:
+        RecordError: the folder has other results.
+    """
+    if not (target / MANIFEST).exists():
+        return
+    try:
+        replaceable = _includes(manifest, read_manifest(target, type(manifest)))
+    except RecordError:
+        replaceable = False
+    if not replaceable:
+        raise RecordError(
+            f"{target}: this folder already has other results (of another kind or run, or of more debates), which "
+            "would be overwritten; choose another folder."
+        )
+
+
+def _includes(manifest: Manifest, other: Manifest) -> bool:
+    """Whether results include everything that other results of the same kind have."""
+    match manifest, other:
+        case RunManifest(), RunManifest():
+            more = manifest.settings["repetitions"] >= other.settings["repetitions"]
+            return more and manifest.debates.items() >= other.debates.items()
+        case EvaluationManifest(), EvaluationManifest():
+            return _results(manifest) >= _results(other)
+        case _:
+            return isinstance(manifest, ComparisonManifest)
+
+
+def _results(manifest: EvaluationManifest) -> set[tuple[str, str]]:
+    """Each model of an evaluation with the names of its results, which end in their identities."""
+    return {(model, Path(folder).name) for model, folders in manifest.results.items() for folder in folders}
+
+
 def copy_run(source: Path, target: Path) -> Path:
     """Copy a run's inputs and results, without anything derived from them; does nothing if both are the same folder.
 
@@ -218,19 +262,19 @@ def copy_run(source: Path, target: Path) -> Path:
         The target.
 
     Raises:
-        RecordError: the source is not a run's.
+        RecordError: the source is not a run's, its packed log is damaged, or the target has other results.
     """
-    read_manifest(source, RunManifest)
+    manifest = read_manifest(source, RunManifest)
     unpack(source)
     if target.resolve() == source.resolve():
         return target
+    check_target(target, manifest)
     target.mkdir(parents=True, exist_ok=True)
-    for file in (MANIFEST, EVENTS, ATTITUDES, REPLIES, AGENTS, STANCES):
-        if (source / file).exists():
-            (target / file).unlink(missing_ok=True)
-            shutil.copyfile(source / file, target / file)
-    if (source / ADAPTER).exists():
-        copy_adapter(source / ADAPTER, target)
+    for file in (EVENTS, PACKED, ATTITUDES, REPLIES, AGENTS):
+        (target / file).unlink(missing_ok=True)
+        _copy(source / file, target / file)
+    _copy_additions(source, target)
+    _copy(source / MANIFEST, target / MANIFEST)
     return target
 
 
@@ -243,7 +287,8 @@ def pack(source: Path, target: Path) -> list[Path]:
         The packed runs and evaluations.
 
     Raises:
-        RecordError: the source is not a folder of runs or evaluations.
+        RecordError: the source is not a folder of runs or evaluations, one of them is damaged, or the target has other
+            results.
     """
     alone = kind_of(source) in ("run", "evaluation")
     runs = [source] if alone else [*jobs(source, "run"), *jobs(source, "evaluation")]
@@ -253,24 +298,92 @@ def pack(source: Path, target: Path) -> list[Path]:
         )
     packed = [target if alone else target / run.name for run in runs]
     for run, folder in zip(runs, packed, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        unpack(run)
-        for file in (MANIFEST, STANCES, SCORES):
-            if (run / file).exists():
-                shutil.copyfile(run / file, folder / file)
-        if not (run / EVENTS).exists():
-            continue
-        with (folder / PACKED).open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
-            file.write((run / EVENTS).read_bytes())
+        _check_packing(run, folder)
+    if not alone:
+        check_target(target, ComparisonManifest(runs=[]))
+    for run, folder in zip(runs, packed, strict=True):
+        _pack(run, folder)
     for file in () if alone else source.glob("*.json"):  # what was put together, and how jobs were chosen
         shutil.copyfile(file, target / file.name)
     return packed
 
 
+def _check_packing(run: Path, folder: Path) -> None:
+    """Check that a run or an evaluation is whole, and that packing it into a folder destroys nothing."""
+    manifest = read_manifest(run, RunManifest if kind_of(run) == "run" else EvaluationManifest)
+    if folder.resolve() == run.resolve():
+        raise RecordError(f"{run}: a run cannot be packed into its own folder; choose another folder.")
+    check_target(folder, manifest)
+    unpack(run)
+    damaged = changed(run, manifest) & {EVENTS, STANCES, SCORES}
+    if isinstance(manifest, RunManifest) and not (run / EVENTS).exists():
+        damaged.add(EVENTS)
+    if damaged:
+        raise RecordError(
+            f"{run}: this run cannot be packed, because {' and '.join(sorted(damaged))} changed or disappeared after "
+            "the run; restore the folder, or run its command again."
+        )
+
+
+def _pack(run: Path, folder: Path) -> None:
+    """Pack one run or evaluation; what was made from an earlier log in the folder is removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy_additions(run, folder)
+    if (run / EVENTS).exists():
+        for file in (EVENTS, ATTITUDES, REPLIES, AGENTS, STATISTICS, REPORT):
+            (folder / file).unlink(missing_ok=True)
+        shutil.rmtree(folder / FIGURES, ignore_errors=True)
+        with (folder / PACKED).open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
+            file.write((run / EVENTS).read_bytes())
+    _copy(run / MANIFEST, folder / MANIFEST)
+
+
 def unpack(folder: Path) -> None:
-    """Write the log of a packed run; nothing where it is there, or was never packed."""
-    if (folder / PACKED).exists() and not (folder / EVENTS).exists():
-        write_atomically(folder / EVENTS, gzip.decompress((folder / PACKED).read_bytes()).decode())
+    """Write the log of a packed run; nothing where it is there and whole, or was never packed.
+
+    Raises:
+        RecordError: the packed log is damaged.
+    """
+    packed = folder / PACKED
+    if not packed.exists():
+        return
+    right = read_manifest(folder, RunManifest).files.get(EVENTS)
+    if (folder / EVENTS).exists() and right in (None, sha256(folder / EVENTS)):
+        return
+    try:
+        log = gzip.decompress(packed.read_bytes())
+        if right and hashlib.sha256(log).hexdigest() != right:
+            raise ValueError(f"it is not the log of {MANIFEST}")
+        text = log.decode()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise RecordError(
+            trouble(error)
+            or f"{packed}: this packed log is damaged ({error}); restore the file, or pack the run again."
+        ) from error
+    write_atomically(folder / EVENTS, text)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file if it exists; a link at the target is replaced, and not followed."""
+    if source.exists():
+        target.unlink(missing_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _copy_additions(source: Path, target: Path) -> None:
+    """Copy what cannot be made again from a run's log: scores, an adapter's description, and what people rated.
+
+    Ratings that people have changed in the target since they were copied are kept.
+    """
+    for file in (STANCES, SCORES, PERPLEXITY):
+        _copy(source / file, target / file)
+    if (source / ADAPTER).exists():
+        copy_adapter(source / ADAPTER, target)
+    for file in sorted((source / ANNOTATION).rglob("*")):
+        to = target / file.relative_to(source)
+        if file.is_file() and not (to.exists() and to.stat().st_mtime > file.stat().st_mtime):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            _copy(file, to)
 
 
 def copy_adapter(source: Path, folder: Path) -> None:

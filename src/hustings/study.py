@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hustings import records
 from hustings.errors import RecordError
 from hustings.files import read_lines, read_table, trouble, write_table
+from hustings.identity import identity
 from hustings.progress import say
 from hustings.runfolder import (
     AGENTS,
@@ -41,6 +42,8 @@ Outcome = Literal["score", "expected"]
 Pole = Literal["low", "high"]
 Poles = Mapping[tuple[str, str], Pole]
 """The pole at which a party stands, by party and topic."""
+KEY = ("topic", "repetition", "agent", "iteration")
+"""Columns that identify a reply within its run."""
 RATINGS = [*("topic", "composition", "repetition", "agent", "role", "iteration", "judge"),
            *("stance", "rating", "exchanged", "p_none", "pole_bias")]  # fmt: skip
 """Columns of stances.csv. `rating` is the judge's choice, `exchanged` its choice with exchanged poles, turned back;
@@ -104,12 +107,48 @@ class Study:
 
     @cached_property
     def perplexity(self) -> "pd.DataFrame":
-        """Log-probability and tokens of each reply scored by `hustings perplexity`; empty if none was."""
+        """Log-probability and tokens of each reply scored by `hustings perplexity`; empty if none was.
+
+        Lines that are damaged, or that score another reply than the run has now, are left out with a warning.
+
+        Returns:
+            The columns KEY, `logprob` and `tokens`.
+        """
         import pandas as pd
 
         path = self.folder / PERPLEXITY
-        rows = [json.loads(line) for _, line in read_lines(path)] if path.exists() else []
-        return pd.DataFrame(rows, columns=["topic", "repetition", "agent", "iteration", "logprob", "tokens"])
+        lines = [line for _, line in read_lines(path)] if path.exists() else []
+        scores = [score for line in lines if (score := self._score(line))]
+        if len(scores) < len(lines):
+            say(
+                f"Warning: {len(lines) - len(scores)} of {len(lines)} lines in {path} are damaged or do not score the "
+                f"replies that the run has now, and are not read; `hustings perplexity {self.folder}` scores the "
+                "replies that lack a score."
+            )
+        table = pd.DataFrame(scores, columns=[*KEY, "logprob", "tokens"])
+        return table.drop_duplicates([*KEY], ignore_index=True)
+
+    def score_line(self, key: tuple[Any, ...], logprob: float, tokens: int) -> str:
+        """A line of perplexity.jsonl: the score of a reply, and an identity of the score, its debates and its text."""
+        score = {**dict(zip(KEY, key, strict=True)), "logprob": logprob, "tokens": tokens}
+        scored = [json.dumps(score), self.manifest.debates.get(key[0]), self._texts.get(key)]
+        return json.dumps({**score, "id": identity(scored)})
+
+    def _score(self, line: bytes) -> tuple[Any, ...] | None:
+        """The score on a line of perplexity.jsonl; None if the line is not as `score_line` writes it."""
+        try:
+            found = json.loads(line)
+            key = tuple(found[name] for name in KEY)
+            right = self.score_line(key, found["logprob"], found["tokens"]) == line.decode().rstrip("\n")
+        except (ValueError, LookupError, TypeError):
+            return None
+        return (*key, found["logprob"], found["tokens"]) if right else None
+
+    @cached_property
+    def _texts(self) -> "Mapping[tuple[Any, ...], str]":
+        """The text of each reply by KEY."""
+        keys = self.replies[[*KEY]].itertuples(index=False, name=None)
+        return dict(zip(keys, self.replies["text"], strict=True))
 
     @property
     def control(self) -> str:
@@ -288,13 +327,20 @@ def load(folder: Path | str, outcome: Outcome | None = None) -> Study:
 
 
 def _mend(folder: Path, manifest: RunManifest) -> None:
-    """Remake tables from the log if they were modified after the run, or were not packed with it."""
+    """Remake tables from the log if they were modified after the run, or were not packed with it.
+
+    Raises:
+        RecordError: the log is damaged too.
+    """
     damaged = changed(folder, manifest)
-    tables = sorted(damaged & {ATTITUDES, REPLIES, AGENTS})
-    if EVENTS in damaged and tables:
+    tables = sorted(damaged & _TABLES.keys())
+    missing = [file for file in _TABLES if not (folder / file).exists()]
+    log = (folder / EVENTS).exists() and EVENTS not in damaged
+    if not log and (tables or missing):
+        what = "are damaged or missing" if missing else "were changed after the run"
         raise RecordError(
-            f"{folder}: {EVENTS} and {', '.join(tables)} were changed after the run; restore the folder, or run the "
-            "run's command again (its debates are in the store)."
+            f"{folder}: {EVENTS} and {', '.join([*tables, *missing])} {what}; restore the folder, or run the run's "
+            "command again (its debates are in the store)."
         )
     if EVENTS in damaged:
         say(
@@ -308,8 +354,7 @@ def _mend(folder: Path, manifest: RunManifest) -> None:
         )
     if tables:
         say(f"Warning: {folder}: {', '.join(tables)} changed after the run, and is made again from {EVENTS}.")
-    packed = (folder / PACKED).exists() and not all((folder / file).exists() for file in _TABLES)
-    if tables or packed:
+    if tables or (missing and (folder / PACKED).exists()):
         adapter = manifest.adapter.name if manifest.adapter else ""
         made = records.tables(records.read(folder / EVENTS), manifest.model.name, adapter, manifest.settings["seed"])
         for file, table in zip((ATTITUDES, REPLIES, AGENTS), made, strict=True):

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from helpers import LIKERT, leave, left, log, report, simulate
 from rich.console import Console
 
 import hustings as library
-from hustings import records
+from hustings import page, records
 from hustings.analysis.curves import curve
 from hustings.analysis.statistics import COLUMNS, statistics
 from hustings.cli.terminal import show_run
@@ -228,7 +229,70 @@ def test_runs_are_named_by_the_settings_in_which_they_differ(tmp_path: Path) -> 
     simulate(tmp_path / "debate", "repetitions=1", "topic=racism")
     controlled = [load(tmp_path / name / "run") for name in ("debate", "retest", "advocates_high")]
     assert naming.tell_apart(controlled) == ["debate", "control retest", "control advocates_high"]
-    assert naming.tell_apart([studies[0], studies[0]]) == ["(run)", "(run)"]
+
+
+def renamed(study: Study, folder: str, **settings: Any) -> Study:
+    manifest = study.manifest.model_copy(update={"settings": {**study.design, **settings}})
+    return replace(study, folder=Path(folder), manifest=manifest)
+
+
+def test_runs_that_differ_in_their_rounds_are_named_by_them(finished: Path) -> None:
+    study = load(finished / "run")
+    two, four = (renamed(study, f"sweep/{rounds}", rounds=rounds) for rounds in (2, 4))
+    assert naming.tell_apart([two, four]) == ["rounds 2", "rounds 4"]
+    three = {**study.design["composition"], "rounds": 3}
+    shorter = renamed(study, "sweep/3", rounds=2, composition={**three, "rounds": 2})
+    assert naming.tell_apart([renamed(study, "sweep/4", rounds=3, composition=three), shorter]) == [
+        "rounds 3",
+        "rounds 2",
+    ]
+    other = renamed(study, "sweep/5", rounds=5, composition={**three, "name": "rep_dem", "rounds": 5})
+    assert naming.tell_apart([renamed(study, "sweep/6", rounds=3, composition=three), other]) == [
+        f"composition {study.design['composition']['name']}",
+        "composition rep_dem",
+    ]
+    assert naming.tell_apart([two, renamed(study, "sweep/7", rounds=2, composition={**three, "rounds": 5})]) == [
+        "(2)",
+        "(7)",
+    ]
+
+
+def test_runs_that_no_setting_tells_apart_have_unique_names(finished: Path) -> None:
+    study = load(finished / "run")
+
+    def names(*folders: str) -> list[str]:
+        return naming.tell_apart([renamed(study, folder) for folder in folders])
+
+    assert names("n1/0", "n1/1") == ["(0)", "(1)"]
+    assert names("n1/0", "n2/0") == ["(n1/0)", "(n2/0)"]
+    assert names("a/n1/0", "b/n1/0", "b/n1/1") == ["(n1/0, 1)", "(n1/0, 2)", "(n1/1, 3)"]
+    assert names("n1/0", "n1/0") == ["(n1/0, 1)", "(n1/0, 2)"]
+
+
+def test_no_run_of_two_sweeps_with_equal_settings_is_lost(finished: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / sweep / "0" for sweep in ("n1", "n2", "n3")]
+    for folder in runs:
+        shutil.copytree(finished / "run", folder)
+    table = together.compare(runs, tmp_path / "all")
+    assert [it["run"] for it in read_manifest(tmp_path / "all", ComparisonManifest).runs] == [
+        "(n1/0)",
+        "(n2/0)",
+        "(n3/0)",
+    ]
+    assert {*table["run"]} == {"(n2/0)", "(n3/0)"} and {*table["baseline"]} == {"(n1/0)"}
+
+
+def test_means_over_trainings_that_differ_in_a_setting_are_both_there(finished: Path, tmp_path: Path) -> None:
+    runs = [on_adapter(finished, tmp_path / "base", None, 0)]
+    for bias in (3, 8):
+        for seed in (1, 2):
+            folder = on_adapter(finished, tmp_path / f"{bias}-{seed}", f"rep_s{seed}", seed)
+            manifest = read_manifest(folder, RunManifest)
+            engine = {**manifest.settings["engine"], "bias": bias}
+            write_manifest(folder, manifest.model_copy(update={"settings": {**manifest.settings, "engine": engine}}))
+            runs.append(folder)
+    means = [name for name in together.compare(runs, None)["run"].unique() if "trainings" in name]
+    assert means == ["rep, 2 trainings (first: rep_s1, bias 3)", "rep, 2 trainings (first: rep_s1, bias 8)"]
 
 
 def test_runs_on_different_scales_share_figures_and_are_not_tested_against_each_other(
@@ -243,6 +307,22 @@ def test_runs_on_different_scales_share_figures_and_are_not_tested_against_each_
     drawn = pd.read_csv(tmp_path / "both" / "figures" / "curves.csv")
     assert drawn["run"].nunique() == 2
     assert read_table(tmp_path / "both" / "comparison.csv").empty
+
+
+def test_runs_that_share_nothing_are_not_compared_and_screen_and_page_say_why(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [finished / "run"]
+    for topic in ("gun_violence", "climate_change"):
+        simulate(tmp_path / topic, "repetitions=2", f"topic={topic}")
+        runs.append(tmp_path / topic / "run")
+    assert together.compare(runs, tmp_path / "all").empty
+    why = (
+        "topic gun violence, repetitions 2; topic climate change, repetitions 2: not compared with topic racism, "
+        "repetitions 6, because they have no topic and role in common."
+    )
+    assert why in capsys.readouterr().err.splitlines()
+    assert why in page.write(runs, tmp_path / "all" / "report.html").read_text()
 
 
 def test_the_terminal_shows_curves_on_the_scale_of_the_run(finished: Path, tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from hustings import plain
 from hustings.errors import RecordError
 from hustings.files import read_table, write_atomically, write_table
 from hustings.pictures import drawing, label, new_figure, write_picture
-from hustings.runfolder import SCORES, EvaluationManifest, changed, read_manifest
+from hustings.runfolder import (
+    SCORES,
+    ComparisonManifest,
+    EvaluationManifest,
+    changed,
+    check_target,
+    read_manifest,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,28 +125,27 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
             metric = next((metric for metric in metrics if (found["metric"] == metric).any()), None)
             if metric is None:
                 continue
-            cells = found[found["metric"] == metric]
-            rows.append(
-                {
-                    "row": row,
-                    "model": model,
-                    "label": _label(row, model, several=len(models) > 1),
-                    "column": column,
-                    "metric": metric,
-                    "score": cells["score"].mean(),
-                    "stderr": cells["stderr"].mean(),
-                    "sd_over_seeds": cells["score"].std(ddof=1),
-                    "seeds": len(cells),
-                    "n": int(cells["n"].iloc[0]),
-                    "low": cells["low"].iloc[0],
-                    "high": cells["high"].iloc[0],
-                }
-            )
+            named = {"row": row, "model": model, "label": _label(row, model, several=len(models) > 1)}
+            rows.append({**named, "column": column, "metric": metric, **_mean(found[found["metric"] == metric])})
     table = pd.DataFrame(rows, columns=COLUMNS[:-1])
     reference = table[table["row"] == "comparison"].set_index("column")["score"]
     limit = table["column"].map(reference)
     below = (table["score"] < limit) & (table["row"] != "comparison") & ~table["column"].str.startswith(ATTITUDE)
     return table.assign(below_comparison=below)
+
+
+def _mean(cells: "pd.DataFrame") -> dict[str, Any]:
+    """The mean over the seeds of a cell."""
+    first = cells.iloc[0]
+    return {
+        "score": cells["score"].mean(),
+        "stderr": cells["stderr"].mean(),
+        "sd_over_seeds": cells["score"].std(ddof=1),
+        "seeds": len(cells),
+        "n": int(first["n"]),
+        "low": first["low"],
+        "high": first["high"],
+    }
 
 
 def _order(row: str) -> tuple[int, int, str]:
@@ -315,7 +321,7 @@ def latex(table: "pd.DataFrame", model: str) -> str:
 def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Put table1.csv, .md, .tex, .png, .svg and the scores of all runs into `target`.
 
-    Where the target is the folder of one of the runs, its own scores.csv stays as it is.
+    If the target is the folder of one of the runs, its own scores.csv stays as it is.
 
     Args:
         folders: of the evaluations' runs.
@@ -324,13 +330,17 @@ def write(folders: Sequence[Path], target: Path) -> "tuple[pd.DataFrame, pd.Data
         The table and the tests.
 
     Raises:
-        RecordError: a folder is not an evaluation's, or attitudes were measured on different scales.
+        RecordError: a folder is not an evaluation's, attitudes were measured on different scales, or the target has
+            other results.
     """
+    own = target.resolve() in {folder.resolve() for folder in folders}
+    if not own:
+        check_target(target, ComparisonManifest(runs=[]))
     scores, tasks, model = read(folders)
     table = table1(scores, tasks)
     tests = inverse(table)
     target.mkdir(parents=True, exist_ok=True)
-    if target.resolve() not in {folder.resolve() for folder in folders}:
+    if not own:
         write_table(target / SCORES, scores)
     write_table(target / "table1.csv", table)
     write_table(target / "table1_tests.csv", tests)
