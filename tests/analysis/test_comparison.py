@@ -65,6 +65,13 @@ def test_sentences_name_both_runs_and_the_direction() -> None:
     assert "(n = 40 pairs of debates, d = " in paired
 
 
+def test_one_pair_of_debates_is_a_singular() -> None:
+    one, two = planted(seed=1), planted(seed=2)
+    two["persona"] = np.where(two["repetition"] == 0, "", "other")
+    paired = of(beside(one, two), "end", "democrat")["sentence"]
+    assert "(n = 1 pair of debates" in paired
+
+
 def test_the_other_way_round_is_the_mirror_image() -> None:
     one, two = planted(seed=1), planted(seed=2)
     there, back = beside(one, two), beside(two, one)

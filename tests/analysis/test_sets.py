@@ -75,7 +75,37 @@ def test_a_table_says_how_much_of_the_variance_is_the_stories() -> None:
 
 def test_runs_that_differ_in_more_than_their_stories_are_no_group() -> None:
     one, two = of_set(1, 0.1), of_set(2, 0.1)
-    assert [len(it) for it in groups({"a": one, "b": two})] == [2]
+    assert groups({"a": one, "b": two}) == {"": {"a": one, "b": two}}
     other = replace(two, manifest=two.manifest.model_copy(update={"settings": {**two.design, "seed": 2}}))
-    assert groups({"a": one, "b": other}) == []
-    assert groups({"a": one, "b": one}) == []
+    assert groups({"a": one, "b": other}) == {}
+    assert groups({"a": one, "b": one}) == {}
+
+
+TOPICS = ("guns", "taxes")
+
+
+def on(topic: str, study: Study) -> Study:
+    """The study as if it had been about another topic."""
+    parties = {
+        role: {**party, "stances": dict.fromkeys(TOPICS, party["stances"]["racism"])}
+        for role, party in study.design["society"]["parties"].items()
+    }
+    settings = {
+        **study.design,
+        "topics": {topic: {**study.design["topics"]["racism"], "label": topic}},
+        "society": {**study.design["society"], "parties": parties},
+    }
+    manifest = study.manifest.model_copy(update={"settings": settings})
+    tables = (table.assign(topic=topic) for table in (study.attitudes, study.agents))
+    return replace(study, manifest=manifest, **dict(zip(("attitudes", "agents"), tables, strict=True)))
+
+
+def test_every_topic_of_a_sweep_has_its_rows() -> None:
+    studies = [on(topic, of_set(number, 0.1 * number)) for topic in TOPICS for number in (1, 2, 3)]
+    (group,) = groups({str(place): study for place, study in enumerate(studies)}).values()
+    table = sets(group.values())
+    assert table[["topic", "role", "sets"]].to_numpy().tolist() == [
+        [topic, role, 3] for topic in TOPICS for role in ("democrat", "republican")
+    ]
+    one = sets([study for study in studies if "taxes" in study.design["topics"]])
+    pd.testing.assert_frame_equal(table[table["topic"] == "taxes"].reset_index(drop=True), one)

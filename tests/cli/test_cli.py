@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +278,25 @@ def test_two_runs_are_compared_debate_by_debate(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert end["sentence"] in shown.stdout
     assert (tmp_path / "both" / "figures" / "curves.csv").read_text().startswith('"run","topic",')
+
+
+def test_a_comparison_is_made_again_from_its_folder_or_says_which_runs_are_gone(finished: Path, tmp_path: Path) -> None:
+    runs = [tmp_path / sweep / "0" for sweep in ("one", "two")]
+    for run in runs:
+        shutil.copytree(finished / "run", run)
+    both = tmp_path / "both"
+    made = hustings("report", *map(str, runs), "--output", str(both))
+    assert made.returncode == 0, made.stderr
+    kept = (both / "comparison.csv").read_text()
+    (both / "comparison.csv").unlink()
+    again = hustings("report", str(both))
+    assert (again.returncode, again.stdout) == (0, made.stdout)
+    assert (both / "comparison.csv").read_text() == kept
+    shutil.rmtree(tmp_path / "two")
+    refused = hustings("report", str(both))
+    assert refused.returncode != 0
+    assert f"{both}: this is a comparison of several runs, and some are no longer where they were: " in refused.stderr
+    assert f"with --output {both}." in refused.stderr and refused.stderr.count("\n") == 1
 
 
 def test_a_sweep_over_topics_draws_each_job_by_itself(tmp_path: Path) -> None:

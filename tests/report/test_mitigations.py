@@ -62,3 +62,17 @@ def test_runs_on_different_models_are_no_mitigation(swept: Path) -> None:
     mixed = study.Study(one.folder, one.manifest.model_copy(update={"settings": design}), one.attitudes, one.replies,
                         one.agents)  # fmt: skip
     assert mitigations.mitigation(mixed) is None and mitigations.mitigation(one)[0] == "none"  # pyright: ignore
+
+
+def test_what_is_left_out_of_a_comparison_of_mitigations_is_said_only_where_there_is_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    studies = {
+        str(place): study.load(simulate(tmp_path / str(place), "topic=racism", "rounds=1", *words).folder)
+        for place, words in enumerate((["repetitions=2"], ["repetitions=3"], ["repetitions=2", "mitigation=reminder"]))
+    }
+    capsys.readouterr()
+    assert mitigations.table({name: studies[name] for name in ("0", "1")}) is None
+    assert capsys.readouterr().err == ""
+    assert mitigations.table(studies) is not None
+    assert "1: left out of the comparison of mitigations" in capsys.readouterr().err

@@ -119,18 +119,23 @@ def compare(baseline: "Study", other: "Study", names: tuple[str, str]) -> "pd.Da
 
 
 def _cells(one: "Study", two: "Study") -> "Iterator[tuple[_Cell, list[int]]]":
-    """Everything that both runs have, with the repetitions in which both used the same personas."""
+    """Every measure of what both runs have, with the repetitions in which both used the same personas."""
     seated = [personas(study) for study in (one, two)]
+    for topic, role in common(one, two):
+        values = [measured(study, topic, role) for study in (one, two)]
+        same = shared(*(each.get((topic, role), {}) for each in seated))
+        for measure in MEASURES if role not in (DEFAULT, SHADOW) else ("start", "end"):
+            first, second = (value[measure].dropna() for value in values)
+            if measure == "closing" and not (has(one, SHADOW) and has(two, SHADOW)):
+                continue
+            yield _Cell(measure, topic, role, first, second, one.seed), same
+
+
+def common(one: "Study", two: "Study") -> Iterator[tuple[str, str]]:
+    """Topics and roles that both runs have; if there are none, the runs cannot be compared."""
     for topic in sorted({*topics(one)} & {*topics(two)}):
         roles = [*(role for role in parties(one, topic) if role in parties(two, topic)), DEFAULT, SHADOW]
-        for role in (role for role in roles if _asked(one, topic, role) and _asked(two, topic, role)):
-            values = [measured(study, topic, role) for study in (one, two)]
-            same = shared(*(each.get((topic, role), {}) for each in seated))
-            for measure in MEASURES if role not in (DEFAULT, SHADOW) else ("start", "end"):
-                first, second = (value[measure].dropna() for value in values)
-                if measure == "closing" and not (has(one, SHADOW) and has(two, SHADOW)):
-                    continue
-                yield _Cell(measure, topic, role, first, second, one.seed), same
+        yield from ((topic, role) for role in roles if _asked(one, topic, role) and _asked(two, topic, role))
 
 
 def _asked(study: "Study", topic: str, role: str) -> bool:

@@ -58,11 +58,12 @@ def random_effect(groups: Sequence[Floats]) -> dict[str, float]:
     return {**found, "share": share, "share_low": low, "share_high": high}
 
 
-def sets(studies: Iterable["Study"]) -> "pd.DataFrame":
-    """`closing` by topic and role, over runs that differ only in their set of life stories.
+def sets(studies: Iterable["Study"], name: str = "") -> "pd.DataFrame":
+    """`closing` by topic and role, over runs that differ only in their set of life stories and in their topics.
 
     Args:
-        studies: two or more studies.
+        studies: two or more studies; no two may have the same set and topic.
+        name: what distinguishes these runs from others, for the sentences; empty if there are no others.
 
     Returns:
         Columns SETS; only topics and roles with debates from at least two sets.
@@ -70,8 +71,8 @@ def sets(studies: Iterable["Study"]) -> "pd.DataFrame":
     import pandas as pd
 
     each = list(studies)
-    labels = each[0].labels
-    rows = [{**row, "sentence": _sentence(row, labels)} for row in _rows(each)]
+    labels = {key: label for study in each for key, label in study.labels.items()}
+    rows = [{**row, "sentence": _sentence(row, labels, name)} for row in _rows(each)]
     return pd.DataFrame(rows, columns=SETS)
 
 
@@ -86,13 +87,14 @@ def _rows(studies: Sequence["Study"]) -> Iterator[dict[str, Any]]:
                        "n": sum(map(len, moved)), **random_effect(moved), "means": means}  # fmt: skip
 
 
-def _sentence(row: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+def _sentence(row: Mapping[str, Any], labels: Mapping[str, str], name: str) -> str:
     """A row as a sentence that can be quoted."""
     way = "nearer to" if row["estimate"] >= 0 else "further from"
     sign = 1 if row["estimate"] >= 0 else -1
     low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
+    of = f" ({name})" if name else ""
     said = (
-        f"Over {row['sets']} sets of life stories, {labels[row['role']]} agents ended {abs(row['estimate']):.1f} "
+        f"Over {row['sets']} sets of life stories{of}, {labels[row['role']]} agents ended {abs(row['estimate']):.1f} "
         f"points [{low:.1f}, {high:.1f}] {way} the shadow Default on {labels[row['topic']]} (sets as a random effect, "
         f"n = {row['n']} debates, p {_p(row['p'])})"
     )

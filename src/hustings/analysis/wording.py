@@ -1,5 +1,6 @@
 """Numbers and names in the form used in sentences that can be quoted."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from hustings.settings.debate import SHADOW
 
 if TYPE_CHECKING:
     from hustings.analysis.statistic import Row
+
+_PLURAL = re.compile(r"s\b")
 
 
 def who(row: "Row", labels: Mapping[str, str]) -> str:
@@ -35,8 +38,12 @@ def where(row: "Row", labels: Mapping[str, str]) -> str:
 
 
 def evidence(row: "Row", unit: str = "debates") -> str:
-    """'n = 40 debates, d = 2.1, p < 0.001 after Holm'; parts that the row lacks are left out."""
-    parts = [f"n = {row.n:,} {unit if row.n != 1 else unit.removesuffix('s')}"]
+    """'n = 40 debates, d = 2.1, p < 0.001 after Holm'; parts that the row lacks are left out.
+
+    Args:
+        unit: what n counts, a plural whose first noun is counted: 'pairs of debates'.
+    """
+    parts = [f"n = {row.n:,} {unit if row.n != 1 else _PLURAL.sub('', unit, count=1)}"]
     if not np.isnan(row.effect_size):
         parts.append(f"d = {_number(abs(row.effect_size), 1)}")
     adjusted = not np.isnan(row.p_holm)

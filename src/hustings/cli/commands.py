@@ -11,6 +11,7 @@ from hustings import __version__, downloads, runfolder
 from hustings.cli import entry, texts
 from hustings.cli.terminal import one_paragraph, show_run
 from hustings.configuration import INSTALLED, Job, conf_folder
+from hustings.errors import RecordError, SettingsError
 from hustings.progress import show
 
 Arguments = argparse.Namespace
@@ -73,8 +74,9 @@ def _add(commands: Any, name: str, run: Callable[[Arguments], None], summary: st
 
 def _report_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "One run: tests it and draws its figures again. Several runs, or the folder of a sweep: puts them together and "
-        "tests how each differs from the first. Trainings and evaluations: makes their page and table again."
+        "One run: tests it and draws its figures again. Several runs, or the folder of a sweep or of an earlier "
+        "comparison: puts them together and tests how each differs from the first. Trainings and evaluations: makes "
+        "their page and table again."
     )
     parser.add_argument("--outcome", choices=["score", "expected"], help="what to analyse (each run's own)")
     parser.add_argument("--spaghetti", action="store_true", help="draw every debate as a faint line behind the mean")
@@ -146,11 +148,30 @@ def _report(arguments: Arguments) -> None:
 
 
 def _runs(folder: Path) -> Sequence[Path]:
-    """The runs in a folder: the folder itself, or the jobs of a sweep."""
+    """The runs in a folder: the folder itself, the jobs of a sweep, or the runs that a comparison put together."""
     kinds = ("run", "training", "evaluation")
-    if runfolder.kind_of(folder) in kinds:
+    made_by = runfolder.kind_of(folder)
+    if made_by in kinds:
         return [folder]
-    return next(filter(None, (runfolder.jobs(folder, kind) for kind in kinds)), [folder])
+    jobs = next(filter(None, (runfolder.jobs(folder, kind) for kind in kinds)), [])
+    return jobs or (_compared(folder) if made_by == "comparison" else [folder])
+
+
+def _compared(folder: Path) -> Sequence[Path]:
+    """The runs that a comparison put together.
+
+    Raises:
+        RecordError: some of them are no longer where they were.
+    """
+    members = runfolder.read_manifest(folder, runfolder.ComparisonManifest).runs
+    runs = [Path(os.path.relpath(folder.resolve() / it["folder"])) for it in members]
+    gone = [str(run) for run in runs if runfolder.kind_of(run) != "run"]
+    if gone:
+        raise RecordError(
+            f"{folder}: this is a comparison of several runs, and some are no longer where they were: "
+            f"{', '.join(gone)}. Give the folders where the runs are now instead, with --output {folder}."
+        )
+    return runs
 
 
 def _report_trainings(runs: Sequence[Path], target: Path) -> None:
@@ -199,6 +220,10 @@ def _pack(arguments: Arguments) -> None:
 def _power(arguments: Arguments) -> None:
     from hustings.analysis.power import Design, power
 
+    if not 0 < arguments.power < 1:
+        raise SettingsError(f"--power {arguments.power:g}: this is a probability; give a number between 0 and 1.")
+    if arguments.seed < 0:
+        raise SettingsError(f"--seed {arguments.seed}: a seed is a whole number from 0 on.")
     design = Design(
         points=arguments.points,
         noise=arguments.noise,

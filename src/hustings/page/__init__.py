@@ -113,7 +113,7 @@ def _write(studies: Sequence[Study], target: Path, so_far: str = "") -> Path:
             each.training.several = len(runs) > 1
     values = {
         "runs": runs,
-        "warnings": alerts.together({each.name: each.alerts for each in runs}),
+        "warnings": _warnings(runs),
         "differing": _differing(runs),
         "so_far": so_far,
         "renewed": _RENEWED if so_far else "",
@@ -234,6 +234,12 @@ def _names(runs: Sequence[Run]) -> list[str]:
     (study,) = (each.study for each in runs)
     control = "" if study.control == "none" else f", control {study.control}"
     return [f"{study.design['composition']['name']} on {study.manifest.model.name}{control}"]
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    """Warnings about the runs, and why any of them are not compared with the first."""
+    why = alerts.incomparable({each.name: each.study for each in runs})
+    return alerts.together({each.name: [*each.alerts, *why[each.name]] for each in runs})
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:

@@ -52,6 +52,24 @@ def together(alerts_of: Mapping[str, Sequence[str]]) -> list[str]:
     return [one if len(runs) == len(alerts_of) else f"{'; '.join(runs)}: {one}" for one, runs in about.items()]
 
 
+def incomparable(studies: Mapping[str, Study]) -> dict[str, list[str]]:
+    """Why runs are not tested against the first one; empty for the runs that are.
+
+    Args:
+        studies: studies by name.
+    """
+    from hustings.analysis.comparison import common
+
+    baseline, first = next(iter(studies.items()))
+    found: dict[str, list[str]] = {name: [] for name in studies}
+    for name, study in studies.items():
+        if study.scale != first.scale:
+            found[name].append(f"not compared with {baseline}, whose attitudes are on another scale.")
+        elif study is not first and not any(common(first, study)):
+            found[name].append(f"not compared with {baseline}, because they have no topic and role in common.")
+    return found
+
+
 def _checked(study: Study, table: "pd.DataFrame") -> Iterator[str]:
     """Warnings about personas that did not take hold, a Default that moved, and a judge that cannot be trusted."""
     from hustings.analysis.statistic import Row

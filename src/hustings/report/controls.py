@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hustings.files import read_table, write_table
-from hustings.progress import say
-from hustings.report.naming import tell_apart
+from hustings.report.grouping import Factor, groups
 from hustings.report.numbers import Test
 from hustings.runfolder import CONTROLS, FIGURES
 from hustings.study import Study
@@ -160,36 +159,7 @@ def _place(control: str) -> tuple[int, str]:
 
 
 def _sets(studies: Mapping[str, Study]) -> dict[str, dict[str, Study]]:
-    """Sets of runs that differ only in their control and topic, by what distinguishes the sets.
-
-    Runs with the same control and topic go into different sets, grouped by their number of repetitions.
-    """
+    """Sets of runs that differ only in their control and topic, by what distinguishes the sets."""
     from hustings.analysis.controls import sets
 
-    found: list[dict[str, Study]] = []
-    for group in sets(studies):
-        if len(_cells(group)) == sum(len(study.design["topics"]) for study in group.values()):
-            found.append(group)
-            continue
-        for repetitions in dict.fromkeys(study.design["repetitions"] for study in group.values()):
-            found += sets(_first({name: it for name, it in group.items() if it.design["repetitions"] == repetitions}))
-    if len(found) == 1:
-        return {"": found[0]}
-    names = tell_apart([next(iter(group.values())) for group in found], alike=("control", "topic"))
-    return dict(zip(names, found, strict=True))
-
-
-def _first(group: Mapping[str, Study]) -> dict[str, Study]:
-    """The runs of a group, without those that repeat the control and topic of an earlier run."""
-    kept: dict[str, Study] = {}
-    for name, study in group.items():
-        if _cells(kept) & _cells({name: study}):
-            say(f"{name}: left out of the table of controls, where an earlier run has the same control and topic.")
-        else:
-            kept[name] = study
-    return kept
-
-
-def _cells(group: Mapping[str, Study]) -> set[tuple[str, str]]:
-    """The (control, topic) pairs of the runs."""
-    return {(study.control, topic) for study in group.values() for topic in study.design["topics"]}
+    return groups(studies, Factor("control", "the table of controls", "control", lambda study: study.control, sets))

@@ -163,22 +163,22 @@ def _sets(studies: Mapping[str, Study]) -> "dict[str, list[Mitigated]]":
     from hustings.analysis.mitigations import Mitigated
 
     groups: dict[str, dict[tuple[str, float], dict[str, Study]]] = {}
+    repeated: dict[str, list[str]] = {}
     for name, study in studies.items():
         key = mitigation(study)
         if key is None:
             continue
-        design = {key: value for key, value in study.design.items() if key not in (*_ASIDE, *_CHANGED)}
-        mine = groups.setdefault(canonical(design), {}).setdefault(key, {})
+        rest = canonical({key: value for key, value in study.design.items() if key not in (*_ASIDE, *_CHANGED)})
+        mine = groups.setdefault(rest, {}).setdefault(key, {})
         cells = {(it.control, topic) for it in mine.values() for topic in it.design["topics"]}
         if cells & {(study.control, topic) for topic in study.design["topics"]}:
-            say(f"{name}: left out of the comparison of mitigations, where an earlier run has the same settings.")
-            continue
-        mine[name] = study
-    found = [
-        [Mitigated(name, dose, these) for (name, dose), these in _in_order(group)]
-        for group in groups.values()
-        if len(group) > 1
-    ]
+            repeated.setdefault(rest, []).append(name)
+        else:
+            mine[name] = study
+    compared = {rest: group for rest, group in groups.items() if len(group) > 1}
+    for name in (name for rest in compared for name in repeated.get(rest, ())):
+        say(f"{name}: left out of the comparison of mitigations, where an earlier run has the same settings.")
+    found = [[Mitigated(name, dose, these) for (name, dose), these in _in_order(it)] for it in compared.values()]
     if len(found) == 1:
         return {"": found[0]}
     firsts = [next(iter(group[0].studies.values())) for group in found]

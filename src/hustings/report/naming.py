@@ -5,6 +5,7 @@ It does not know what else is displayed about them.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from hustings.analysis.figures import SHADOW_COLOUR
@@ -39,7 +40,9 @@ _TELLING = (
     "seed",
 )
 """Settings that distinguish runs, most informative first; other settings are used only if these are equal."""
-_ASIDE = ("artifacts", "tracker", "analysis", "topics", "rounds")
+_ASIDE = ("artifacts", "tracker", "analysis", "topics")
+_PLANNED = "composition.rounds"
+"""Rounds that a composition suggests; `rounds` says how many were played."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,9 @@ def other_outcome(studies: Sequence[Study]) -> Outcome | None:
 
 
 def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[str]:
-    """Names for runs, built from the few settings in which they differ: 'composition echo_rep, alpha 0.1'.
+    """Unique names for runs, built from the few settings in which they differ: 'composition echo_rep, alpha 0.1'.
+
+    If these settings are not enough, the names end with the runs' folders; if even the folders are alike, with numbers.
 
     Args:
         alike: settings and groups of settings to ignore, in addition to artifacts, tracker and analysis.
@@ -98,16 +103,34 @@ def tell_apart(studies: Sequence[Study], alike: Collection[str] = ()) -> list[st
             for key in [key for key in settings if key.partition(".")[0] == "cast"]:
                 del settings[key]
             settings["cast"] = ""
-    keys = {key for settings in described for key in settings}
-    different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
-    different = {key for key in different if key.partition(".")[0] not in alike}
-    telling = [key for key in _TELLING if key in different]
-    covered = {key.partition(".")[0] for key in telling}
-    telling += sorted(key for key in different if key.partition(".")[0] not in {*covered, *_ASIDE})
+    telling = _telling(described, alike)
     shown = [", ".join(_shown(key, settings.get(key)) for key in telling[:3]) for settings in described]
     if len({*shown}) == len(shown) and all(shown):
         return shown
-    return [f"{text} ({study.folder.name})".strip() for text, study in zip(shown, studies, strict=True)]
+    return _with_folders(shown, [study.folder for study in studies])
+
+
+def _telling(described: Sequence[Mapping[str, Any]], alike: Collection[str]) -> list[str]:
+    """The settings that distinguish runs, most informative first."""
+    keys = {key for settings in described for key in settings} - {_PLANNED}
+    different = {key for key in keys if len({canonical(settings.get(key)) for settings in described}) > 1}
+    if "composition.name" in different and all(it.get("rounds") == it.get(_PLANNED) for it in described):
+        different.discard("rounds")  # the composition's name implies them
+    different = {key for key in different if not {key, key.partition(".")[0]} & {*alike}}
+    telling = [key for key in _TELLING if key in different]
+    covered = {key.partition(".")[0] for key in telling}
+    return telling + sorted(key for key in different if key.partition(".")[0] not in {*covered, *_ASIDE})
+
+
+def _with_folders(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """The names with as much of their folders as makes them unique: '(0)', '(sweep/0)', or '(sweep/0, 1)'."""
+    paths = [folder.resolve() for folder in folders]
+    ends = [f"{path.parent.name}/{path.name}" for path in paths]
+    for added in ([path.name for path in paths], ends):
+        made = [f"{name} ({end})".strip() for name, end in zip(names, added, strict=True)]
+        if len({*made}) == len(made):
+            return made
+    return [f"{name} ({end}, {place})".strip() for place, (name, end) in enumerate(zip(names, ends, strict=True), 1)]
 
 
 def _described(study: Study) -> dict[str, Any]:

@@ -10,22 +10,34 @@ from typing import Any
 from hustings.analysis.controls import ASIDE
 from hustings.files import read_table, write_table
 from hustings.identity import canonical
+from hustings.report import grouping
+from hustings.report.controls import joint
+from hustings.report.grouping import Factor
 from hustings.runfolder import SETS
 from hustings.study import Study
 
 
-def groups(studies: Mapping[str, Study]) -> list[list[Study]]:
-    """Runs that differ only in their set of life stories, with at least two sets in each group.
+def groups(studies: Mapping[str, Study]) -> dict[str, dict[str, Study]]:
+    """Groups of runs that differ only in their set of life stories and topic, by what distinguishes the groups.
 
     Args:
         studies: studies by name.
+
+    Returns:
+        Studies by name, by name of the group; at least two sets in each group, and no set twice on one topic.
     """
-    found: dict[str, dict[int, Study]] = {}
-    for study in studies.values():
+    factor = Factor("set of life stories", "the results on life stories", "personas.set", set_of, _split)
+    return grouping.groups(studies, factor)
+
+
+def _split(studies: Mapping[str, Study]) -> list[dict[str, Study]]:
+    """Groups of runs that differ only in their set of life stories, topics and repetitions."""
+    found: dict[str, dict[str, Study]] = {}
+    for name, study in studies.items():
         design = {key: value for key, value in study.design.items() if key not in ASIDE}
         design["personas"] = {**design["personas"], "set": None}
-        found.setdefault(canonical([design, study.control]), {})[set_of(study)] = study
-    return [[*each.values()] for each in found.values() if len(each) > 1]
+        found.setdefault(canonical([design, study.control]), {})[name] = study
+    return [group for group in found.values() if len({set_of(study) for study in group.values()}) > 1]
 
 
 def set_of(study: Study) -> int:
@@ -39,14 +51,13 @@ def write(studies: Mapping[str, Study], folder: Path) -> None:
     Args:
         studies: studies by name.
     """
-    import pandas as pd
-
     from hustings.analysis.sets import sets
 
     (folder / SETS).unlink(missing_ok=True)
-    tables = [sets(each) for each in groups(studies)]
-    if any(len(it) for it in tables):
-        write_table(folder / SETS, pd.concat(tables, ignore_index=True))
+    tables = {name: sets(group.values(), name) for name, group in groups(studies).items()}
+    made = joint({name: table for name, table in tables.items() if len(table)})
+    if made is not None:
+        write_table(folder / SETS, made)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -14,10 +14,18 @@ from typing import TYPE_CHECKING, Any
 from hustings.files import write_table
 from hustings.identity import canonical
 from hustings.progress import say
-from hustings.report import controls, mitigations, multiverse, naming, sets
+from hustings.report import alerts, controls, mitigations, multiverse, naming, sets
 from hustings.report.naming import other_outcome, tell_apart
 from hustings.report.run import clear
-from hustings.runfolder import ATTITUDES, COMPARISON, FIGURES, STATISTICS, ComparisonManifest, write_manifest
+from hustings.runfolder import (
+    ATTITUDES,
+    COMPARISON,
+    FIGURES,
+    STATISTICS,
+    ComparisonManifest,
+    check_target,
+    write_manifest,
+)
 from hustings.study import Outcome, Study, load
 
 if TYPE_CHECKING:
@@ -48,7 +56,8 @@ class _Cell:
 def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | None = None) -> "pd.DataFrame":
     """Put several runs together: their tables and figures, and how each differs from the first.
 
-    A run whose attitude scale differs from the first run's is not tested against it.
+    A run whose attitude scale differs from the first run's, or that shares no topic and role with it, is not tested
+    against it.
 
     Args:
         folders: the run folders; the first is the baseline.
@@ -61,8 +70,11 @@ def compare(folders: Sequence[Path], target: Path | None, outcome: Outcome | Non
         `sd_over_trainings` if trainings are averaged.
 
     Raises:
-        RecordError: a folder is not a run folder, or its answers do not have this outcome.
+        RecordError: a folder is not a run folder, its answers do not have this outcome, or the target is the folder of
+            a run.
     """
+    if target is not None:
+        check_target(target, ComparisonManifest(runs=[]))
     studies = [load(folder, outcome) for folder in folders]
     runs = [Named(name, study) for name, study in zip(tell_apart(studies), studies, strict=True)]
     cells = _cells(runs)
@@ -106,11 +118,11 @@ def _differences(runs: Sequence[Named], cells: Sequence[_Cell]) -> "pd.DataFrame
 
     baseline = runs[0]
     tables: dict[str, pd.DataFrame] = {}
-    for run in runs[1:]:
-        if run.study.scale == baseline.study.scale:
-            tables[run.name] = difference(baseline.study, run.study, (baseline.name, run.name))
-        else:
-            say(f"{run.name}: not compared with {baseline.name}, whose attitudes are on another scale.")
+    why = alerts.incomparable({run.name: run.study for run in runs})
+    for said in alerts.together(why):
+        say(said)
+    for run in (run for run in runs[1:] if not why[run.name]):
+        tables[run.name] = difference(baseline.study, run.study, (baseline.name, run.name))
     for cell in cells:
         each = [tables[name] for name in cell.members if name in tables]
         if each:
@@ -129,16 +141,29 @@ def _cells(runs: Sequence[Named]) -> list[_Cell]:
         if adapter is not None:
             key = canonical([_SEED.sub("", adapter.name), {**run.study.design, "adapter": None}])
             groups.setdefault(key, []).append(run)
-    return [_Cell([run.name for run in group], _mean(group)) for group in groups.values() if len(group) > 1]
+    several = [group for group in groups.values() if len(group) > 1]
+    names = [_mean_name(group) for group in several]
+    return [
+        _Cell(
+            [run.name for run in group],
+            _mean(group, name if names.count(name) == 1 else f"{name} (first: {group[0].name})"),
+        )
+        for group, name in zip(several, names, strict=True)
+    ]
 
 
-def _mean(group: Sequence[Named]) -> Named:
+def _mean_name(group: Sequence[Named]) -> str:
+    """'republican_nwp_r8, 3 trainings'."""
+    adapter = group[0].study.manifest.adapter
+    assert adapter is not None
+    return f"{_SEED.sub('', adapter.name)}, {len(group)} trainings"
+
+
+def _mean(group: Sequence[Named], name: str) -> Named:
     """A group of trainings, averaged into one study."""
     import pandas as pd
 
     first = group[0].study
-    assert first.manifest.adapter is not None
-    name = f"{_SEED.sub('', first.manifest.adapter.name)}, {len(group)} trainings"
     answers = pd.concat([run.study.attitudes for run in group])
     keys = ["topic", "composition", "repetition", "agent", "role", "persona", "iteration", "item", "model", "seed"]
     means = answers.groupby(keys, sort=False).agg({"score": "mean", "expected": "mean", "valid": "all"})
