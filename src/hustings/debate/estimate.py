@@ -91,6 +91,10 @@ class Estimate:
         )
 
 
+def _unpriced(role: str, purpose: str) -> PriceSettings | None:
+    return None
+
+
 class Counter(Engine):
     """Answers with filler as long as a model's answer would be, and counts.
 
@@ -101,11 +105,7 @@ class Counter(Engine):
 
     promise = "nothing is generated"
 
-    def __init__(
-        self,
-        surveys: Mapping[str, tuple[int, float]],
-        price: Price = lambda role, purpose: None,
-    ) -> None:
+    def __init__(self, surveys: Mapping[str, tuple[int, float]], price: Price = _unpriced) -> None:
         self._surveys = surveys
         self._price = price
         self.counted = Estimate(0)
@@ -154,7 +154,7 @@ def count(
     logged: Mapping[str, Sequence[Any]],
     rules: Rules,
     surveys: Mapping[str, tuple[int, float]],
-    price: Price,
+    price: Price = _unpriced,
 ) -> Estimate:
     """What these debates will take, from where the log leaves off.
 
