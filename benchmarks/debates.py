@@ -147,12 +147,14 @@ def processes(stories: Path, options: argparse.Namespace) -> dict[str, list[dict
     for repeat in range(options.repeats):
         ours = [
             str(ROOT / "simulate.py"),
+            "model=smollm2",
             "topic=racism",
             f"repetitions={debates}",
             f"personas.file={stories}",
             f"sampling.max_tokens={TOKENS}",
             "sampling.ignore_end=true",
             f"artifacts={folder / f'artifacts{repeat}'}",
+            "watch=false",
         ]
         ways = {"b": plain, "c": [sys.executable, *ours]}
         if options.vllm_python:
