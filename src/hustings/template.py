@@ -27,12 +27,13 @@ class Template:
     def __init__(self, text: str, key: str, file: str) -> None:
         self._key, self._file = key, file
         try:
-            self._template = _ENVIRONMENT.from_string(text)
-            self._parts = _plain(text)
+            parsed = _ENVIRONMENT.parse(text)
+            self._template = _ENVIRONMENT.from_string(parsed)
         except TemplateError as error:
             raise SettingsError(
                 f"{key}: this Jinja template does not compile ({error}); correct it in {file}."
             ) from error
+        self._parts = _plain(parsed)
         self._render = lru_cache(maxsize=_KEPT)(self._filled)
 
     def render(self, **values: Any) -> str:
@@ -59,14 +60,10 @@ class Template:
             ) from error
 
 
-def _plain(text: str) -> list[tuple[str, str]] | None:
-    """A template as pairs of text and variable, one of them empty; None if it contains anything but these.
-
-    Raises:
-        TemplateError: the template does not compile.
-    """
+def _plain(template: nodes.Template) -> list[tuple[str, str]] | None:
+    """A template as pairs of text and variable, one of them empty; None if it has anything but text and variables."""
     parts: list[tuple[str, str]] = []
-    for output in _ENVIRONMENT.parse(text).body:
+    for output in template.body:
         if not isinstance(output, nodes.Output):
             return None
         for node in output.nodes:

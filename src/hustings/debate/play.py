@@ -132,7 +132,7 @@ class Debate:
                 treated = {
                     treatment.name: treatment
                     for purpose in ("reply", "survey")
-                    for treatment in in_force(rules.treatments, self._moment(purpose, iteration, place))
+                    for treatment, _ in self._in_force(purpose, iteration, place)
                     if purpose == "survey" or (self._replies and self.agents[place].speaks)
                 }
                 yield from (Point(iteration, place, name) for name, it in treated.items() if it.writes(number + 1))
@@ -198,8 +198,8 @@ class Debate:
         """Whether the agent has to write a note before it can be asked."""
         if not self._notes.open:
             return False
-        shown = in_force(self._rules.treatments, self._moment(purpose, iteration, place))
-        return self._notes.waits(place, iteration, (treatment.name for treatment in shown))
+        shown = self._in_force(purpose, iteration, place)
+        return self._notes.waits(place, iteration, (treatment.name for treatment, _ in shown))
 
     def _note(self, point: Point) -> Request:
         """The request that asks an agent for a note; only the treatment that asks for it is in force."""
@@ -243,28 +243,30 @@ class Debate:
 
     def _treatments(self, iteration: int, place: int) -> tuple[str, ...]:
         """Names of the treatments under which the agent speaks."""
-        rules = self._rules
-        if not rules.treatments:
-            return ()
-        return tuple(it.name for it in in_force(rules.treatments, self._moment("reply", iteration, place)))
+        return tuple(it.name for it, _ in self._in_force("reply", iteration, place))
+
+    def _in_force(
+        self, purpose: Purpose, iteration: int, place: int, instruction: str = ""
+    ) -> list[tuple[Treatment, Moment]]:
+        """The treatments that apply when an agent is asked, each with what it may know then."""
+        if not self._rules.treatments:
+            return []
+        moment = self._moment(purpose, iteration, place, instruction)
+        return [(it, moment) for it in in_force(self._rules.treatments, moment)]
 
     def _request(
         self, instruction: str, start: str, turn: Turn, seed: int, sampling: Sampling, options: tuple[str, ...]
     ) -> Request:
         """A request with the agent's context, and with the treatments that are in force."""
         story, slot, parts = self.agents[turn.agent].story, self._rules.system, [instruction]
-        if not self._rules.treatments:
-            context = self._context(turn.agent, turn.iteration, story, slot, parts)
-            return Request(context.prompt, seed, sampling, turn, start, options, context.system)
         purpose: Purpose = "survey" if turn.purpose == "survey" else "reply"
-        moment = self._moment(purpose, turn.iteration, turn.agent, instruction)
-        treatments = in_force(self._rules.treatments, moment)
-        for treatment in treatments:
+        treatments = self._in_force(purpose, turn.iteration, turn.agent, instruction)
+        for treatment, moment in treatments:
             story, slot = treatment.story(story, moment), treatment.system(slot, moment)
             parts[-1:-1] = filter(None, [treatment.instruction(moment)])
         context = self._context(turn.agent, turn.iteration, story, slot, parts)
         request = Request(context.prompt, seed, sampling, turn, start, options, context.system)
-        for treatment in treatments:
+        for treatment, moment in treatments:
             request = treatment.request(request, moment)
         return request
 

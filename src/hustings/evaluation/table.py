@@ -84,8 +84,12 @@ def read(folders: Sequence[Path]) -> "tuple[pd.DataFrame, list[str], str]":
             f"{', '.join(map(str, folders))}: these evaluations measured attitudes on different scales ({several}), "
             "which cannot be put into one table; make a table for each instrument."
         )
-    models = dict.fromkeys(scores.loc[scores["row"] != "comparison", "model"])
-    return scores, list(tasks), ", ".join(models)
+    return scores, list(tasks), ", ".join(_models(scores))
+
+
+def _models(table: "pd.DataFrame") -> list[str]:
+    """The models that are measured, without the one that they are compared with."""
+    return [*dict.fromkeys(table.loc[table["row"] != "comparison", "model"])]
 
 
 def _at(settings: Any, key: str) -> Any:
@@ -114,7 +118,7 @@ def table1(scores: "pd.DataFrame", tasks: Sequence[str]) -> "pd.DataFrame":
     wanted = [(task, task, _BEST) for task in tasks]
     for name in sorted({name for name in scores["benchmark"] if name.startswith(ATTITUDE)}):
         wanted += [(name, name, ("score",)), (f"{name}{EXPECTED}", name, ("expected",))]
-    models = [*scores.loc[scores["row"] != "comparison", "model"].unique()]
+    models = _models(scores)
     pairs: Any = scores[["row", "model"]].drop_duplicates().itertuples(index=False, name=None)
     places = {model: place for place, model in enumerate(models)}
     order = sorted(pairs, key=lambda it: (it[0] == "comparison", places.get(it[1], 0), _order(it[0])))
@@ -177,11 +181,11 @@ def inverse(table: "pd.DataFrame") -> "pd.DataFrame":
 
     titles = _titles(table)
     attitudes, benchmarks = _columns(table)
-    models = [*table.loc[table["row"] != "comparison", "model"].unique()]
+    models = _models(table)
     lines: list[dict[str, Any]] = []
     for model, attitude, benchmark in itertools.product(models, attitudes, benchmarks):
         scores = table[table["model"] == model].pivot(index="row", columns="column", values="score")
-        scores = scores.reindex(columns=titles)
+        scores = scores.reindex(columns=[*titles])
         nwp = [row for row in scores.index if str(row).startswith("nwp")]
         points = scores.loc[nwp, [attitude, benchmark]].dropna()
         line: dict[str, Any] = {"benchmark": benchmark, "attitude": attitude, "model": model, "n": len(points)}

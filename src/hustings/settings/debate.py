@@ -255,10 +255,11 @@ class SimulateSettings(Settings):
 
     def engines(self) -> dict[str, EngineSettings]:
         """The engine of each role that takes part; advocates and the shadow use the Default's."""
-        default = self.cast[DEFAULT].engine if DEFAULT in self.cast else self.engine
-        seated = self.composition.everybody
-        own = {role: self.cast[role].engine if role in self.cast else self.engine for role in seated}
-        return {role: own.get(role, default) for role in self.roles}
+        return {role: (self._cast_of(role) or self).engine for role in self.roles}
+
+    def _cast_of(self, role: str) -> CastSettings | None:
+        """What a role runs on, if not on the run's own model; advocates and the shadow are cast like the Default."""
+        return self.cast.get(role if role in self.composition.everybody else DEFAULT)
 
     def price(self, role: str, purpose: str) -> PriceSettings | None:
         """The price of what answers for a role; None if it is free or unknown.
@@ -267,9 +268,10 @@ class SimulateSettings(Settings):
             role: of the run; life stories, of all parties, are written by the run's own model.
             purpose: of the request, as in `Turn.purpose`.
         """
-        cast = self.cast.get(role if role in self.composition.everybody else DEFAULT)
-        own = cast is None or purpose == "persona" or (purpose == "survey" and cast.scope == "replies")
-        return (self.model if own or cast is None else cast.model).price
+        cast = self._cast_of(role)
+        if cast is None or purpose == "persona" or (purpose == "survey" and cast.scope == "replies"):
+            return self.model.price
+        return cast.model.price
 
     def _check_roles(self) -> None:
         """Refuse roles that are not in the society, and topics on which a party has no stance."""
